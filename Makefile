@@ -1,0 +1,50 @@
+# make bench | make test; on the user's own data: DATA=folder WEIGHTS=file make bench
+PYTHON ?= python3
+VENV ?= .venv
+# Where to get torch from; see README.md for CPU-only wheels.
+TORCH_INDEX ?=
+DATA ?=
+WEIGHTS ?=
+# BENCH=full measures the full matrix; ARGS passes more words to pytest.
+BENCH ?=
+ARGS ?=
+
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RUN := $(VENV)/bin/python -m
+OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(filter full,$(BENCH)),--full)
+
+.PHONY: bench test lint install clean
+.DEFAULT_GOAL := bench
+
+bench: $(VENV)/.bench
+	$(RUN) pytest bench $(OPTIONS) $(ARGS)
+
+test: lint
+	$(RUN) pytest tests --timeout 600 --cov --cov-report=term $(ARGS)
+
+lint: $(VENV)/.test
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+install: $(VENV)/.bench
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"make: {sys.executable} is Python {v.major}.{v.minor}; expected 3.11 or newer; call make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	@echo "installing torch (the default Linux wheel is large: several minutes)"
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[plot]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[dev,plot]'
+	@touch $@
+
+clean:
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build ./*.egg-info

@@ -1,0 +1,1 @@
+"""The pytest-benchmark suite: what each variant costs on this machine."""

@@ -1,0 +1,233 @@
+"""The suite's options on pytest's command line, and what they add up to."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indoor import places
+from indoor.records import Allocator
+
+__all__ = ["LAB", "ROOT", "SETTINGS", "Settings", "add_options", "read_settings"]
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository's root."""
+
+BATCHES = (1, 8, 16)
+FULL_BATCHES = (1, 8, 16, 32)
+ALL = "all"
+THREADS = (1, ALL)
+FULL_THREADS = (1, 2, 4, ALL)
+ARCHS = ("resnet18", "resnet50")
+CELL_SECONDS = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run of the suite is to measure, on what, and where it keeps what.
+
+    `variants`, `batches` and `threads` are None where the default is meant. Paths are absolute.
+    `compare` is None where nothing is compared, True for the newest run that fits, else what names
+    a run; `compare_fail` holds pytest-benchmark's parsed checks.
+    """
+
+    arch: str
+    variants: tuple[str, ...] | None
+    batches: tuple[int, ...] | None
+    threads: tuple[int | str, ...] | None
+    full: bool
+    cell_s: float
+    allocator: Allocator | None
+    data: Path | None
+    weights: Path | None
+    home: Path
+    results: Path
+    allow_download: bool
+    skip_broken: bool
+    fresh: bool
+    compare: bool | str | None
+    compare_fail: tuple[object, ...]
+
+    @property
+    def suite_batches(self) -> tuple[int, ...]:
+        """The batches to measure."""
+        return self.batches or (FULL_BATCHES if self.full else BATCHES)
+
+    def suite_threads(self, num_cores: int) -> tuple[int, ...]:
+        """The numbers of threads to measure: `all` resolved, none twice, none above the cores."""
+        wanted = self.threads or (FULL_THREADS if self.full else THREADS)
+        return _resolve_threads(wanted, num_cores)
+
+
+SETTINGS = pytest.StashKey[Settings]()
+"""Where the session's settings are kept in pytest's config."""
+
+
+LAB = pytest.StashKey[Any]()
+"""Where the session's `Lab` is kept; Any, so that reading options imports no torch."""
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options to pytest's command line."""
+    group = parser.getgroup("indoor", "what the suite in bench/ measures")
+    add = group.addoption
+    add("--model", default="resnet50", metavar="ARCH", help="resnet50 (default) or resnet18")
+    add(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="NAMES",
+        help="float32, int8, bfloat16; may be repeated (default: all that this CPU computes)",
+    )
+    add(
+        "--batch",
+        action="append",
+        default=[],
+        metavar="SIZES",
+        help="photographs a batch, such as 1,8; may be repeated (default: 1,8,16)",
+    )
+    add(
+        "--threads",
+        action="append",
+        default=[],
+        metavar="COUNTS",
+        help="numbers of threads, such as 1,all; may be repeated (default: 1,all)",
+    )
+    add("--full", action="store_true", help="batch 1,8,16,32, threads 1,2,4,all, both allocators")
+    add("--data", metavar="ROOT", help="a data set in MIT Indoor-67's layout (default: drawn)")
+    add("--weights", metavar="FILE", help="a checkpoint (default: ImageNet's, else none)")
+    add("--no-download", action="store_true", help="do not fetch ImageNet weights")
+    add("--skip-broken", action="store_true", help="leave undecodable photographs out, and count")
+    add(
+        "--allocator",
+        metavar="KIND",
+        help="default, or retain: start again with glibc's malloc thresholds raised, so that large "
+        "activations are not mapped anew in every call",
+    )
+    add(
+        "--cell-seconds",
+        default=str(CELL_SECONDS),
+        metavar="S",
+        help=f"time for the rounds of one batch and number of threads (default: {CELL_SECONDS:g}; "
+        "12 rounds are made in any case)",
+    )
+    add("--fresh", action="store_true", help="do not go on with a run that was interrupted")
+    add("--results", metavar="FOLDER", help="where runs are saved (default: results/)")
+    add("--home", metavar="FOLDER", help="where data and checkpoints lie (default: data/)")
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """Return what the command line asks for.
+
+    Raises:
+        pytest.UsageError: A value that means nothing; one line.
+    """
+    get = config.getoption
+    arch = get("model")
+    if arch not in ARCHS:
+        raise pytest.UsageError(f"--model {arch}: expected one of {', '.join(ARCHS)}")
+    here = config.invocation_params.dir
+    return Settings(
+        arch=arch,
+        variants=_split(get("variant")) or None,
+        batches=tuple(_whole("--batch", text) for text in _split(get("batch"))) or None,
+        threads=tuple(_threads(text) for text in _split(get("threads"))) or None,
+        full=get("full"),
+        cell_s=_seconds("--cell-seconds", get("cell_seconds")),
+        allocator=_allocator(get("allocator")),
+        data=_existing("--data", get("data"), here, folder=True),
+        weights=_existing("--weights", get("weights"), here, folder=False),
+        home=_home(get("home"), here),
+        results=(here / get("results")).resolve() if get("results") else ROOT / "results",
+        allow_download=not get("no_download"),
+        skip_broken=get("skip_broken"),
+        fresh=get("fresh"),
+        compare=get("benchmark_compare", None) or None,
+        compare_fail=_compare_fail(config),
+    )
+
+
+def _compare_fail(config: pytest.Config) -> tuple[object, ...]:
+    """Return all checks; where the option is repeated pytest-benchmark keeps the last alone."""
+    from pytest_benchmark.utils import parse_compare_fail
+
+    parsed = list(config.getoption("benchmark_compare_fail", None) or ())
+    prefix = "--benchmark-compare-fail="
+    given = [
+        str(a)[len(prefix) :] for a in config.invocation_params.args if str(a).startswith(prefix)
+    ]
+    if len(given) > 1:
+        return tuple(parse_compare_fail(text) for text in given)  # type: ignore[no-untyped-call]
+    return tuple(parsed)
+
+
+def _split(values: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a repeatable, comma-separated option, none twice."""
+    words = [word.strip() for value in values for word in value.split(",")]
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
+def _whole(option: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise pytest.UsageError(f"{option} {text}: expected a whole number, 1 or more")
+    return int(text)
+
+
+def _threads(text: str) -> int | str:
+    return ALL if text == ALL else _whole("--threads", text)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 86_400:
+        raise pytest.UsageError(f"{option} {text}: expected seconds, above 0")
+    return value
+
+
+def _allocator(text: str | None) -> Allocator | None:
+    if text is None or text == "default" or text == "retain":
+        return text  # type: ignore[return-value]
+    raise pytest.UsageError(f"--allocator {text}: expected default or retain")
+
+
+def _existing(option: str, text: str | None, here: Path, *, folder: bool) -> Path | None:
+    if not text:
+        return None
+    path = (here / Path(text).expanduser()).resolve()
+    if path.is_dir() if folder else path.is_file():
+        return path
+    kind = "folder with Images/ and the split lists" if folder else "checkpoint's file"
+    raise pytest.UsageError(
+        f"{option} {text}: there is no such {'folder' if folder else 'file'}; expected a {kind}"
+    )
+
+
+def _home(text: str | None, here: Path) -> Path:
+    """Return where data lies: as elsewhere, but a checkout's `data/` from any working directory."""
+    if text:
+        return (here / Path(text).expanduser()).resolve()
+    if os.environ.get("INDOOR_HOME"):
+        return places.data_folder().resolve()
+    return ROOT / "data"
+
+
+def _resolve_threads(wanted: Sequence[int | str], num_cores: int) -> tuple[int, ...]:
+    """Return the numbers of threads in rising order.
+
+    Raises:
+        pytest.UsageError: None is left, since all are above the machine's cores.
+    """
+    numbers = {num_cores if count == ALL else int(count) for count in wanted}
+    kept = tuple(sorted(count for count in numbers if count <= num_cores))
+    if not kept:
+        asked = ",".join(str(count) for count in wanted)
+        raise pytest.UsageError(
+            f"--threads {asked}: expected {num_cores} (this machine's cores) or fewer"
+        )
+    return kept

@@ -1,0 +1,96 @@
+"""The finished cells of a run that is not saved yet, so that it can go on after an interruption."""
+
+import datetime
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cases import Cell
+from indoor.errors import IndoorError
+from indoor.pairing import Series
+from indoor.records import read_record, to_json, write_record
+
+__all__ = ["CellResult", "PartialRun", "partial_key"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What the runner measured in one cell; `measured_at` is ISO 8601 in UTC.
+
+    `blocked` has the seconds of calls that were not interleaved, in the one cell of a run where
+    they were measured.
+    """
+
+    batch: int
+    threads: int
+    series: dict[str, Series]
+    blocked: dict[str, tuple[float, ...]] | None
+    measured_at: str
+
+
+def partial_key(*configuration: object) -> str:
+    """Return the name of the folder for runs with this configuration, data, code and machine."""
+    return hashlib.sha256(to_json(configuration)).hexdigest()[:32]
+
+
+class PartialRun:
+    """A folder with a file for each finished cell, each written whole or not at all."""
+
+    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
+        self._folder = folder
+        self._used: set[Path] = set()
+        self.num_resumed = 0
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def load(self, cell: Cell, variants: tuple[str, ...], allocator: str) -> CellResult | None:
+        """Return the cell as an interrupted run measured it with just these variants, if any."""
+        path = self._path(cell, variants, allocator)
+        if not path.is_file():
+            return None
+        try:
+            result = read_record(path, CellResult)
+        except IndoorError:
+            return None  # measured again; a broken file is no result
+        if set(result.series) != set(variants):
+            return None
+        self._used.add(path)
+        self.num_resumed += 1
+        return result
+
+    def store(
+        self,
+        cell: Cell,
+        variants: tuple[str, ...],
+        allocator: str,
+        series: dict[str, Series],
+        blocked: dict[str, tuple[float, ...]] | None,
+    ) -> CellResult:
+        """Keep a finished cell until the run is saved."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        result = CellResult(
+            batch=cell.batch, threads=cell.threads, series=series, blocked=blocked, measured_at=now
+        )
+        path = self._path(cell, variants, allocator)
+        write_record(path, result)
+        self._used.add(path)
+        return result
+
+    @property
+    def num_kept(self) -> int:
+        """Cells that the same command would not measure again."""
+        return sum(path.is_file() for path in self._used)
+
+    def discard(self) -> None:
+        """Remove the cells that this session used: they are in a saved run now."""
+        for path in self._used:
+            path.unlink(missing_ok=True)
+        self._used.clear()
+        for folder in (self._folder, self._folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _path(self, cell: Cell, variants: tuple[str, ...], allocator: str) -> Path:
+        names = "+".join(variants)
+        return self._folder / f"batch{cell.batch}-threads{cell.threads}-{allocator}-{names}.json"

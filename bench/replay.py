@@ -1,0 +1,67 @@
+"""Hands rounds that were measured elsewhere to a test's own `benchmark` fixture."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Replay", "replayed_rounds", "use_later"]
+
+Result = TypeVar("Result")
+
+
+class _ReplayTimer:
+    """A timer for `@pytest.mark.benchmark(timer=...)`; it tells real time unless it is fed."""
+
+    __name__ = "replayed_rounds"
+
+    def __init__(self) -> None:
+        self._readings: list[float] = []
+
+    def feed(self, seconds: Sequence[float]) -> None:
+        """Have the next pairs of readings differ by `seconds`, one after another."""
+        # Every round starts at 0, so that no difference of large numbers rounds a time.
+        self._readings = [reading for took in reversed(seconds) for reading in (took, 0.0)]
+
+    def __call__(self) -> float:
+        """Return the next reading."""
+        return self._readings.pop() if self._readings else time.perf_counter()
+
+
+replayed_rounds = _ReplayTimer()
+"""Its name stands as `options.timer` in pytest-benchmark's JSON."""
+
+
+def use_later(benchmark: Any) -> None:
+    """Tell the fixture that what comes before its call takes long and may be interrupted.
+
+    Without it an interruption leaves the warning that the fixture was not used, which an error
+    filter turns into a traceback and another exit status.
+    """
+    benchmark.skipped = True  # pytest-benchmark sets it anew when the test ends by itself
+
+
+class Replay(Generic[Result]):
+    """A call that is not computed again while its rounds are replayed.
+
+    pytest-benchmark computes its statistics from its own calls between two readings of the timer,
+    so the rounds go to it that way, and JSON, comparison and histogram work as ever. All but the
+    last call return at once; the last one, and any after it, really computes.
+    """
+
+    def __init__(self, call: Callable[[], Result], seconds: Sequence[float]) -> None:
+        self._call = call
+        self._seconds = seconds
+        self._num_skipped = len(seconds) - 1
+
+    def __call__(self) -> Result | None:
+        """Return the call's result, or None in the rounds before the last."""
+        if self._num_skipped > 0:
+            self._num_skipped -= 1
+            return None
+        return self._call()
+
+    def hand_to(self, benchmark: Any) -> Result:
+        """Give the rounds to the fixture and return the result of the last call."""
+        replayed_rounds.feed(self._seconds)
+        result: Result = benchmark.pedantic(self, rounds=len(self._seconds), iterations=1)
+        return result

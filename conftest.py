@@ -1,0 +1,3 @@
+"""Registers the plugin of the benchmark suite: its options, its storage and its tables."""
+
+pytest_plugins = ["bench.plugin"]

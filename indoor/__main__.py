@@ -1,0 +1,7 @@
+"""`python -m indoor` is `indoor`."""
+
+import sys
+
+from indoor.cli import main
+
+sys.exit(main())

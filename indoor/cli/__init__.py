@@ -1,0 +1,52 @@
+"""The command line: parse, call, print."""
+
+import sys
+from collections.abc import Sequence
+
+from indoor.errors import CollapseError, IndoorError
+
+__all__ = ["main"]
+
+FINDING = 1
+MISTAKE = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one `indoor` command.
+
+    Args:
+        arguments: The words after `indoor`; None for those of this process.
+
+    Returns:
+        The exit status: 0, 1 for a finding (a data set with defects, a collapsed int8 model), 2 for
+        a user's mistake, which is told in one line on standard error, 130 after Ctrl-C.
+    """
+    from indoor.cli.arguments import parse
+
+    try:
+        parsed = parse(sys.argv[1:] if arguments is None else arguments)
+    except SystemExit as stop:  # argparse's way to end after --help and after a mistake
+        return int(stop.code or 0)
+    from indoor.cli.output import print_outcome, tell
+
+    try:
+        outcome = parsed.command(parsed)
+        print_outcome(outcome, parsed.format)
+        return int(outcome.status)
+    except CollapseError as error:
+        tell(error)
+        return FINDING
+    except IndoorError as error:
+        tell(error)
+        return MISTAKE
+    except BrokenPipeError:  # `indoor report | head` closes our output: nobody reads on
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        tell("interrupted; what was finished is kept, the same command goes on from there")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

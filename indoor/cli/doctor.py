@@ -1,0 +1,20 @@
+"""`indoor doctor`: what of this machine decides whether its figures can be trusted."""
+
+import argparse
+
+from indoor.cli.output import Outcome, use_color, width
+from indoor.machine import diagnose, read_machine
+from indoor.report import render_machine
+
+__all__ = ["run"]
+
+
+def run(parsed: argparse.Namespace) -> Outcome:  # noqa: ARG001 - every command takes the words
+    """Read the machine; each warning comes with its remedy."""
+    machine = read_machine()
+    advice = diagnose(machine)
+    return Outcome(
+        record={"machine": machine, "advice": advice},
+        text=render_machine(machine, advice, width=width(), color=use_color()),
+        status=int(any(item.level == "warning" for item in advice)),
+    )

@@ -1,0 +1,32 @@
+"""`indoor evaluate`: the accuracies of a run's checkpoints, and what differs."""
+
+import argparse
+
+from indoor.cli.bar import Bar
+from indoor.cli.output import Outcome, use_color, width
+from indoor.cli.runs import data_root, run_folder
+from indoor.dataset import identify
+from indoor.machine import read_machine
+from indoor.model import read_manifest
+from indoor.pipeline import evaluate_run
+from indoor.report import render_evaluation
+
+__all__ = ["run"]
+
+
+def run(parsed: argparse.Namespace) -> Outcome:
+    """Evaluate float32 and, where it is there, int8 on the same photographs."""
+    folder = run_folder(parsed)
+    root = data_root(parsed)
+    report = evaluate_run(
+        root,
+        folder,
+        identify(root, seed=parsed.seed, skip_broken=parsed.skip_broken),
+        read_manifest(folder / "float32.safetensors"),
+        read_machine(),
+        split=parsed.split,
+        seed=parsed.seed,
+        skip_broken=parsed.skip_broken,
+        progress=Bar(),
+    )
+    return Outcome(record=report, text=render_evaluation(report, width=width(), color=use_color()))

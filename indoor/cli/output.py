@@ -1,0 +1,47 @@
+"""What a command found, printed for a person or for a machine."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+__all__ = ["Outcome", "print_outcome", "tell", "use_color", "width"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A command's result: `record` for `--format json`, `text` for a person.
+
+    `record` is None where `text` is in the format that was asked for already.
+    """
+
+    record: object | None
+    text: str
+    status: int = 0
+
+
+def print_outcome(outcome: Outcome, output_format: str) -> None:
+    """Print the outcome to standard output, as text or as JSON."""
+    if output_format == "json" and outcome.record is not None:
+        from indoor.records import to_json
+
+        sys.stdout.write(to_json(outcome.record, indent=2).decode("utf-8"))
+    else:
+        sys.stdout.write(outcome.text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def tell(what: object) -> None:
+    """Print one line to standard error."""
+    line = " ".join(str(what).split())
+    sys.stderr.write(f"indoor: {line}\n")
+
+
+def width() -> int:
+    """Return the columns that a table may take: the terminal's, or 80."""
+    return max(80, shutil.get_terminal_size((80, 24)).columns)
+
+
+def use_color() -> bool:
+    """Tell whether standard output shows colours (see https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

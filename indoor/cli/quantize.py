@@ -1,0 +1,63 @@
+"""`indoor quantize`: from float32 to a calibrated, checked int8 checkpoint."""
+
+import argparse
+
+from indoor.cli.bar import Bar
+from indoor.cli.output import Outcome
+from indoor.cli.runs import data_root, run_folder
+from indoor.model import load_float
+from indoor.quantize import default_config, quantize_checkpoint
+
+__all__ = ["run"]
+
+
+def run(parsed: argparse.Namespace) -> Outcome:
+    """Quantize a run's float32 checkpoint; raises CollapseError where int8 is no good."""
+    folder = run_folder(parsed)
+    asked = {
+        "engine": parsed.engine,
+        "activation_range": parsed.activations
+        and tuple(int(end) for end in parsed.activations.split("..")),
+        "observer": parsed.observer,
+        "weights": parsed.granularity,
+        "num_calibration": parsed.num_calibration,
+        "batch": parsed.batch,
+        "seed": parsed.seed,
+    }
+    config = default_config(**{name: value for name, value in asked.items() if value is not None})
+    out = folder / "int8.safetensors"
+    record = quantize_checkpoint(
+        load_float(folder / "float32.safetensors"),
+        data_root(parsed),
+        config,
+        out=out,
+        force=parsed.force,
+        seed=parsed.seed,
+        skip_broken=parsed.skip_broken,
+        progress=Bar(),
+    )
+    low, high = record.config.activation_range
+    lines = [
+        f"engine {record.config.engine}, activations {low}..{high}, {record.config.observer} "
+        f"observers, {record.config.weights} weights; "
+        f"{record.num_quantized_modules} quantized modules",
+        f"calibration list {record.calibration_sha256[:12]}; CPU {record.cpu_model}, "
+        f"VNNI {'unknown' if record.vnni is None else 'yes' if record.vnni else 'no'}",
+    ]
+    if record.exact is False:
+        lines.append(
+            f"warning: on this CPU engine {record.config.engine} saturates with activations "
+            f"{low}..{high}; its logits are wrong where it does; try --activations 0..127"
+        )
+    if record.check is not None:
+        check = record.check
+        lines += [
+            f"calibrated on {check.calibration_input.num_photographs} train photographs",
+            f"check on {check.num_photographs} photographs kept out: agreement "
+            f"{check.agreement.value:.1%}, logit SQNR {check.sqnr_db:.1f} dB, entropy of "
+            f"predictions {check.entropy_int8_bits:.2f} bit (float32 "
+            f"{check.entropy_float32_bits:.2f})",
+            *(f"kept by --force although: {finding}" for finding in check.findings),
+        ]
+    lines += [f"checkpoint: {out}", f"next: indoor evaluate {folder.name}"]
+    return Outcome(record=record, text="\n".join(lines))

@@ -1,0 +1,37 @@
+"""`indoor report`: the tables of benchmark results."""
+
+import argparse
+from pathlib import Path
+
+from indoor.cli.output import Outcome, use_color, width
+from indoor.errors import IndoorError
+from indoor.report import load_results, plot_latency, render
+
+__all__ = ["run"]
+
+
+def run(parsed: argparse.Namespace) -> Outcome:
+    """Render the files that were named, or the newest result."""
+    results = load_results(parsed.files or [_newest(parsed.results or Path("results"))])
+    baseline = load_results([parsed.baseline])[0] if parsed.baseline else None
+    text = render(
+        results,
+        format=parsed.format,
+        width=parsed.width or width(),
+        color=use_color(),
+        baseline=baseline,
+    )
+    if parsed.plot:
+        plot_latency(results, parsed.plot)
+    return Outcome(record=None, text=text)
+
+
+def _newest(folder: Path) -> Path:
+    """Return the newest result that the suite saved (`FOLDER/<machine>/NNNN_name.json`)."""
+    saved = list(folder.glob("*/[0-9][0-9][0-9][0-9]_*.json"))
+    if not saved:
+        raise IndoorError(
+            f"no results in {folder}: expected {folder}/<machine>/NNNN_name.json; "
+            "make some with pytest bench, or name the files"
+        )
+    return max(saved, key=lambda path: path.stat().st_mtime)

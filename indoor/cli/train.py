@@ -1,0 +1,70 @@
+"""`indoor train`: fine-tune on a data set."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from indoor import places
+from indoor.cli.bar import Bar
+from indoor.cli.output import Outcome
+from indoor.cli.runs import data_root
+from indoor.errors import IndoorError
+from indoor.model import resolve_weights
+from indoor.report import plot_curves
+from indoor.train import TrainResult, fine_tune
+
+__all__ = ["run"]
+
+
+def run(parsed: argparse.Namespace) -> Outcome:
+    """Fine-tune, draw the curves if matplotlib is there, and say which epoch was best."""
+    if parsed.size is not None and (parsed.recipe != "full" or parsed.size < 32):
+        raise IndoorError(
+            f"--size {parsed.size} with --recipe {parsed.recipe}: expected 32 pixels or more and "
+            "the recipe full; leave it out, or add --recipe full"
+        )
+    root = data_root(parsed)
+    home = places.data_folder()
+    weights = resolve_weights(
+        parsed.weights, parsed.model, allow_download=not parsed.no_download, progress=Bar()
+    )
+    if parsed.resize:
+        preprocessing = replace(weights.preprocessing, resize=parsed.resize)
+        weights = replace(weights, preprocessing=preprocessing)
+    out = places.runs_folder(home) / (parsed.name or root.resolve().name)
+    result = fine_tune(
+        root,
+        weights,
+        arch=parsed.model,
+        recipe=parsed.recipe,
+        out=out,
+        features=places.features_folder(home),
+        epochs=parsed.epochs,
+        size=parsed.size,
+        seed=parsed.seed,
+        skip_broken=parsed.skip_broken,
+        device=parsed.device,
+        progress=Bar(),
+    )
+    curves = result.curves
+    best = curves.epochs[curves.best_epoch - 1]
+    lines = [
+        *weights.notes,
+        f"weights: {weights.source.kind} {weights.source.name}",
+        f"best of {len(curves.epochs)} epochs by validation: {best.epoch} "
+        f"(validation {best.val_accuracy:.1%}, train {best.train_accuracy:.1%})",
+        *([curves.note] if curves.note else []),
+        f"checkpoint: {result.path}",
+        _plot(result, out),
+        f"next: indoor quantize {out.name} --data {root}",
+    ]
+    return Outcome(record=curves, text="\n".join(lines))
+
+
+def _plot(result: TrainResult, out: Path) -> str:
+    """Write the curves as a picture beside their JSON; say where, or what is missing."""
+    try:
+        plot_curves(result.curves, out / "curves.png")
+    except IndoorError as error:
+        return f"curves: {out / 'curves.json'} ({error})"
+    return f"curves: {out / 'curves.json'} and curves.png"

@@ -1,0 +1,23 @@
+"""The split lists of a data set and their photographs."""
+
+from indoor.dataset.batches import load_batches
+from indoor.dataset.identity import identify
+from indoor.dataset.lists import SplitLists, read_split_lists
+from indoor.dataset.photographs import load_photograph
+from indoor.dataset.scenes import IndoorScenes, Sample
+from indoor.dataset.splits import stratified_sample, validation_indices
+from indoor.dataset.verification import VerifyReport, verify
+
+__all__ = [
+    "IndoorScenes",
+    "Sample",
+    "SplitLists",
+    "VerifyReport",
+    "identify",
+    "load_batches",
+    "load_photograph",
+    "read_split_lists",
+    "stratified_sample",
+    "validation_indices",
+    "verify",
+]

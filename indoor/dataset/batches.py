@@ -1,0 +1,74 @@
+"""Batches of transformed photographs, decoded ahead in threads."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from indoor.dataset.content import default_num_threads, map_ordered
+
+__all__ = ["Photographs", "load_batches"]
+
+
+class Photographs(Protocol):
+    """What batches are made of: `IndoorScenes`, or a torch `Subset` of it."""
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        ...
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """Return a float32 `(3, H, W)` tensor and its label."""
+        ...
+
+
+def load_batches(
+    dataset: Photographs,
+    batch: int,
+    *,
+    num_threads: int | None = None,
+    indices: Sequence[int] | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the photographs in order, batch by batch, while threads decode the next ones.
+
+    The boundaries are fixed: batch i holds the photographs `i * batch` to `(i + 1) * batch - 1`
+    whatever the number of threads, and the last batch holds what is left.
+
+    Args:
+        dataset: Gives float32 `(3, H, W)` tensors of one size, and labels; called from threads.
+        batch: Photographs a batch, at least 1.
+        num_threads: Threads that decode, at least 1; None for as many as there are cores.
+        indices: Which photographs, in which order; None for all.
+
+    Yields:
+        Inputs, float32 `(B, 3, H, W)`, and labels, int64 `(B,)`.
+
+    Raises:
+        ValueError: `batch` or `num_threads` is below 1.
+        IndoorError: A photograph is broken; the batches before it have been yielded.
+    """
+    num_threads = default_num_threads() if num_threads is None else num_threads
+    for name, value in (("batch", batch), ("num_threads", num_threads)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected at least 1")
+    order = range(len(dataset)) if indices is None else indices
+    return _batches(dataset, batch, num_threads, order)
+
+
+def _batches(
+    dataset: Photographs, batch: int, num_threads: int, order: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Collect the photographs that threads decode."""
+    # A function of its own: `load_batches` must check its arguments when it is called, and a
+    # generator does nothing before its first batch.
+    inputs: list[Tensor] = []
+    labels: list[int] = []
+    for tensor, label in map_ordered(dataset.__getitem__, order, num_threads):
+        inputs.append(tensor)
+        labels.append(label)
+        if len(inputs) == batch:
+            yield torch.stack(inputs), torch.tensor(labels)
+            inputs, labels = [], []
+    if inputs:
+        yield torch.stack(inputs), torch.tensor(labels)

@@ -1,0 +1,16 @@
+"""Logits to figures: one model's accuracy, and two models on the same photographs."""
+
+from indoor.evaluate.figures import MAX_SQNR_DB, evaluate, predict, sqnr_db
+from indoor.evaluate.pairs import compare
+from indoor.evaluate.proportions import difference_interval, mcnemar_p, wilson
+
+__all__ = [
+    "MAX_SQNR_DB",
+    "compare",
+    "difference_interval",
+    "evaluate",
+    "mcnemar_p",
+    "predict",
+    "sqnr_db",
+    "wilson",
+]

@@ -1,0 +1,24 @@
+"""The machine a figure is taken on, what to distrust about it, and which code measured."""
+
+from indoor.machine.code import code_identity, code_sha256
+from indoor.machine.diagnosis import Advice, diagnose
+from indoor.machine.process import (
+    allocator_environment,
+    current_allocator,
+    minor_faults,
+    peak_memory_bytes,
+)
+from indoor.machine.reading import num_usable_cores, read_machine
+
+__all__ = [
+    "Advice",
+    "allocator_environment",
+    "code_identity",
+    "code_sha256",
+    "current_allocator",
+    "diagnose",
+    "minor_faults",
+    "num_usable_cores",
+    "peak_memory_bytes",
+    "read_machine",
+]

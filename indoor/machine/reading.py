@@ -1,0 +1,150 @@
+"""The machine as a record, with the reason beside every field that cannot be read."""
+
+import importlib.metadata
+import os
+import platform
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from indoor.machine.limits import (
+    read_cpu_quota,
+    read_governor,
+    read_memory_limit,
+    read_num_throttled,
+)
+from indoor.machine.processor import read_processor
+from indoor.machine.unreadable import UnreadableError
+from indoor.records import Machine
+
+__all__ = ["num_usable_cores", "read_machine"]
+
+_Value = TypeVar("_Value")
+
+_NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+_NO_FLAGS = "neither the system nor cpuinfo lists the CPU's flags"
+
+
+def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machine:
+    """Return the machine this process runs on. Nothing in it names the host or its user.
+
+    Args:
+        system: As `platform.system()` returns it, the default.
+        root: Where the file system begins; tests hand in recorded folders.
+    """
+    system = platform.system() if system is None else system
+    unreadable: dict[str, str] = {}
+
+    def attempt(field: str, read: Callable[[], _Value]) -> _Value | None:
+        try:
+            return read()
+        except UnreadableError as error:
+            unreadable[field] = str(error)
+            return None
+
+    cpus = _usable_cpus()
+    processor = read_processor(system, root)
+    if processor.model is None:
+        unreadable["cpu_model"] = "neither the system nor cpuinfo names the CPU"
+    if processor.isa is None:
+        unreadable |= dict.fromkeys(("isa", "amx", "bfloat16"), _NO_FLAGS)
+    isa = processor.isa
+    quota = attempt("cpu_quota", lambda: read_cpu_quota(root))
+    torch_version, engines, vnni = _torch()
+    if vnni is None and isa is None:
+        unreadable["vnni"] = f"this torch does not tell, and {_NO_FLAGS}"
+    return Machine(
+        cpu_model=processor.model or "unknown",
+        num_cores=_num_cores(len(cpus), quota),
+        isa=isa or (),
+        vnni="avx512_vnni" in isa if vnni is None and isa is not None else vnni,
+        amx=None if isa is None else {"amx_tile", "amx_int8"} <= set(isa),
+        bfloat16=None if isa is None else not _NATIVE_BFLOAT16.isdisjoint(isa),
+        governor=attempt("governor", lambda: read_governor(root, cpus)),
+        load_1min=attempt("load_1min", _load),
+        memory_bytes=_memory_bytes(root),
+        system=_system(system),
+        python=platform.python_version(),
+        torch=torch_version,
+        torchvision=importlib.metadata.version("torchvision"),
+        engines=engines,
+        unreadable=unreadable,
+        libc=attempt("libc", _libc),
+        cpu_quota=quota if quota is not None and quota < len(cpus) else None,
+        swap_used_bytes=_swap_used_bytes(),
+        num_throttled=attempt("num_throttled", lambda: read_num_throttled(root, cpus)),
+    )
+
+
+def num_usable_cores() -> int:
+    """Return how many cores this process may keep busy: affinity and cgroup quota, 1 or more."""
+    try:
+        quota = read_cpu_quota(Path("/"))
+    except UnreadableError:
+        quota = None
+    return _num_cores(len(_usable_cpus()), quota)
+
+
+def _torch() -> tuple[str, tuple[str, ...], bool | None]:
+    """Return torch's version, its quantized engines, and whether it sees AVX-512 VNNI."""
+    import torch
+
+    engines = tuple(sorted(set(torch.backends.quantized.supported_engines) - {"none"}))
+    # The same question that engine x86 asks when it picks its kernels; private, so it may go.
+    is_vnni_supported = getattr(torch.cpu, "_is_vnni_supported", None)
+    vnni = None if is_vnni_supported is None else bool(is_vnni_supported())
+    return str(torch.__version__), engines, vnni
+
+
+def _usable_cpus() -> tuple[int, ...]:
+    """Return the numbers of the CPUs that this process may run on (all where no one says)."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def _num_cores(num_cpus: int, quota: float | None) -> int:
+    """Return whole cores: with a quota of 1.5 a second thread would be stopped half the time."""
+    return num_cpus if quota is None else max(1, min(num_cpus, int(quota)))
+
+
+def _load() -> float:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except OSError as error:
+        raise UnreadableError(f"the system tells no load: {error}") from error
+
+
+def _memory_bytes(root: Path) -> int:
+    """Return what the process may use: the machine's memory or, if lower, its cgroup's limit."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = read_memory_limit(root)
+    except UnreadableError:
+        limit = None
+    return total if limit is None else min(total, limit)
+
+
+def _swap_used_bytes() -> int:
+    with warnings.catch_warnings():
+        # Some sandboxes count no pages moved, which psutil warns of and nobody asks for here.
+        warnings.filterwarnings("ignore", message="'sin' and 'sout' swap memory stats")
+        return int(psutil.swap_memory().used)
+
+
+def _system(system: str) -> str:
+    """Return system, kernel version and architecture; the version's suffix may name a company."""
+    version = re.match(r"[\d.]*\d", platform.release())
+    words = (system, version.group() if version else "", platform.machine())
+    return " ".join(word for word in words if word)
+
+
+def _libc() -> str:
+    name, version = platform.libc_ver()
+    if not name:
+        raise UnreadableError("the interpreter does not say which C library it uses")
+    return f"{name} {version}"

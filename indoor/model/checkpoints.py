@@ -1,0 +1,193 @@
+"""float32 checkpoints: written, and read back into the network that they are."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from indoor.errors import IndoorError
+from indoor.files import sha256_of_file
+from indoor.model.network import ARCHS, build_empty
+from indoor.model.state_dicts import as_float32, describe, not_float, read_state_dict
+from indoor.model.tensors import identify_kind, read_metadata, read_plain_tensors, write_tensors
+from indoor.records import CheckpointManifest, Preprocessing
+
+__all__ = ["LoadedModel", "load_float", "read_float", "save_float"]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in eval mode with what its file says; `sha256` is that of the file.
+
+    `manifest.classes` is empty where the file names none (a plain state dict).
+    """
+
+    model: nn.Module
+    manifest: CheckpointManifest
+    path: Path
+    sha256: str
+
+
+def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> None:
+    """Write a float32 checkpoint of weights and manifest alone, whole or not at all.
+
+    Args:
+        path: The file, usually `float32.safetensors`; an existing one is replaced.
+        model: A network of `build_model` with float32 parameters.
+        manifest: Its architecture, classes, preprocessing and origin.
+
+    Raises:
+        ValueError: The manifest does not describe the model, or the model is not float32.
+        IndoorError: The file cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    if manifest.precision != "float32":
+        raise ValueError(f"manifest.precision is {manifest.precision}, expected float32")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ValueError(f"{name} is {tensor.dtype}, expected torch.float32")
+    if not manifest.classes:
+        raise ValueError("the manifest names no classes, expected one for each logit")
+    num_classes = len(manifest.classes)
+    if reason := _differences(tensors, build_empty(manifest.arch, num_classes)):
+        raise ValueError(f"no {manifest.arch} with {num_classes} classes: {reason}")
+    write_tensors(path, tensors, manifest)
+
+
+def load_float(
+    path: Path,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> LoadedModel:
+    """Read a float32 checkpoint without executing anything that it holds.
+
+    Besides our own files it reads a plain state dict of torchvision's (quantizable or not) network
+    and `{"state_dict": ..., "classes", "mean", "std", "epoch"}`, from safetensors or from
+    `torch.save`, in any floating dtype, with or without the prefix of DataParallel.
+
+    Args:
+        path: The file.
+        arch: The architecture that it must hold; None takes what it holds.
+        classes: The class names that it must have, in this order; they are taken where the file
+            names none.
+        preprocessing: Replaces what the file says. A plain state dict says little: without mean
+            and std in it ImageNet's are taken, and always the whole photograph at 224 x 224.
+
+    Returns:
+        The float32 network in eval mode with its manifest; a plain file's `weights` is itself.
+
+    Raises:
+        IndoorError: No such file; damaged; a pickle that could run code; int8; another
+            architecture; other classes; weights that are not finite; a format of the future.
+    """
+    model, manifest = read_float(path, arch=arch, classes=classes, preprocessing=preprocessing)
+    return LoadedModel(model, manifest, path, sha256_of_file(path))
+
+
+def read_float(
+    path: Path,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> tuple[nn.Module, CheckpointManifest]:
+    """Do what `load_float` does but hash our own file, which would take a third of the time."""
+    state: Mapping[str, object]
+    about: Mapping[str, object] = {}
+    manifest = None
+    if identify_kind(path) == "torch":
+        state, about = read_state_dict(path)
+    else:
+        manifest = read_metadata(path)
+        if manifest is not None and manifest.precision != "float32":
+            raise not_float(path, manifest.precision)
+        state = read_plain_tensors(path)
+    tensors = as_float32(path, state)
+    model, found = _assemble(path, tensors, manifest.arch if manifest else None)
+    if arch is not None and found != arch:
+        raise IndoorError(
+            f"{path} holds a {found}, expected a {arch}; choose --model {found} or other weights"
+        )
+    if manifest is None:
+        manifest = describe(path, found, about)
+    _check_preprocessing(path, manifest.preprocessing)
+    names = _agree_on_classes(path, manifest.classes, tensors["fc.weight"].shape[0], classes)
+    return model, replace(
+        manifest, classes=names, preprocessing=preprocessing or manifest.preprocessing
+    )
+
+
+def _assemble(path: Path, tensors: dict[str, Tensor], arch: str | None) -> tuple[nn.Module, str]:
+    """Return the network that the tensors are, and its architecture (found out where None)."""
+    if arch is None:
+        arch = "resnet50" if "layer1.0.conv3.weight" in tensors else "resnet18"
+    if arch not in ARCHS:
+        raise IndoorError(
+            f"{path} holds a {arch}, expected one of {', '.join(ARCHS)}; give other weights"
+        )
+    head = tensors.get("fc.weight")
+    model = build_empty(arch, head.shape[0] if head is not None and head.dim() == 2 else 1)
+    for name in model.state_dict():
+        if name.endswith("num_batches_tracked"):  # torchvision's older files have none
+            tensors.setdefault(name, torch.tensor(0))
+    if found := _differences(tensors, model):
+        raise IndoorError(
+            f"{path} holds no {arch}: {found}; expected torchvision's {' or '.join(ARCHS)}; "
+            "give other weights"
+        )
+    model.load_state_dict(tensors, assign=True)
+    return model, arch
+
+
+def _differences(tensors: Mapping[str, Tensor], model: nn.Module) -> str:
+    """Say the first thing that keeps the tensors from being the model's; empty if nothing."""
+    expected = model.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            return f"it lacks {name}"
+        if tensors[name].shape != tensor.shape:
+            return f"{name} is {tuple(tensors[name].shape)} and not {tuple(tensor.shape)}"
+        if tensors[name].dtype != tensor.dtype:
+            return f"{name} is {tensors[name].dtype} and not {tensor.dtype}"
+    surplus = [name for name in tensors if name not in expected]
+    return f"it has {surplus[0]} besides" if surplus else ""
+
+
+def _check_preprocessing(path: Path, p: Preprocessing) -> None:
+    if p.size < 1 or min(p.std) <= 0 or not all(map(math.isfinite, (*p.mean, *p.std))):
+        raise IndoorError(
+            f"{path} has size {p.size}, mean {p.mean} and std {p.std}, expected a positive size, "
+            "finite means and positive deviations; save it again"
+        )
+
+
+def _agree_on_classes(
+    path: Path, named: tuple[str, ...], num_outputs: int, wanted: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the class names of a network with `num_outputs` logits."""
+    if named and len(named) != num_outputs:
+        raise IndoorError(
+            f"{path} names {len(named)} classes, expected {num_outputs} as its last layer has; "
+            "save it again with its own names"
+        )
+    if len(set(named)) != len(named):
+        raise IndoorError(f"{path} names a class twice, expected different names; save it again")
+    if wanted is None:
+        return named
+    remedy = "train a new head on it (indoor train --weights)"
+    if num_outputs != len(wanted):
+        raise IndoorError(
+            f"{path} has {num_outputs} classes, expected {len(wanted)} as the data has; {remedy}"
+        )
+    for index, (mine, other) in enumerate(zip(named, wanted, strict=False)):
+        if mine != other:
+            raise IndoorError(
+                f"{path} has {mine!r} as class {index}, expected {other!r} as the data has; "
+                f"{remedy}"
+            )
+    return tuple(wanted)

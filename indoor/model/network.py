@@ -1,0 +1,129 @@
+"""torchvision's quantizable ResNets in float32: built, given a new head, folded for speed."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models import quantization as torchvision_models
+
+__all__ = ["ARCHS", "build_empty", "build_model", "fold", "replace_head"]
+
+ARCHS = ("resnet18", "resnet50")
+"""The architectures' names, as torchvision and our checkpoints have them."""
+
+_CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": torchvision_models.resnet18,
+    "resnet50": torchvision_models.resnet50,
+}
+
+
+def build_model(arch: str, num_classes: int, *, seed: int | None = None) -> nn.Module:
+    """Return torchvision's quantizable network with its own random initialisation.
+
+    Args:
+        arch: One of `ARCHS`.
+        num_classes: The number of logits, 1 or more.
+        seed: Decides the weights; None draws them from the global generator's present state. The
+            global generator is left as it was in both cases.
+
+    Returns:
+        A float32 module in eval mode; float32 `(B, 3, H, W)` to float32 `(B, num_classes)`.
+
+    Raises:
+        ValueError: An unknown architecture, or no class.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return _construct(arch, num_classes)
+
+
+def replace_head(model: nn.Module, num_classes: int, seed: int) -> nn.Module:
+    """Return a copy of the network whose last layer is new, with `nn.Linear`'s initialisation.
+
+    Args:
+        model: A network with a float32 `fc`; it stays as it is.
+        num_classes: The number of logits of the copy, 1 or more.
+        seed: Decides the new layer's weights.
+
+    Returns:
+        The copy, in the mode (train or eval) of the original.
+
+    Raises:
+        ValueError: `model` has no linear `fc`, or there is no class.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
+    old = getattr(model, "fc", None)
+    if not isinstance(old, nn.Linear):
+        raise ValueError(f"a {type(model).__name__} has no float32 layer fc to replace")
+    generator = torch.Generator().manual_seed(seed)
+    new = nn.Linear(old.in_features, num_classes, device="meta").to_empty(device="cpu")
+    # nn.Linear.reset_parameters: kaiming_uniform_ with a = sqrt(5) is uniform in +-1/sqrt(inputs),
+    # the bias the same; done by hand as it must draw from our generator and not the global one.
+    bound = 1 / math.sqrt(old.in_features)
+    with torch.no_grad():
+        new.weight.uniform_(-bound, bound, generator=generator)
+        new.bias.uniform_(-bound, bound, generator=generator)
+    result = copy.deepcopy(model)
+    result.fc = new.to(old.weight.device).train(old.training)
+    return result
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Return a frozen eval copy for fast float32 inference: batch norms folded, channels-last.
+
+    Each batch norm becomes part of the convolution before it; the logits differ from the
+    original's by rounding alone. Feed it `(B, 3, H, W)` of any memory format; channels-last saves
+    one conversion.
+
+    Args:
+        model: A float32 network of `build_model`; it stays as it is.
+
+    Returns:
+        A module with no batch norm and no parameter that requires a gradient.
+
+    Raises:
+        ValueError: A batch norm does not follow a convolution of the same block.
+    """
+    result = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for block in list(result.modules()):
+            _fold_children(block)
+    if any(isinstance(module, nn.BatchNorm2d) for module in result.modules()):
+        raise ValueError(f"cannot fold a {type(model).__name__}: a batch norm stands alone")
+    for module in result.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = True  # its input is a convolution's output that nobody else reads
+    return result.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def build_empty(arch: str, num_classes: int) -> nn.Module:
+    """Return the network in eval mode on the meta device: shapes without memory or drawing."""
+    with torch.device("meta"):
+        return _construct(arch, num_classes)
+
+
+def _construct(arch: str, num_classes: int) -> nn.Module:
+    if arch not in _CONSTRUCTORS:
+        raise ValueError(f"unknown architecture {arch!r}, expected one of {', '.join(ARCHS)}")
+    if num_classes < 1:
+        raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
+    return _CONSTRUCTORS[arch](weights=None, quantize=False, num_classes=num_classes).eval()
+
+
+def _fold_children(block: nn.Module) -> None:
+    """Fold each batch norm among the block's own children into the convolution before it.
+
+    torchvision registers every batch norm right after its convolution, in the order of the
+    forward pass (`conv1, bn1, conv2, bn2, ...`; `downsample` is `0, 1`).
+    """
+    before: tuple[str, nn.Conv2d] | None = None
+    for name, child in list(block.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and before is not None:
+            setattr(block, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(block, name, nn.Identity())
+        before = (name, child) if isinstance(child, nn.Conv2d) else None

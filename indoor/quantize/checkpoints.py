@@ -1,0 +1,250 @@
+"""int8 checkpoints: written as plain tensors, rebuilt to bit-identical logits."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.ao.nn.quantized import DeQuantize, Linear, QFunctional, Quantize
+from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
+from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
+
+from indoor.errors import IndoorError
+from indoor.files import sha256_of_file
+from indoor.model import ARCHS, LoadedModel, read_tensors, write_tensors
+from indoor.model.network import build_empty
+from indoor.quantize.deprecations import known_deprecations_filtered
+from indoor.quantize.engines import EngineBound, supported_engines, using_engine
+from indoor.quantize.probe import is_exact
+from indoor.records import CheckpointManifest, QuantizationRecord
+
+__all__ = ["load_int8", "read_int8", "save_int8"]
+
+
+def save_int8(path: Path, model: nn.Module, manifest: CheckpointManifest) -> None:
+    """Write an int8 checkpoint, whole or not at all.
+
+    safetensors has no quantized dtypes, so a layer's weights become `weight` (int8) with
+    `weight.scale` (float64) and `weight.zero_point` (int64), one each or one an output channel;
+    `bias` stays float32, the outputs' `scale` is float64 and their `zero_point` int64.
+
+    Args:
+        path: The file, usually `int8.safetensors`; an existing one is replaced.
+        model: What `quantize` returned.
+        manifest: Precision int8, with the quantization's record.
+
+    Raises:
+        ValueError: The model is not one of `quantize`, or the manifest is not an int8 one.
+        IndoorError: The file cannot be written.
+    """
+    if not isinstance(model, EngineBound):
+        raise ValueError(f"cannot save a {type(model).__name__}, expected what quantize returned")
+    if manifest.precision != "int8" or manifest.quantization is None:
+        raise ValueError(
+            f"manifest.precision is {manifest.precision}, expected int8 with a quantization record"
+        )
+    write_tensors(path, _tensors_of(model.network), manifest)
+
+
+def load_int8(path: Path) -> LoadedModel:
+    """Read an int8 checkpoint; its logits are bit for bit those of the model that was saved.
+
+    Nothing is calibrated again and nothing in the file is executed. The weights are packed for
+    the engine of the record, whatever torch's global one is. Engine x86 packs for the CPU that
+    it finds, so on another kind of CPU the last bits may differ.
+
+    Args:
+        path: A file of `save_int8`.
+
+    Returns:
+        The int8 network in eval mode with its manifest.
+
+    Raises:
+        IndoorError: No such file; damaged; not int8; its engine is not in this build; or its
+            engine was exact where it was made and saturates on this CPU.
+    """
+    model, manifest = read_int8(path)
+    return LoadedModel(model, manifest, path, sha256_of_file(path))
+
+
+def read_int8(path: Path) -> tuple[nn.Module, CheckpointManifest]:
+    """Do what `load_int8` does without hashing the file."""
+    tensors, manifest = read_tensors(path)
+    record = manifest.quantization
+    if manifest.precision != "int8" or record is None:
+        raise IndoorError(
+            f"{path} holds a {manifest.precision} model, expected int8; "
+            "make one from it with indoor quantize"
+        )
+    _require_engine(path, record)
+    if manifest.arch not in ARCHS or not manifest.classes:
+        raise IndoorError(
+            f"{path} holds a {manifest.arch} of {len(manifest.classes)} classes, expected one of "
+            f"{', '.join(ARCHS)} with at least 1; quantize again"
+        )
+    try:
+        network = _rebuild(manifest, tensors)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise IndoorError(
+            f"{path} holds no int8 {manifest.arch} of {len(manifest.classes)} classes "
+            f"({reason}); expected a file of indoor quantize; quantize again"
+        ) from error
+    return network, manifest
+
+
+def _require_engine(path: Path, record: QuantizationRecord) -> None:
+    engine, (smallest, largest) = record.config.engine, record.config.activation_range
+    if engine not in supported_engines():
+        raise IndoorError(
+            f"{path} is for engine {engine}, which is not in this torch build; expected one of "
+            f"{', '.join(supported_engines())}; quantize again on this machine"
+        )
+    # A silent saturation is the worst thing that a copied file can do; who recorded an engine
+    # that was not exact in the first place has asked for it.
+    if record.exact and not is_exact(engine, (smallest, largest)):
+        raise IndoorError(
+            f"{path} was made on {record.cpu_model}, where engine {engine} is exact for "
+            f"activations {smallest}..{largest}; on this CPU it saturates and the logits would be "
+            "wrong; quantize again on this machine"
+        )
+
+
+def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return everything that the network computes with, as tensors that safetensors knows."""
+    tensors = {}
+    for name, module in _quantized_modules(network):
+        tensors[f"{name}.scale"] = torch.tensor(float(module.scale), dtype=torch.float64)
+        tensors[f"{name}.zero_point"] = torch.tensor(int(module.zero_point))
+        if isinstance(module, WeightedQuantizedModule):
+            parts = _weight_tensors(module)
+            tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
+    return tensors
+
+
+def _weight_tensors(layer: Any) -> dict[str, Tensor]:
+    weight, bias = layer._weight_bias()
+    if weight.qscheme() == torch.per_channel_affine:
+        scales, zero_points = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
+    else:
+        scales = torch.tensor(weight.q_scale(), dtype=torch.float64)
+        zero_points = torch.tensor(weight.q_zero_point())
+    return {
+        "bias": bias.detach(),
+        "weight": weight.int_repr(),
+        "weight.scale": scales,
+        "weight.zero_point": zero_points,
+    }
+
+
+def _quantized_modules(network: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, module in network.named_modules():
+        if isinstance(module, WeightedQuantizedModule | QFunctional | Quantize):
+            yield name, module
+
+
+def _rebuild(manifest: CheckpointManifest, tensors: dict[str, Tensor]) -> nn.Module:
+    """Build the fused network without memory, and swap each module for its quantized one."""
+    assert manifest.quantization is not None
+    engine = manifest.quantization.config.engine
+    network = build_empty(manifest.arch, len(manifest.classes))
+    left = dict(tensors)
+    with using_engine(engine), known_deprecations_filtered():
+        fuse: Any = network.fuse_model
+        fuse(is_qat=False)
+        _swap_children(network, "", left)
+    if left:
+        raise ValueError(f"it has {min(left)} besides")
+    return EngineBound(network, engine).eval()
+
+
+def _swap_children(parent: nn.Module, prefix: str, left: dict[str, Tensor]) -> None:
+    """Put quantized modules in the place of those that the conversion replaces."""
+    mapping = get_default_static_quant_module_mappings()
+    for name, child in list(parent.named_children()):
+        path = f"{prefix}{name}"
+        if type(child) in mapping:
+            setattr(parent, name, _quantized(mapping[type(child)], child, path, left))
+        else:
+            _swap_children(child, f"{path}.", left)
+
+
+def _quantized(kind: Any, original: nn.Module, path: str, left: dict[str, Tensor]) -> nn.Module:
+    """Build one quantized module, of the class `kind`, and take its tensors out of `left`."""
+    if kind is DeQuantize:
+        return DeQuantize()
+    scale, zero_point = _take_output(path, left)
+    if kind is Quantize:
+        return Quantize(scale, zero_point, torch.quint8)  # type: ignore[no-untyped-call]
+    if kind is QFunctional:
+        functional = QFunctional()
+        functional.scale, functional.zero_point = scale, zero_point
+        return functional
+    # A fused convolution with ReLU is a sequence that begins with the convolution.
+    layer: Any = original[0] if isinstance(original, nn.Sequential) else original
+    weight, bias = _take_weight(path, tuple(layer.weight.shape), left)
+    if kind is Linear:
+        linear = Linear(layer.in_features, layer.out_features)  # type: ignore[no-untyped-call]
+        linear.set_weight_bias(weight, bias)
+        linear.scale, linear.zero_point = scale, zero_point
+        return linear
+    # By its unpickling hook: the constructor would pack an empty weight first, which doubles the
+    # time that loading takes.
+    convolution = kind.__new__(kind)
+    nn.Module.__init__(convolution)
+    convolution.__setstate__(
+        (
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            layer.transposed,
+            layer.output_padding,
+            layer.groups,
+            layer.padding_mode,
+            weight,
+            bias,
+            scale,
+            zero_point,
+            False,
+        )
+    )
+    assert isinstance(convolution, nn.Module)
+    return convolution
+
+
+def _take_output(path: str, left: dict[str, Tensor]) -> tuple[float, int]:
+    scale = float(_take(f"{path}.scale", (), torch.float64, left))
+    zero_point = int(_take(f"{path}.zero_point", (), torch.int64, left))
+    if not (math.isfinite(scale) and scale > 0 and 0 <= zero_point <= 255):
+        raise ValueError(f"{path} has scale {scale} and zero point {zero_point}")
+    return scale, zero_point
+
+
+def _take_weight(
+    path: str, shape: tuple[int, ...], left: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    values = _take(f"{path}.weight", shape, torch.int8, left)
+    bias = _take(f"{path}.bias", shape[:1], torch.float32, left)
+    scales_name = f"{path}.weight.scale"
+    parameters = left.get(scales_name, torch.empty(0)).shape and shape[:1]
+    scales = _take(scales_name, parameters, torch.float64, left)
+    zero_points = _take(f"{path}.weight.zero_point", parameters, torch.int64, left)
+    if not (scales.isfinite().all() and (scales > 0).all() and not zero_points.any()):
+        raise ValueError(f"{path}.weight has scales that are not positive, or is not symmetric")
+    if parameters:
+        return torch._make_per_channel_quantized_tensor(values, scales, zero_points, 0), bias
+    return torch._make_per_tensor_quantized_tensor(values, float(scales), int(zero_points)), bias
+
+
+def _take(name: str, shape: tuple[int, ...], dtype: torch.dtype, left: dict[str, Tensor]) -> Tensor:
+    if name not in left:
+        raise ValueError(f"it lacks {name}")
+    tensor = left.pop(name)
+    if tuple(tensor.shape) != shape or tensor.dtype != dtype:
+        raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)} and not {dtype} {shape}")
+    return tensor

@@ -1,0 +1,153 @@
+"""A float32 checkpoint and a data set to a calibrated, checked int8 checkpoint."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from indoor.dataset import IndoorScenes, load_batches, stratified_sample
+from indoor.errors import IndoorError
+from indoor.machine import read_machine
+from indoor.model import LoadedModel
+from indoor.progress import NO_PROGRESS, Progress
+from indoor.quantize.check import WatchedBatches, check, refuse_collapse
+from indoor.quantize.checkpoints import save_int8
+from indoor.quantize.config import validate_config
+from indoor.quantize.engines import vnni_supported
+from indoor.quantize.flow import count_quantized_modules, quantize
+from indoor.quantize.probe import is_exact
+from indoor.records import QuantizationConfig, QuantizationRecord, Split
+from indoor.transforms import inference_transform
+
+__all__ = ["NUM_CHECK", "quantize_checkpoint"]
+
+NUM_CHECK = 128
+"""Photographs of the validation split that a check looks at, where there are as many."""
+
+
+def quantize_checkpoint(
+    loaded: LoadedModel,
+    root: Path,
+    config: QuantizationConfig,
+    *,
+    out: Path,
+    force: bool = False,
+    skip_broken: bool = False,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    progress: Progress = NO_PROGRESS,
+) -> QuantizationRecord:
+    """Quantize a float32 checkpoint on a data set's photographs, check it, and write it.
+
+    Calibration sees a sample of the train split, as even over the classes as can be and in a
+    random order; the check sees photographs of the validation split, which calibration never
+    does. Both pass through the checkpoint's own transform of inference, nothing else.
+
+    Args:
+        loaded: A float32 checkpoint. Its model is not changed.
+        root: The data set that it was trained on.
+        config: How to quantize. If `num_calibration` is more than the train split holds, all of
+            it is used; `check.calibration_input` in the record counts what was.
+        out: The file to write, usually `int8.safetensors` beside the float32 one.
+        force: Write a model that collapsed, too; the record says so.
+        skip_broken: Leave out photographs that cannot be decoded.
+        val_fraction: The share of the train list that is validation, in 0..1.
+        seed: What decides that share.
+        progress: Hears of each batch.
+
+    Returns:
+        The record that stands in the checkpoint: configuration, the SHA-256 over the names of the
+        calibration list in order, the CPU, and the check.
+
+    Raises:
+        CollapseError: The int8 model does not do what the float32 one does, and `force` is not
+            set; nothing is written.
+        IndoorError: The data set, its classes or the configuration cannot be used, or the file
+            cannot be written.
+    """
+    validate_config(config)
+    train, val = (
+        _open_split(loaded, root, split, val_fraction, seed, skip_broken)
+        for split in ("train", "val")
+    )
+    chosen = stratified_sample(train.labels, min(config.num_calibration, len(train)), config.seed)
+    kept_out = stratified_sample(val.labels, min(NUM_CHECK, len(val)), config.seed)
+    calibration = WatchedBatches(
+        _inputs(train, chosen, config.batch, "calibrating on train photographs", progress)
+    )
+    int8_model = quantize(loaded.model, config, calibration)
+    checked = check(
+        loaded.model,
+        int8_model,
+        _inputs(val, kept_out, config.batch, "checking int8 against float32", progress),
+        calibration.statistics,
+    )
+    if not force:
+        refuse_collapse(checked)
+    record = QuantizationRecord(
+        config=config,
+        calibration_sha256=_hash_names([train.samples[index].name for index in chosen]),
+        num_quantized_modules=count_quantized_modules(int8_model),
+        cpu_model=read_machine().cpu_model,
+        vnni=vnni_supported(),
+        torch_version=str(torch.__version__),
+        forced=bool(checked.findings),
+        check=checked,
+        exact=is_exact(config.engine, config.activation_range),
+    )
+    # The float32 model's metrics are not this model's; its own stand in the check.
+    manifest = dataclasses.replace(
+        loaded.manifest, precision="int8", metrics={}, quantization=record
+    )
+    save_int8(out, int8_model, manifest)
+    return record
+
+
+def _open_split(
+    loaded: LoadedModel,
+    root: Path,
+    split: Split,
+    val_fraction: float,
+    seed: int,
+    skip_broken: bool,
+) -> IndoorScenes:
+    dataset = IndoorScenes(
+        root,
+        split,
+        inference_transform(loaded.manifest.preprocessing),
+        val_fraction=val_fraction,
+        seed=seed,
+        skip_broken=skip_broken,
+    )
+    if dataset.classes != loaded.manifest.classes:
+        raise IndoorError(
+            f"{loaded.path} names other classes ({len(loaded.manifest.classes)}) than {root} "
+            f"({len(dataset.classes)}); expected the same in the same order; "
+            "give the data set that it was trained on"
+        )
+    return dataset
+
+
+def _inputs(
+    dataset: IndoorScenes,
+    indices: Sequence[int],
+    batch: int,
+    description: str,
+    progress: Progress,
+) -> Iterator[Tensor]:
+    """Yield the chosen photographs as batches float32 `(B, 3, H, W)`."""
+    progress.start(description, len(indices))
+    try:
+        for photographs, _ in load_batches(dataset, batch, indices=indices):
+            yield photographs
+            progress.advance(len(photographs))
+    finally:
+        progress.finish()
+
+
+def _hash_names(names: Sequence[str]) -> str:
+    """Return the SHA-256 of the names, one a line, in the order of calibration."""
+    return hashlib.sha256("".join(f"{name}\n" for name in names).encode("utf-8")).hexdigest()

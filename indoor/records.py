@@ -1,0 +1,452 @@
+"""The frozen records that are stored on disk, and the one place where they become JSON and back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from indoor.errors import IndoorError
+from indoor.files import write_bytes
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Allocator",
+    "Case",
+    "CheckpointManifest",
+    "ClassAccuracy",
+    "DataIdentity",
+    "Engine",
+    "Epoch",
+    "Evaluation",
+    "EvaluationReport",
+    "InputStatistics",
+    "Interval",
+    "LatencySummary",
+    "Machine",
+    "Measurement",
+    "Observer",
+    "PairedEvaluation",
+    "PairedSpeedup",
+    "Precision",
+    "Preprocessing",
+    "QuantizationCheck",
+    "QuantizationConfig",
+    "QuantizationRecord",
+    "Rate",
+    "Recipe",
+    "Resize",
+    "RunIdentity",
+    "Split",
+    "TrainingCurves",
+    "WeightGranularity",
+    "WeightSource",
+    "from_builtins",
+    "from_json",
+    "read_record",
+    "to_builtins",
+    "to_json",
+    "write_record",
+]
+
+SCHEMA_VERSION = 1
+"""The version of our part of a result, which stands in every `Measurement`."""
+
+Split = Literal["train", "val", "test"]
+Resize = Literal["whole", "crop"]
+Precision = Literal["float32", "bfloat16", "int8"]
+Engine = Literal["x86", "fbgemm", "onednn", "qnnpack"]
+Observer = Literal["minmax", "moving-average", "histogram"]
+WeightGranularity = Literal["per-channel", "per-tensor"]
+Recipe = Literal["head", "full"]
+Case = Literal["latency", "load", "peak-memory", "decode"]
+Allocator = Literal["default", "retain"]
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval; `level` is its coverage, in 0..1."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A share of photographs, `num_hits / num_total`, with its Wilson interval."""
+
+    num_hits: int
+    num_total: int
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a photograph becomes float32 `(3, size, size)`.
+
+    `resize` is `whole` (the whole photograph to size x size) or `crop` (the short side to
+    size * 256 / 224, then a centred square). RGB is scaled to 0..1, then `(x - mean) / std`.
+    """
+
+    resize: Resize
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightSource:
+    """Where the weights came from before this project touched them.
+
+    `sha256` is that of the source's file; it is None for `none` (a random backbone).
+    """
+
+    kind: Literal["file", "imagenet-cache", "imagenet-download", "none"]
+    name: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataIdentity:
+    """Which photographs: the folder's name, counts, and a hash over lists and file contents."""
+
+    name: str
+    num_classes: int
+    num_train: int
+    num_val: int
+    num_test: int
+    num_skipped: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputStatistics:
+    """What a model was fed: extremes, mean and standard deviation over all values."""
+
+    num_photographs: int
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationConfig:
+    """Everything that decides what a post-training quantization gives.
+
+    `activation_range` is (0, 127) or (0, 255); `num_calibration` counts photographs.
+    """
+
+    flow: Literal["eager"]
+    engine: Engine
+    activation_range: tuple[int, int]
+    observer: Observer
+    weights: WeightGranularity
+    num_calibration: int
+    batch: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationCheck:
+    """float32 and int8 side by side on photographs that were kept out of calibration."""
+
+    num_photographs: int
+    agreement: Rate
+    entropy_float32_bits: float
+    entropy_int8_bits: float
+    num_classes_float32: int
+    num_classes_int8: int
+    sqnr_db: float
+    calibration_input: InputStatistics
+    inference_input: InputStatistics
+    findings: tuple[str, ...]
+    """Why the model counts as collapsed; empty where it does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationRecord:
+    """How an int8 model was made, on what, and what its check found."""
+
+    config: QuantizationConfig
+    calibration_sha256: str
+    num_quantized_modules: int
+    cpu_model: str
+    vnni: bool | None
+    torch_version: str
+    forced: bool
+    check: QuantizationCheck | None
+    exact: bool | None = None
+    """Whether the engine added up exactly in this range on that CPU; None: not recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointManifest:
+    """What a checkpoint says of itself; `classes` in the order of the logits."""
+
+    format: int
+    arch: str
+    precision: Precision
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    weights: WeightSource
+    epoch: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    quantization: QuantizationRecord | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One epoch's figures; loss in nats, accuracy in 0..1, `epoch` from 1."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCurves:
+    """The history of a fine-tuning; `note` is set where it overfits (with the figure)."""
+
+    recipe: Recipe
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    note: str | None
+    settings: dict[str, str | int | float] = field(default_factory=dict)
+    """What decided it: learning rates, batch, training size, device and the like."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassAccuracy:
+    """The accuracy on the photographs of one class."""
+
+    name: str
+    accuracy: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One model on one split; `confusion[i][j]` counts class i taken for class j.
+
+    `loss` is the mean cross-entropy in nats; `mean_class_accuracy` is in 0..1. `top5` counts the
+    true class among the five (or all, if fewer) largest logits.
+    """
+
+    variant: str
+    split: Split
+    num_photographs: int
+    top1: Rate
+    top5: Rate
+    mean_class_accuracy: float
+    loss: float
+    per_class: tuple[ClassAccuracy, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedEvaluation:
+    """Two models on the same photographs.
+
+    `difference` is the candidate's top-1 minus the baseline's, in -1..1.
+    """
+
+    baseline: str
+    candidate: str
+    num_photographs: int
+    num_both_right: int
+    num_only_baseline_right: int
+    num_only_candidate_right: int
+    num_both_wrong: int
+    agreement: Rate
+    difference: float
+    difference_interval: Interval
+    mcnemar_p: float
+    sqnr_db: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """All variants of one fine-tuned network on the test split; every pair against float32."""
+
+    data: DataIdentity
+    weights: WeightSource
+    preprocessing: Preprocessing
+    checkpoint_sha256: dict[str, str]
+    """The SHA-256 of the checkpoints' files, by precision."""
+    cpu_model: str
+    """int8 kernels differ from host to host, and with them some logits."""
+    torch_version: str
+    evaluations: tuple[Evaluation, ...]
+    pairs: tuple[PairedEvaluation, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine a figure was taken on. None: not readable, and `unreadable` says why."""
+
+    cpu_model: str
+    num_cores: int
+    isa: tuple[str, ...]
+    vnni: bool | None
+    amx: bool | None
+    bfloat16: bool | None
+    governor: str | None
+    load_1min: float | None
+    memory_bytes: int | None
+    system: str
+    python: str
+    torch: str
+    torchvision: str
+    engines: tuple[str, ...]
+    unreadable: dict[str, str]
+    libc: str | None = None
+    cpu_quota: float | None = None
+    """Cores' worth of CPU time that a cgroup allows, where below `num_cores`' CPUs; else None."""
+    swap_used_bytes: int | None = None
+    num_throttled: int | None = None
+    """How often the cores in use slowed down because of heat since the machine started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunIdentity:
+    """What a run measured: code, data, weights, network and machine."""
+
+    commit: str | None
+    dirty: bool | None
+    arch: str
+    preprocessing: Preprocessing
+    data: DataIdentity
+    weights: WeightSource
+    checkpoint_sha256: dict[str, str]
+    """The SHA-256 of the float32 and the int8 checkpoint's files, by precision."""
+    quantization: QuantizationRecord | None
+    machine: Machine
+    narrowed: bool
+    """Whether fewer cases were measured than the suite holds by default."""
+    not_a_baseline: str | None = None
+    """Why a later run must not be compared with this one by default; None where it may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySummary:
+    """Seconds per photograph over the rounds. None: the rounds cannot carry that percentile."""
+
+    median_s: float
+    p90_s: float | None
+    p99_s: float | None
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedSpeedup:
+    """baseline / candidate, from calls that were interleaved in time.
+
+    `speedup` is the median of the pairs' ratios, `blocked_speedup` the ratio of medians of two
+    blocks that were not interleaved (measured once a run, to show the difference).
+    """
+
+    baseline: str
+    candidate: str
+    num_pairs: int
+    speedup: float
+    interval: Interval
+    log_ratio_robust_sd: float
+    log_ratio_lag1: float | None
+    blocked_speedup: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Our part of one benchmark, `extra_info["indoor"]` in pytest-benchmark's JSON."""
+
+    schema_version: int
+    case: Case
+    variant: str | None
+    runtime: str | None
+    precision: Precision | None
+    batch: int | None
+    threads: int | None
+    allocator: Allocator
+    run: RunIdentity
+    latency: LatencySummary | None = None
+    photographs_per_s: float | None = None
+    minor_faults_per_photograph: float | None = None
+    num_warmup_calls: int | None = None
+    warmup_stable: bool | None = None
+    output_sqnr_db: float | None = None
+    """Logits against float32's on the same batch; None for float32 itself."""
+    speedup: PairedSpeedup | None = None
+    unpaired_reason: str | None = None
+    size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    evaluation: Evaluation | None = None
+    paired_evaluation: PairedEvaluation | None = None
+
+
+def to_json(record: object, indent: int = 0) -> bytes:
+    """Return the record as UTF-8 JSON, the same bytes for the same record."""
+    data = msgspec.json.encode(record)
+    return msgspec.json.format(data, indent=indent) + b"\n" if indent else data
+
+
+def from_json(data: bytes | str, record_type: type[Record], source: str) -> Record:
+    """Return the record that `data` holds.
+
+    Args:
+        data: JSON, as `to_json` writes it.
+        record_type: The dataclass to build.
+        source: What to call the data in an error, such as a file's path.
+
+    Raises:
+        IndoorError: It is no JSON, or not such a record.
+    """
+    try:
+        return msgspec.json.decode(data, type=record_type)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _unreadable(source, record_type, error) from error
+
+
+def to_builtins(record: object) -> dict[str, object]:
+    """Return the record as dicts, lists, strings and numbers, for somebody else's JSON."""
+    data = msgspec.to_builtins(record)
+    assert isinstance(data, dict)
+    return data
+
+
+def from_builtins(data: object, record_type: type[Record], source: str) -> Record:
+    """Return the record that `to_builtins` took apart; errors as in `from_json`."""
+    try:
+        return msgspec.convert(data, type=record_type)
+    except msgspec.MsgspecError as error:
+        raise _unreadable(source, record_type, error) from error
+
+
+def write_record(path: Path, record: object) -> None:
+    """Write the record to `path` as indented JSON, whole or not at all."""
+    write_bytes(path, to_json(record, indent=2))
+
+
+def read_record(path: Path, record_type: type[Record]) -> Record:
+    """Read a record that `write_record` wrote; raises IndoorError as `from_json` does."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IndoorError(
+            f"cannot read {path}: {error.strerror}; expected a {record_type.__name__} as JSON"
+        ) from error
+    return from_json(data, record_type, str(path))
+
+
+def _unreadable(source: str, record_type: type[object], error: Exception) -> IndoorError:
+    return IndoorError(
+        f"{source} holds no {record_type.__name__}: {error}; "
+        "expected a file that this version of indoor wrote; make it again"
+    )

@@ -1,0 +1,93 @@
+"""The tables of accuracy: each variant on its own, and each against float32."""
+
+from collections.abc import Sequence
+
+from indoor.compare import describe_accuracy
+from indoor.records import Evaluation, PairedEvaluation
+from indoor.report import words
+from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+from indoor.report.load import RunResult
+from indoor.report.select import evaluations, pairs
+
+__all__ = ["accuracy_blocks", "accuracy_grids"]
+
+
+def accuracy_blocks(result: RunResult) -> list[Block]:
+    """Return a run's accuracies under a heading; nothing where nothing was evaluated."""
+    found = tuple(evaluations(result).values())
+    if not found:
+        return []
+    return [Heading("Accuracy"), *accuracy_grids(found, tuple(pairs(result).values()))]
+
+
+def accuracy_grids(
+    records: Sequence[Evaluation], paired: Sequence[PairedEvaluation]
+) -> list[Block]:
+    """Return both tables, and of each pair in words whether a difference is shown."""
+    blocks: list[Block] = [
+        _evaluations(records),
+        Paragraph(
+            f"On {records[0].num_photographs:,} {records[0].split} photographs; loss in nats. "
+            "Mean class accuracy weighs classes alike, however many photographs each has.",
+            "faint",
+        ),
+    ]
+    if paired:
+        blocks.append(_pairs(paired))
+        blocks += [
+            Paragraph(f"{pair.candidate} against {pair.baseline}: {describe_accuracy(pair)}.")
+            for pair in paired
+        ]
+    return blocks
+
+
+def _evaluations(records: Sequence[Evaluation]) -> Grid:
+    return Grid(
+        columns=(
+            Column("variant", "left"),
+            Column("top-1\n%"),
+            Column("95%\ninterval"),
+            Column("top-5\n%"),
+            Column("95%\ninterval"),
+            Column("mean class\n%"),
+            Column("loss"),
+        ),
+        rows=tuple(
+            (
+                record.variant,
+                words.percent(record.top1.value),
+                words.percent_interval(record.top1.interval),
+                words.percent(record.top5.value),
+                words.percent_interval(record.top5.interval),
+                words.percent(record.mean_class_accuracy),
+                f"{record.loss:.3f}",
+            )
+            for record in records
+        ),
+    )
+
+
+def _pairs(records: Sequence[PairedEvaluation]) -> Grid:
+    return Grid(
+        columns=(
+            Column("pair", "left"),
+            Column("same answer\n%"),
+            Column("both\nright"),
+            Column("only first\nright"),
+            Column("only second\nright"),
+            Column("both\nwrong"),
+            Column("logit SQNR\ndB"),
+        ),
+        rows=tuple(
+            (
+                f"{record.baseline}, {record.candidate}",
+                words.percent(record.agreement.value),
+                f"{record.num_both_right:,}",
+                f"{record.num_only_baseline_right:,}",
+                f"{record.num_only_candidate_right:,}",
+                f"{record.num_both_wrong:,}",
+                f"{record.sqnr_db:.1f}",
+            )
+            for record in records
+        ),
+    )

@@ -1,0 +1,160 @@
+"""What stands over a table, for a figure without its machine, code and weights is none."""
+
+from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
+from indoor.report.load import RunResult
+
+__all__ = [
+    "caption",
+    "describe_cpu",
+    "describe_data",
+    "describe_isa",
+    "describe_weights",
+    "short_caption",
+    "weights_warning",
+]
+
+DEMO = "demo"
+"""The name of the drawn data set: its folder's."""
+
+_SHORT_HASH = 12
+
+
+def caption(result: RunResult) -> dict[str, str]:
+    """Return what a figure is worth nothing without, by label, in the order to print it."""
+    run = result.cases[0].measurement.run
+    machine = run.machine
+    allocators = sorted({case.measurement.allocator for case in result.cases})
+    return {
+        "run": ", ".join(part for part in (result.source, _time(result.datetime)) if part),
+        "CPU": f"{describe_cpu(machine)}; {describe_isa(machine)}; {_state(result)}",
+        "build": f"torch {machine.torch}, torchvision {machine.torchvision}, Python "
+        f"{machine.python}, {machine.system}; allocator {' and '.join(allocators)}",
+        "int8": _quantization(run),
+        "code": f"{_commits(result)}, {run.arch}",
+        "data": describe_data(run.data, run.preprocessing),
+        "weights": describe_weights(run.weights),
+    }
+
+
+def short_caption(result: RunResult) -> str:
+    """Return the caption as one sentence, for the tables below a run's first."""
+    run = result.cases[0].measurement.run
+    engine = f", int8 engine {run.quantization.config.engine}" if run.quantization else ""
+    return (
+        f"{describe_cpu(run.machine)}, {describe_isa(run.machine)}; "
+        f"torch {run.machine.torch}{engine}; {_commits(result)}; "
+        f"{run.arch} on {run.data.name}; weights {_weights_name(run.weights)}"
+    )
+
+
+def weights_warning(weights: WeightSource, data: DataIdentity) -> str | None:
+    """Return in words what accuracies mean where no trained weights were to be had."""
+    if weights.kind != "none":
+        return None
+    trained_on = (
+        "on photographs, only on drawn scenes"
+        if data.name == DEMO
+        else f"on photographs other than those of {data.name}: its backbone began at random"
+    )
+    return (
+        f"Weights: none were to be had. This network was never trained {trained_on}. So its "
+        "accuracies only show that quantization did not collapse; they do not show how well "
+        "a trained ResNet-50 keeps its accuracy. Sizes and times do not depend on it."
+    )
+
+
+def describe_cpu(machine: Machine) -> str:
+    """Return the CPU's model and how many of its cores may be used."""
+    noun = "core" if machine.num_cores == 1 else "cores"
+    return f"{machine.cpu_model}, {machine.num_cores} {noun}"
+
+
+def describe_isa(machine: Machine) -> str:
+    """Return what decides int8's speed: the vector width, and which extensions there are."""
+    names = set(machine.isa)
+    extensions: list[tuple[str, bool | None]]
+    if "neon" in names:
+        extensions = [("i8mm", "i8mm" in names), ("dotprod", "dotprod" in names)]
+        known = ["NEON"]
+    else:
+        extensions = [("VNNI", machine.vnni), ("AMX", machine.amx)]
+        widths = (("avx512f", "AVX-512"), ("avx2", "AVX2"))
+        known = [label for name, label in widths if name in names][:1]
+    for label, present in (*extensions, ("bfloat16", machine.bfloat16)):
+        if present is None:
+            known.append(f"{label} unknown")
+        else:
+            known.append(label if present else f"no {label}")
+    return ", ".join(known)
+
+
+def describe_data(data: DataIdentity, preprocessing: Preprocessing) -> str:
+    """Return which photographs there are, and how they become a network's input."""
+    size = preprocessing.size
+    how = "the whole photograph" if preprocessing.resize == "whole" else "a centred square"
+    drawn = " (drawn, no photographs)" if data.name == DEMO else ""
+    skipped = f", {data.num_skipped:,} left out as broken" if data.num_skipped else ""
+    return (
+        f"{data.name}{drawn}: {data.num_classes} classes, {data.num_test:,} test photographs"
+        f"{skipped}; {how} at {size} x {size}"
+    )
+
+
+def describe_weights(weights: WeightSource) -> str:
+    """Return where the weights came from, with the hash of their file."""
+    name = _weights_name(weights)
+    return f"{name}, sha256 {weights.sha256[:_SHORT_HASH]}" if weights.sha256 else name
+
+
+def _time(datetime: str) -> str:
+    """Return ISO 8601 without the fraction of a second."""
+    day, _, rest = datetime.partition("T")
+    clock, _, zone = rest.partition(".")
+    utc = " UTC" if zone.endswith(("+00:00", "Z")) or clock.endswith(("+00:00", "Z")) else ""
+    return f"{day} {clock[:8]}{utc}".strip()
+
+
+def _state(result: RunResult) -> str:
+    machines = [case.measurement.run.machine for case in result.cases]
+    loads = [machine.load_1min for machine in machines if machine.load_1min is not None]
+    governor = machines[0].governor
+    parts = [f"governor {governor}" if governor else "governor not readable"]
+    if not loads:
+        parts.append("load not readable")
+    elif max(loads) - min(loads) < 0.05:
+        parts.append(f"load {loads[0]:.1f}")
+    else:
+        parts.append(f"load {min(loads):.1f} to {max(loads):.1f}")
+    return ", ".join(parts)
+
+
+def _quantization(run: RunIdentity) -> str:
+    record = run.quantization
+    if record is None:
+        return "not measured"
+    config = record.config
+    low, high = config.activation_range
+    forced = "; KEPT BY FORCE though its check failed" if record.forced else ""
+    return (
+        f"engine {config.engine}, activations {low}..{high}, {config.observer} observers, "
+        f"{config.weights} weights, calibrated on {config.num_calibration} photographs{forced}"
+    )
+
+
+def _commits(result: RunResult) -> str:
+    runs = [case.measurement.run for case in result.cases]
+    commits = list(dict.fromkeys((run.commit, run.dirty) for run in runs))
+    names = []
+    for commit, dirty in commits:
+        name = f"commit {commit[:_SHORT_HASH]}" if commit else "no commit"
+        names.append(f"{name} (uncommitted changes)" if dirty else name)
+    return " and ".join(names)
+
+
+def _weights_name(weights: WeightSource) -> str:
+    kind = {
+        "file": "a file",
+        "imagenet-cache": "ImageNet, from torch's cache",
+        "imagenet-download": "ImageNet, downloaded",
+    }.get(weights.kind)
+    return f"{weights.name} ({kind})" if kind else "none (the backbone began at random)"

@@ -1,0 +1,146 @@
+"""The tables of one run against an earlier one."""
+
+from itertools import pairwise
+
+from indoor.records import Measurement
+from indoor.report import words
+from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
+from indoor.report.comparison import Change, case_name, compare_runs
+from indoor.report.load import RunResult
+from indoor.report.select import allocators, variants
+
+__all__ = ["comparison_blocks"]
+
+
+def comparison_blocks(baseline: RunResult, candidate: RunResult) -> list[Block]:
+    """Return the table of changes, what differs besides, and the cases that only one run has."""
+    found = compare_runs(baseline, candidate)
+    blocks: list[Block] = [
+        Heading(f"Against {baseline.source}"),
+        Paragraph(
+            "Advisory. The two runs were not interleaved in time: on a shared machine the same "
+            "code differs by 10% and more from run to run. Neither a pass nor a failure follows."
+        ),
+    ]
+    if found.differences:
+        blocks.append(
+            Facts(
+                tuple(
+                    (label, f"{then} in the baseline, {this} in this run")
+                    for label, then, this in found.differences
+                )
+            )
+        )
+    if found.refusal is not None:
+        blocks.append(Paragraph(found.refusal, "strong"))
+    elif found.changes:
+        blocks += _grids(candidate, found.changes)
+        blocks.append(
+            Paragraph(
+                "Medians; + is more than before. The speedups are each run's own, from its own "
+                "interleaved pairs, and so are their intervals.",
+                "faint",
+            )
+        )
+    else:
+        blocks.append(Paragraph("The two runs have no case in common.", "strong"))
+    if found.missing:
+        blocks.append(Paragraph(f"Only in the baseline: {'; '.join(found.missing)}."))
+    if found.new:
+        blocks.append(Paragraph(f"Only in this run: {'; '.join(found.new)}."))
+    return blocks
+
+
+def _grids(candidate: RunResult, changes: tuple[Change, ...]) -> list[Block]:
+    """Return a table of the matrix's cells and one of everything else, where there are any."""
+    main = allocators(candidate)[:1]
+    cells: list[Change] = []
+    others: list[Change] = []
+    for change in changes:
+        one = change.candidate.measurement
+        (cells if one.case == "latency" and one.allocator in main else others).append(change)
+    return [
+        *([_cells(candidate, cells)] if cells else []),
+        *([_others(others)] if others else []),
+    ]
+
+
+def _cells(candidate: RunResult, changes: list[Change]) -> Grid:
+    rank = {name: index for index, name in enumerate(variants(candidate))}
+
+    def place(change: Change) -> tuple[int, int, int]:
+        one = change.candidate.measurement
+        return (one.threads or 0, one.batch or 0, rank.get(one.variant or "", 0))
+
+    ordered = sorted(changes, key=place)
+    return Grid(
+        columns=(
+            Column("threads"),
+            Column("batch"),
+            Column("variant", "left"),
+            Column("before\nms"),
+            Column("now\nms"),
+            Column("change"),
+            Column("speedup\nbefore"),
+            Column("95%\ninterval"),
+            Column("speedup\nnow"),
+            Column("95%\ninterval"),
+        ),
+        rows=tuple(
+            (
+                str(change.candidate.measurement.threads),
+                str(change.candidate.measurement.batch),
+                change.candidate.measurement.variant or "",
+                _figure(change.baseline.measurement),
+                _figure(change.candidate.measurement),
+                _percentage(change),
+                *_speedup(change.baseline.measurement),
+                *_speedup(change.candidate.measurement),
+            )
+            for change in ordered
+        ),
+        num_keys=3,
+        rules=frozenset(
+            index
+            for index, (one, following) in enumerate(pairwise(ordered))
+            if place(one)[0] != place(following)[0]
+        ),
+    )
+
+
+def _others(changes: list[Change]) -> Grid:
+    return Grid(
+        columns=(
+            Column("case", "left"),
+            Column("unit", "left"),
+            Column("before"),
+            Column("now"),
+            Column("change"),
+        ),
+        rows=tuple(
+            (
+                case_name(change.candidate.measurement),
+                "MB" if change.candidate.measurement.case == "peak-memory" else "ms",
+                _figure(change.baseline.measurement),
+                _figure(change.candidate.measurement),
+                _percentage(change),
+            )
+            for change in changes
+        ),
+    )
+
+
+def _percentage(change: Change) -> str:
+    return words.NOTHING if change.change is None else f"{100 * change.change:+.1f}%"
+
+
+def _figure(one: Measurement) -> str:
+    if one.case == "peak-memory":
+        return words.megabytes(one.peak_memory_bytes)
+    return words.milliseconds(one.latency.median_s if one.latency is not None else None)
+
+
+def _speedup(one: Measurement) -> tuple[str, str]:
+    if one.speedup is None:
+        return "", ""
+    return words.ratio(one.speedup.speedup), words.ratio_interval(one.speedup.interval)

@@ -1,0 +1,141 @@
+"""The table of what a photograph costs from its file on, and what a model costs to have."""
+
+from indoor.records import Allocator, Case, Measurement
+from indoor.report import words
+from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+from indoor.report.headline import headline
+from indoor.report.load import RunResult
+from indoor.report.select import cell, precision, size_bytes, variants
+
+__all__ = ["costs_blocks"]
+
+
+def costs_blocks(result: RunResult) -> list[Block]:
+    """Return the tables that were measured; nothing where none of their cases was."""
+    blocks: list[Block] = [Heading("Loading, memory and decoding")]
+    if having := _having(result):
+        blocks.append(having)
+        blocks.append(
+            Paragraph(
+                "Load: from the file to a model that can run. Peak: the highest resident memory "
+                "(VmHWM) of a fresh process that loaded this variant alone and ran it. MB are "
+                "10^6 bytes.",
+                "faint",
+            )
+        )
+    if adding := _adding_up(result):
+        blocks.append(adding)
+        blocks.append(
+            Paragraph(
+                "ms per photograph from file to answer, medians. Decoding and the model were "
+                "timed apart and are added up here; run side by side they would share the cores.",
+                "faint",
+            )
+        )
+    return blocks if len(blocks) > 1 else []
+
+
+def _having(result: RunResult) -> Grid | None:
+    rows = []
+    for name in variants(result):
+        if precision(result, name) is None:
+            continue
+        load = _find(result, "load", name)
+        peak = _find(result, "peak-memory", name)
+        if load is None and peak is None:
+            continue
+        rows.append(
+            (
+                name,
+                words.megabytes(size_bytes(result, name)),
+                words.milliseconds(load.latency.median_s if load and load.latency else None),
+                words.megabytes(peak.peak_memory_bytes if peak else None),
+                _peak_batch(peak),
+            )
+        )
+    if not rows:
+        return None
+    return Grid(
+        columns=(
+            Column("variant", "left"),
+            Column("size\nMB"),
+            Column("load\nms"),
+            Column("peak memory\nMB"),
+            Column("at batch"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _peak_batch(peak: Measurement | None) -> str:
+    return str(peak.batch) if peak is not None and peak.batch is not None else words.NOTHING
+
+
+def _adding_up(result: RunResult) -> Grid | None:
+    """Return decoding beside the model at each thread count that both were timed at."""
+    found = headline(result)
+    if found.allocator is None or not found.batches:
+        return None
+    batch = 8 if 8 in found.batches else found.batches[0]
+    rows: list[tuple[str, ...]] = []
+    rules = set()
+    for decode in _decodes(result):
+        group = _sums(result, decode, batch, found.allocator)
+        rows += group
+        rules.add(len(rows) - 1)
+    if not rows:
+        return None
+    return Grid(
+        columns=(
+            Column("threads"),
+            Column("variant", "left"),
+            Column("decode and\ntransform"),
+            Column(f"model at\nbatch {batch}"),
+            Column("together"),
+            Column("of it\ndecoding"),
+        ),
+        rows=tuple(rows),
+        num_keys=2,
+        rules=frozenset(rules - {len(rows) - 1}),
+    )
+
+
+def _sums(
+    result: RunResult, decode: Measurement, batch: int, allocator: Allocator
+) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    if decode.latency is None or decode.threads is None:
+        return rows
+    decode_s = decode.latency.median_s
+    for name in variants(result):
+        known = cell(result, name, batch, decode.threads, allocator)
+        if known is None or known.latency is None:
+            continue
+        together_s = decode_s + known.latency.median_s
+        rows.append(
+            (
+                str(decode.threads) if not rows else "",
+                name,
+                words.milliseconds(decode_s),
+                words.milliseconds(known.latency.median_s),
+                words.milliseconds(together_s),
+                f"{decode_s / together_s:.0%}",
+            )
+        )
+    return rows
+
+
+def _decodes(result: RunResult) -> list[Measurement]:
+    cases = [c.measurement for c in result.cases if c.measurement.case == "decode"]
+    return sorted(cases, key=lambda one: one.threads or 0)
+
+
+def _find(result: RunResult, case: Case, variant: str) -> Measurement | None:
+    return next(
+        (
+            known.measurement
+            for known in result.cases
+            if known.measurement.case == case and known.measurement.variant == variant
+        ),
+        None,
+    )

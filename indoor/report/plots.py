@@ -1,0 +1,216 @@
+"""Pictures of runs and of fine-tunings; the only importer of matplotlib, and only when called."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from indoor.errors import IndoorError
+from indoor.files import replace_file
+from indoor.records import TrainingCurves
+from indoor.report import words
+from indoor.report.caption import short_caption
+from indoor.report.load import MeasuredCase, RunResult
+from indoor.report.select import (
+    allocators,
+    batch_sizes,
+    latencies,
+    thread_counts,
+    variants,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+__all__ = ["plot_curves", "plot_latency"]
+
+_DPI = 144
+_PANEL_INCHES = (3.8, 3.4)
+_STYLES = {"float32": ("#0072b2", "o"), "bfloat16": ("#e69f00", "s"), "int8": ("#d55e00", "^")}
+_OTHER_STYLES = (("#009e73", "D"), ("#cc79a7", "v"), ("#56b4e9", "P"), ("#000000", "X"))
+"""Okabe and Ito's colours, which people with any colour vision can tell apart, and markers."""
+
+_CAPTION_CHARACTERS_PER_INCH = 15.5
+_SHIFT = 0.05
+"""Octaves of the batch between two variants, so that their whiskers do not hide each other."""
+
+_WHISKERS = (
+    "Points: medians of the rounds. Whiskers: first to third quartile. Variants stand a little "
+    "apart sideways."
+)
+
+
+def plot_latency(results: Sequence[RunResult], path: Path) -> None:
+    """Draw ms per photograph over the batch, a panel a thread count and a row of panels a run.
+
+    Each point is a median; its whisker goes from the first to the third quartile of the rounds.
+
+    Args:
+        results: Runs; those without a forward pass are left out.
+        path: The PNG to write, whole or not at all.
+
+    Raises:
+        IndoorError: matplotlib is not installed, no run timed a forward pass, or `path` cannot
+            be written.
+    """
+    figure_type = _figure_type()
+    runs = [result for result in results if latencies(result)]
+    if not runs:
+        raise IndoorError(
+            f"cannot plot {path}: no forward pass was timed; expected cases of batch x threads; "
+            "run `pytest bench` without narrowing it to other cases"
+        )
+    num_columns = max(len(thread_counts(_shown(run))) for run in runs)
+    width = max(6.4, num_columns * _PANEL_INCHES[0])
+    figure = figure_type(
+        figsize=(width, len(runs) * (_PANEL_INCHES[1] + 0.9)), dpi=_DPI, layout="constrained"
+    )
+    rows = figure.subfigures(len(runs), 1, squeeze=False)
+    for row, run in zip(rows[:, 0], runs, strict=True):
+        _latency_row(row, run, width)
+    _save(figure, path)
+
+
+def plot_curves(curves: TrainingCurves, path: Path) -> None:
+    """Draw a fine-tuning's loss and accuracy over its epochs, its best epoch marked.
+
+    Args:
+        curves: The history, of one epoch at least.
+        path: The PNG to write, whole or not at all.
+
+    Raises:
+        IndoorError: matplotlib is not installed, there is no epoch, or `path` cannot be written.
+    """
+    figure_type = _figure_type()
+    if not curves.epochs:
+        raise IndoorError(f"cannot plot {path}: no epoch has ended; train for one at least")
+    figure = figure_type(figsize=(8.4, 3.8), dpi=_DPI, layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    epochs = [epoch.epoch for epoch in curves.epochs]
+    marker = "o" if len(epochs) <= 40 else ""
+    for axes, title, train, val in (
+        (
+            loss,
+            "loss (nats)",
+            [epoch.train_loss for epoch in curves.epochs],
+            [epoch.val_loss for epoch in curves.epochs],
+        ),
+        (
+            accuracy,
+            "accuracy (%)",
+            [100 * epoch.train_accuracy for epoch in curves.epochs],
+            [100 * epoch.val_accuracy for epoch in curves.epochs],
+        ),
+    ):
+        axes.plot(epochs, train, color="#0072b2", marker=marker, markersize=3.5, label="train")
+        axes.plot(epochs, val, color="#d55e00", marker=marker, markersize=3.5, label="validation")
+        axes.axvline(curves.best_epoch, color="0.45", linestyle="--", linewidth=1, zorder=0)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _tidy(axes)
+    loss.set_ylim(bottom=0)
+    best = next((e for e in curves.epochs if e.epoch == curves.best_epoch), curves.epochs[-1])
+    lines = [
+        f"Recipe {curves.recipe}, {len(epochs)} epochs. Dashed: the best epoch by validation, "
+        f"{best.epoch} (validation {best.val_accuracy:.1%}, train {best.train_accuracy:.1%}).",
+        *([curves.note] if curves.note else []),
+    ]
+    handles, labels = loss.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    _caption(figure, lines, 8.4)
+    _save(figure, path)
+
+
+def _figure_type() -> "type[Figure]":
+    """Return matplotlib's Figure, which without pyplot changes no global state and draws by Agg."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise IndoorError(
+            f"cannot plot: {error}; expected matplotlib; pip install 'indoor[plot]'"
+        ) from error
+    return Figure
+
+
+def _shown(run: RunResult) -> tuple[MeasuredCase, ...]:
+    """Return the cases of the run's first allocator: the others are a cell or two."""
+    return latencies(run, allocators(run)[0])
+
+
+def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
+    """Draw one run: a panel a thread count, all with the same axes."""
+    cases = _shown(run)
+    counts = thread_counts(cases)
+    panels = figure.subplots(1, len(counts), sharex=True, sharey=True, squeeze=False)[0]
+    sizes = batch_sizes(cases)
+    for axes, threads in zip(panels, counts, strict=True):
+        for index, variant in enumerate(variants(run)):
+            _line(axes, [c for c in cases if _is_of(c, variant, threads)], variant, index)
+        axes.set_title(words.threads(threads), fontsize=10)
+        axes.set_xlabel("batch")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        _tidy(axes)
+    panels[0].set_ylabel("ms per photograph")
+    panels[0].set_ylim(bottom=0)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    _caption(figure, [short_caption(run), _WHISKERS], width)
+
+
+def _line(axes: "Axes", cases: list[MeasuredCase], variant: str, index: int) -> None:
+    """Draw one variant's medians with their quartiles, all in ms per photograph."""
+    places, medians, below, above = [], [], [], []
+    shift = 2.0 ** (_SHIFT * (index - 1))
+    for case in sorted(cases, key=lambda c: c.measurement.batch or 0):
+        batch, latency = case.measurement.batch, case.measurement.latency
+        if batch is None or latency is None:
+            continue
+        median = 1e3 * latency.median_s
+        places.append(batch * shift)
+        medians.append(median)
+        below.append(max(0.0, median - 1e3 * case.rounds.q1_s / batch))
+        above.append(max(0.0, 1e3 * case.rounds.q3_s / batch - median))
+    if not places:
+        return
+    colour, marker = _STYLES.get(variant) or _OTHER_STYLES[index % len(_OTHER_STYLES)]
+    axes.errorbar(
+        places,
+        medians,
+        yerr=[below, above],
+        label=variant,
+        color=colour,
+        marker=marker,
+        markersize=4.5,
+        linewidth=1.4,
+        elinewidth=1,
+        capsize=3,
+    )
+
+
+def _is_of(case: MeasuredCase, variant: str, threads: int) -> bool:
+    one = case.measurement
+    return one.variant == variant and one.threads == threads
+
+
+def _tidy(axes: "Axes") -> None:
+    axes.grid(visible=True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=9)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _caption(figure: "Figure | SubFigure", lines: list[str], width: float) -> None:
+    """Write lines below the panels, wrapped to the picture's width in inches."""
+    columns = int(width * _CAPTION_CHARACTERS_PER_INCH)
+    text = "\n".join(part for line in lines for part in textwrap.wrap(line, columns))
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color="0.35")
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    with replace_file(path) as temporary:
+        figure.savefig(temporary, format="png")

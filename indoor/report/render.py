@@ -1,0 +1,162 @@
+"""Runs as one text: tables, markdown, JSON or CSV."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from indoor.records import EvaluationReport, Machine
+from indoor.report.accuracy import accuracy_blocks, accuracy_grids
+from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
+from indoor.report.caption import (
+    caption,
+    describe_cpu,
+    describe_data,
+    describe_isa,
+    describe_weights,
+    short_caption,
+    weights_warning,
+)
+from indoor.report.comparison_table import comparison_blocks
+from indoor.report.costs import costs_blocks
+from indoor.report.data import as_csv, as_json
+from indoor.report.headline import headline_blocks
+from indoor.report.load import RunResult
+from indoor.report.markdown import as_markdown
+from indoor.report.matrix import matrix_blocks
+from indoor.report.text import as_text
+
+__all__ = ["ReportFormat", "render", "render_evaluation", "render_machine"]
+
+ReportFormat = Literal["table", "markdown", "json", "csv"]
+
+
+def render(
+    results: Sequence[RunResult],
+    *,
+    format: ReportFormat = "table",  # noqa: A002 - the option of every command that prints
+    width: int = 80,
+    color: bool = False,
+    baseline: RunResult | None = None,
+) -> str:
+    """Return what the runs found.
+
+    Runs are never merged: each has its own tables under its own caption.
+
+    Args:
+        results: One run or more.
+        format: `table` for a terminal, `markdown` as GitHub reads it, `json` and `csv` as
+            results/README.md describes them.
+        width: Characters a line of `table`, 40 or more; from 80 on nothing has to be stacked.
+        color: Whether `table` may hold escape codes.
+        baseline: An earlier run to compare each with, advisory; `csv` leaves it out.
+
+    Returns:
+        Text that ends with a newline.
+
+    Raises:
+        ValueError: There is no run, or the format is unknown.
+    """
+    if not results:
+        raise ValueError("a report needs one run or more, got none")
+    match format:
+        case "json":
+            return as_json(results, baseline)
+        case "csv":
+            return as_csv(results)
+        case "table" | "markdown":
+            blocks = [block for run in results for block in _run_blocks(run, baseline)]
+            return (
+                as_text(blocks, width=width, color=color)
+                if format == "table"
+                else (as_markdown(blocks))
+            )
+        case _:
+            raise ValueError(f"format {format!r}, expected table, markdown, json or csv")
+
+
+def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool = False) -> str:
+    """Return the accuracies of a network's variants as text, with what they belong to."""
+    entries = (
+        ("CPU", report.cpu_model),
+        ("build", f"torch {report.torch_version}"),
+        ("data", describe_data(report.data, report.preprocessing)),
+        ("weights", describe_weights(report.weights)),
+    )
+    blocks: list[Block] = [Facts(entries)]
+    if warning := weights_warning(report.weights, report.data):
+        blocks.append(Paragraph(warning, "strong"))
+    blocks += accuracy_grids(report.evaluations, report.pairs)
+    return as_text(blocks, width=width, color=color)
+
+
+class Advice(Protocol):
+    """A finding on a machine: how grave it is, what was found, and what to do about it."""
+
+    @property
+    def level(self) -> str:
+        """`warning` or `note`."""
+
+    @property
+    def what(self) -> str:
+        """What was found."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+
+
+def render_machine(
+    machine: Machine, advice: Sequence[Advice], *, width: int = 80, color: bool = False
+) -> str:
+    """Return a machine and what is to be said of it as text."""
+    memory = machine.memory_bytes
+    entries = [
+        ("CPU", describe_cpu(machine)),
+        ("instructions", describe_isa(machine)),
+        ("int8 engines", ", ".join(machine.engines) or "none"),
+        ("build", f"torch {machine.torch}, torchvision {machine.torchvision}"),
+        ("system", f"{machine.system}, Python {machine.python}"),
+        ("memory", "not readable" if memory is None else f"{memory / 1e9:,.1f} GB"),
+        ("governor", machine.governor or "not readable"),
+        ("load", "not readable" if machine.load_1min is None else f"{machine.load_1min:.2f}"),
+    ]
+    blocks: list[Block] = [Facts(tuple(entries))]
+    if advice:
+        blocks.append(
+            Grid(
+                columns=(Column("", "left"), Column("found", "left"), Column("remedy", "left")),
+                rows=tuple((item.level, item.what, item.remedy) for item in advice),
+                num_keys=3,
+                rules=frozenset(range(len(advice) - 1)),
+            )
+        )
+    else:
+        blocks.append(Paragraph("Nothing speaks against trusting figures of this machine."))
+    return as_text(blocks, width=width, color=color)
+
+
+def _run_blocks(result: RunResult, baseline: RunResult | None) -> list[Block]:
+    """Return a run's tables, each below what it belongs to."""
+    run = result.cases[0].measurement.run
+    blocks: list[Block] = [
+        Heading(f"{run.arch} on {run.data.name}", level=1),
+        Facts(tuple(caption(result).items())),
+    ]
+    if run.narrowed:
+        blocks.append(Paragraph("Narrowed: this run measured fewer cases than the suite holds."))
+    if run.not_a_baseline in ("failed", "regressed"):
+        blocks.append(Paragraph(f"This run {run.not_a_baseline}, so it is no baseline for others."))
+    if result.num_foreign:
+        blocks.append(Paragraph(f"{result.num_foreign} benchmarks are not this suite's: left out."))
+    if warning := weights_warning(run.weights, run.data):
+        blocks.append(Paragraph(warning, "strong"))
+    blocks += headline_blocks(result)
+    short = Paragraph(short_caption(result), "faint")
+    parts = [matrix_blocks(result), accuracy_blocks(result), costs_blocks(result)]
+    if baseline is not None:
+        parts.append(comparison_blocks(baseline, result))
+    for part in parts:
+        for block in part:
+            blocks.append(block)
+            if isinstance(block, Heading):
+                blocks.append(short)
+    return blocks

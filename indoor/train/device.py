@@ -1,0 +1,63 @@
+"""Where a training computes, with how many threads, and whether in bfloat16."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from indoor.errors import IndoorError
+
+__all__ = ["autocast_dtype", "choose_device", "use_threads"]
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; `auto` is the first of cuda, mps and cpu that is there.
+
+    Raises:
+        IndoorError: The name is none of these, or this machine or torch build has no such device.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, is_there in present.items() if is_there)
+    if name not in present:
+        raise IndoorError(f"unknown device '{name}'; expected one of {', '.join(DEVICES)}")
+    if not present[name]:
+        usable = ", ".join(kind for kind, is_there in present.items() if is_there)
+        raise IndoorError(
+            f"device '{name}' is not usable with torch {torch.__version__} on this machine; "
+            f"expected one of {usable}; choose another with --device"
+        )
+    return torch.device(name)
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return bfloat16 where the device computes in it natively, else None (plain float32).
+
+    float16 is never chosen: it would need loss scaling, whose state a resumed run would have to
+    restore, for no gain over bfloat16 on any device that has both.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else None
+    if device.type == "cpu":
+        flags = torch.cpu.get_capabilities()
+        is_native = flags.get("avx512_bf16") or flags.get("amx_bf16")
+        return torch.bfloat16 if is_native else None
+    return None
+
+
+@contextmanager
+def use_threads(num_threads: int | None) -> Iterator[None]:
+    """Compute on so many threads inside the block; None leaves the number as it is."""
+    before = torch.get_num_threads()
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,256 @@
+"""From a data set and weights to a fine-tuned float32 checkpoint, whatever interrupts it."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from indoor.dataset import IndoorScenes
+from indoor.errors import IndoorError
+from indoor.model import FORMAT, WeightsResult, replace_head, save_float
+from indoor.progress import NO_PROGRESS, Progress
+from indoor.records import CheckpointManifest, Recipe, TrainingCurves, write_record
+from indoor.train.device import autocast_dtype, choose_device, use_threads
+from indoor.train.features import read_features
+from indoor.train.full import FULL_BACKBONE_FACTOR, FULL_EPOCHS, train_full
+from indoor.train.head import HEAD_EPOCHS, train_head
+from indoor.train.plan import Plan
+from indoor.train.scratch import (
+    SCRATCH_EPOCHS,
+    SCRATCH_SIZE,
+    fold_standardisation,
+    standardise,
+    train_backbone,
+)
+from indoor.train.state import State, read_state, remove_leftovers, write_state
+
+__all__ = ["TrainResult", "fine_tune", "is_trained_for"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """A finished fine-tuning: the checkpoint at `path`, what it says of itself, its curves."""
+
+    manifest: CheckpointManifest
+    curves: TrainingCurves
+    path: Path
+
+
+def is_trained_for(weights: WeightsResult, classes: Sequence[str]) -> bool:
+    """Return whether the weights' own last layer knows these classes, in this order."""
+    return weights.classes is not None and tuple(weights.classes) == tuple(classes)
+
+
+def fine_tune(
+    root: Path,
+    weights: WeightsResult,
+    *,
+    arch: str,
+    recipe: Recipe,
+    out: Path,
+    features: Path | None = None,
+    epochs: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.15,
+    skip_broken: bool = False,
+    device: str = "auto",
+    num_threads: int | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> TrainResult:
+    """Fine-tune and write `out/float32.safetensors` and `out/curves.json`.
+
+    A run that was killed goes on from `out/.resume` when it is called again with the same
+    arguments, and writes the same checkpoint, byte for byte (CPU, same threads). Called with
+    others it begins anew. The test list is never read.
+
+    The head that the weights came with is kept where it knows the data's classes. With random
+    weights (`none`) the `head` recipe first trains the backbone briefly, and standardises its
+    features; the factors end up in the head, so the checkpoint is a plain network.
+
+    Args:
+        root: The data set.
+        weights: The network to begin with.
+        arch: Its architecture.
+        recipe: `head` trains `fc` alone, `full` everything.
+        out: The run's folder; it is made.
+        features: The folder of cached features; None for `features` beside the folder of runs.
+        epochs: Passes over the train photographs; None for the recipe's 20.
+        size: `full` only: side of the training views in pixels, 32 or more; None for full size.
+        seed: Decides validation share, new head, order and views.
+        val_fraction: The share of the train list that chooses the epoch.
+        skip_broken: Leave photographs out that cannot be decoded.
+        device: `auto`, `cuda`, `mps` or `cpu`.
+        num_threads: Threads to compute on; None for as many as torch has.
+        progress: Hears of each step.
+
+    Returns:
+        The checkpoint of the best epoch by validation, and the curves.
+
+    Raises:
+        IndoorError: The data cannot be used, the device is not there, `out` cannot be written or
+            another process is writing to it.
+        ValueError: `epochs` or `size` is out of its range.
+    """
+    if epochs is not None and epochs < 1:
+        raise ValueError(f"epochs is {epochs}, expected 1 or more")
+    if size is not None and (recipe == "head" or size < 32):
+        raise ValueError(f"size is {size}, expected 32 or more and the recipe full, not {recipe}")
+    chosen = choose_device(device)
+    with _locked(out), use_threads(num_threads):
+        train, val = (
+            IndoorScenes(root, split, val_fraction=val_fraction, seed=seed, skip_broken=skip_broken)
+            for split in ("train", "val")
+        )
+        known = is_trained_for(weights, train.classes)
+        start = weights.model if known else replace_head(weights.model, len(train.classes), seed)
+        plan = Plan(
+            weights=weights,
+            start=start,
+            train=train,
+            val=val,
+            epochs=epochs or (HEAD_EPOCHS if recipe == "head" else FULL_EPOCHS),
+            size=size,
+            seed=seed,
+            device=chosen,
+            settings={
+                "device": chosen.type,
+                "threads": torch.get_num_threads(),
+                "autocast": str(autocast_dtype(chosen) if recipe == "full" else None),
+                "val_fraction": val_fraction,
+            },
+            resume=out / ".resume",
+            cache=features or out.parent.parent / "features",
+            progress=progress,
+        )
+        plan.resume.mkdir(exist_ok=True)
+        remove_leftovers(plan.resume)
+        remove_leftovers(out)
+        model, curves = _train_head(plan) if recipe == "head" else _train_full(plan)
+        best = curves.epochs[curves.best_epoch - 1]
+        manifest = CheckpointManifest(
+            format=FORMAT,
+            arch=arch,
+            precision="float32",
+            classes=train.classes,
+            preprocessing=weights.preprocessing,
+            weights=weights.source,
+            epoch=best.epoch,
+            metrics={
+                "train_loss": best.train_loss,
+                "train_accuracy": best.train_accuracy,
+                "val_loss": best.val_loss,
+                "val_accuracy": best.val_accuracy,
+            },
+        )
+        # The checkpoint last: where it is, the curves are too.
+        write_record(out / "curves.json", curves)
+        save_float(out / "float32.safetensors", model, manifest)
+        shutil.rmtree(plan.resume)
+    return TrainResult(manifest=manifest, curves=curves, path=out / "float32.safetensors")
+
+
+def _train_head(plan: Plan) -> tuple[nn.Module, TrainingCurves]:
+    preprocessing = plan.weights.preprocessing
+    model = _train_random(plan) if plan.is_random else plan.start
+    scenes = []
+    for dataset in (plan.train, plan.val):
+        scenes.append(
+            read_features(
+                model,
+                dataset,
+                preprocessing,
+                plan.cache,
+                device=plan.device,
+                progress=plan.progress,
+            )
+        )
+    train, val = scenes
+    settings = dict(plan.settings)
+    head = model.get_submodule("fc")
+    assert isinstance(head, nn.Linear)
+    if plan.is_random:
+        (train, val), mean, deviation = standardise(train, val)
+        settings |= {
+            "features": "standardised",
+            "scratch_epochs": SCRATCH_EPOCHS,
+            "scratch_size": SCRATCH_SIZE,
+        }
+    result = train_head(
+        head,
+        train,
+        val,
+        epochs=plan.epochs,
+        seed=plan.seed,
+        settings=settings,
+        state_path=plan.state_path("head"),
+        progress=plan.progress,
+    )
+    trained = fold_standardisation(result.head, mean, deviation) if plan.is_random else result.head
+    finished = replace_head(model, trained.out_features, plan.seed)
+    finished.get_submodule("fc").load_state_dict(trained.state_dict())
+    return finished, result.curves
+
+
+def _train_random(plan: Plan) -> nn.Module:
+    """Return the briefly trained backbone, from the resume folder where it is there."""
+    done = plan.state_path("backbone")
+    found = read_state(done)
+    if found is None:
+        model = train_backbone(
+            plan.start,
+            plan.train,
+            plan.weights.preprocessing,
+            seed=plan.seed,
+            device=plan.device,
+            state_path=plan.state_path("scratch"),
+            progress=plan.progress,
+        )
+        write_state(done, State(dict(model.state_dict()), SCRATCH_EPOCHS, None))
+        found = read_state(done)
+        assert found is not None
+    model = replace_head(plan.start, len(plan.train.classes), plan.seed).eval()
+    model.load_state_dict(found.tensors)
+    return model
+
+
+def _train_full(plan: Plan) -> tuple[nn.Module, TrainingCurves]:
+    result = train_full(
+        plan.start,
+        plan.train,
+        plan.val,
+        plan.weights.preprocessing,
+        epochs=plan.epochs,
+        size=plan.size,
+        # A random backbone has nothing that a slow rate would keep.
+        backbone_factor=1.0 if plan.is_random else FULL_BACKBONE_FACTOR,
+        seed=plan.seed,
+        device=plan.device,
+        settings=plan.settings,
+        state_path=plan.state_path("full"),
+        progress=plan.progress,
+    )
+    return result.model, result.curves
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IndoorError(
+            f"cannot make the folder {out}: {error.strerror}; expected a place with write "
+            "permission; choose another"
+        ) from error
+    try:
+        with FileLock(out / ".train.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise IndoorError(
+            f"another process is training into {out}; wait for it, or choose another --name"
+        ) from error

@@ -1,0 +1,165 @@
+"""What makes random weights usable: a brief training, batch-norm statistics, standard features."""
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from indoor.dataset import IndoorScenes, load_batches, stratified_sample
+from indoor.progress import NO_PROGRESS, Progress
+from indoor.records import Preprocessing
+from indoor.train.features import Features
+from indoor.train.head import epoch_order
+from indoor.train.loop import (
+    Schedule,
+    capture,
+    restore,
+    run_epoch,
+    start_run,
+)
+from indoor.train.state import State, read_state, write_state
+from indoor.train.views import AugmentedScenes, PlainScenes
+
+__all__ = [
+    "SCRATCH_EPOCHS",
+    "SCRATCH_SIZE",
+    "fold_standardisation",
+    "reestimate_batch_norm",
+    "standardise",
+    "train_backbone",
+]
+
+SCRATCH_EPOCHS = 6
+SCRATCH_SIZE = 64
+SCRATCH_BATCH = 32
+SCRATCH_LEARNING_RATE = 1e-3
+SCRATCH_WEIGHT_DECAY = 0.05
+NUM_STATISTICS = 64
+"""Photographs behind the batch-norm statistics; each gives thousands of values to each channel."""
+STATISTICS_BATCH = 16
+
+
+def train_backbone(
+    model: nn.Module,
+    train: IndoorScenes,
+    preprocessing: Preprocessing,
+    *,
+    epochs: int = SCRATCH_EPOCHS,
+    size: int = SCRATCH_SIZE,
+    batch: int = SCRATCH_BATCH,
+    learning_rate: float = SCRATCH_LEARNING_RATE,
+    seed: int = 0,
+    device: torch.device | None = None,
+    state_path: Path | None = None,
+    progress: Progress = NO_PROGRESS,
+) -> nn.Module:
+    """Train random weights briefly on small views, and fit their statistics to full-size ones.
+
+    Batch-norm statistics belong to a size: those of 64 pixels are wrong at 224. So they are taken
+    anew, from `NUM_STATISTICS` train photographs under the transform of inference.
+
+    Args:
+        model: A network with random weights and the data's classes; it stays as it is.
+        train: Train photographs without a transform.
+        preprocessing: How inference sees a photograph.
+        epochs: Passes over the train photographs.
+        size: Side of the augmented views in pixels.
+        batch: Photographs a step.
+        learning_rate: AdamW's, at its height.
+        seed: Decides order and views.
+        device: Where it trains; None for the CPU.
+        state_path: Where the state after each epoch is kept; see `train_full`.
+        progress: Hears of each epoch's photographs.
+
+    Returns:
+        A network in eval mode, on the CPU.
+    """
+    device = device or torch.device("cpu")
+    schedule = Schedule(num_photographs=len(train), batch=batch, epochs=epochs, warmup_epochs=1)
+    run = start_run(
+        model,
+        device,
+        learning_rate=learning_rate,
+        backbone_factor=1.0,
+        weight_decay=SCRATCH_WEIGHT_DECAY,
+    )
+    found = read_state(state_path) if state_path else None
+    if found is not None:
+        restore(run, found.tensors)
+    for epoch in range(1 + (found.num_epochs if found else 0), epochs + 1):
+        order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * batch]
+        views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
+        progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
+        run_epoch(
+            run,
+            load_batches(views, batch),
+            schedule,
+            epoch,
+            label_smoothing=0.1,
+            device=device,
+            progress=progress,
+        )
+        if state_path is not None:
+            write_state(state_path, State(capture(run), epoch, None))
+        progress.finish()
+    sample = stratified_sample(train.labels, min(NUM_STATISTICS, len(train)), seed)
+    batches = load_batches(PlainScenes(train, preprocessing, sample), STATISTICS_BATCH)
+    trained = run.average.cpu().to(memory_format=torch.contiguous_format)
+    return reestimate_batch_norm(trained, (images for images, _ in batches))
+
+
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """Return a copy whose batch-norm statistics are the mean over the batches' own.
+
+    "Precise batch norm" of Wu and Johnson (arXiv 2105.07576, section 3), in one pass.
+
+    Args:
+        model: A network with `BatchNorm2d` layers; it stays as it is.
+        batches: float32 `(B, 3, H, W)`, of like size, at least one.
+
+    Returns:
+        The copy, in eval mode.
+    """
+    result = copy.deepcopy(model).eval()
+    norms = [module for module in result.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    with torch.no_grad():
+        for images in batches:
+            result(images.contiguous(memory_format=torch.channels_last))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return result.eval()
+
+
+def standardise(train: Features, *others: Features) -> tuple[tuple[Features, ...], Tensor, Tensor]:
+    """Shift and scale each feature by its mean and standard deviation over the train photographs.
+
+    A feature that hardly varies is scaled by no more than a thousandth of the typical deviation
+    allows, since its variation is mostly rounding.
+
+    Returns:
+        All features, standardised, those of `train` first; mean and deviation, float32 `(F,)`.
+    """
+    mean = train.values.mean(0)
+    deviation = train.values.std(0, correction=0)
+    deviation = deviation.clamp_min(1e-3 * deviation.mean().item() + torch.finfo().tiny)
+    standard = tuple(
+        Features((features.values - mean) / deviation, features.labels)
+        for features in (train, *others)
+    )
+    return standard, mean, deviation
+
+
+@torch.no_grad()
+def fold_standardisation(head: nn.Linear, mean: Tensor, deviation: Tensor) -> nn.Linear:
+    """Return a head for plain features that does what `head` does for standardised ones."""
+    folded = copy.deepcopy(head)
+    folded.weight.copy_(head.weight / deviation)
+    folded.bias.copy_(head.bias - folded.weight @ mean)
+    return folded

@@ -1,0 +1,166 @@
+"""How a photograph becomes a tensor; the only home of 224 and of ImageNet's mean and std."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+from indoor.records import Preprocessing
+
+__all__ = [
+    "DEFAULT_PREPROCESSING",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "SIZE",
+    "augment",
+    "inference_transform",
+    "photograph_generator",
+]
+
+SIZE = 224
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+DEFAULT_PREPROCESSING = Preprocessing(
+    resize="whole", size=SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD
+)
+"""The whole photograph to 224 x 224, as the reference does, with ImageNet's mean and std."""
+
+CROP_AREA = (0.35, 1.0)
+CROP_RATIO = (3 / 4, 4 / 3)
+JITTER = 0.2
+_CROP_TRIES = 10
+
+
+def inference_transform(p: Preprocessing) -> Callable[[Image.Image], Tensor]:
+    """Return the function from an RGB photograph to a model's input.
+
+    Args:
+        p: `whole` resizes the whole photograph to size x size; `crop` resizes the short side to
+            size * 256 / 224 and cuts out the centre. Both are bilinear and antialiased.
+
+    Returns:
+        A function that takes an RGB photograph and gives float32 `(3, size, size)`: RGB in 0..1,
+        less the mean, divided by the std. It draws no random number and is safe to call from
+        several threads.
+
+    Raises:
+        ValueError: The size is not positive, or a std is not.
+    """
+    _check(p)
+    if p.resize == "whole":
+        geometry = [_resize([p.size, p.size])]
+    else:
+        geometry = [_resize([round(p.size * 256 / 224)]), v2.CenterCrop(p.size)]
+
+    def transform(image: Image.Image) -> Tensor:
+        for step in geometry:
+            image = step(image)
+        return _to_tensor(image, p)
+
+    return transform
+
+
+def augment(p: Preprocessing, image: Image.Image, generator: torch.Generator) -> Tensor:
+    """Return a randomly cropped, flipped and lightly recoloured view of a photograph.
+
+    The crop holds 35% to 100% of the area at a side ratio of 3/4 to 4/3 (Szegedy et al. 2015,
+    "Going deeper with convolutions", section 6, with a larger lower bound: a scene is its
+    whole); half of the views are mirrored; brightness, contrast and saturation change by a factor
+    of 0.8 to 1.2 each. Every random number comes from `generator`, so that a resumed training
+    sees the very same views.
+
+    Args:
+        p: Size, mean and std; `resize` plays no part.
+        image: RGB.
+        generator: Advanced by the call; see `photograph_generator`.
+
+    Returns:
+        float32 `(3, size, size)`, normalised as `inference_transform` does.
+
+    Raises:
+        ValueError: The size is not positive, or a std is not.
+    """
+    _check(p)
+    top, left, height, width = _crop(image.height, image.width, generator)
+    box = (left, top, left + width, top + height)
+    view = image.resize((p.size, p.size), Image.Resampling.BILINEAR, box=box)
+    if _uniform(0.0, 1.0, generator) < 0.5:
+        view = functional.horizontal_flip(view)
+    for adjust in (
+        functional.adjust_brightness,
+        functional.adjust_contrast,
+        functional.adjust_saturation,
+    ):
+        view = adjust(view, _uniform(1 - JITTER, 1 + JITTER, generator))
+    return _to_tensor(view, p)
+
+
+def photograph_generator(seed: int, epoch: int, index: int) -> torch.Generator:
+    """Return a generator that depends on nothing but seed, epoch and the photograph's index.
+
+    So the views of a photograph do not depend on which thread decodes it, or on how many were
+    decoded before it.
+
+    Args:
+        seed: The training's; not negative.
+        epoch: From 0 or 1, as the caller counts; not negative.
+        index: The photograph's place in its dataset; not negative.
+    """
+    state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def _resize(size: list[int]) -> Callable[[Image.Image], Image.Image]:
+    """Return a bilinear, antialiased resizing of an image to a size, or of its short side."""
+    resize: Callable[[Image.Image], Image.Image] = v2.Resize(
+        size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True
+    )
+    return resize
+
+
+def _to_tensor(image: Image.Image, p: Preprocessing) -> Tensor:
+    """Return an RGB image as normalised float32 `(3, height, width)`."""
+    # numpy and not torch: decoding runs in a pool of threads, and each thread that computes with
+    # torch starts an OpenMP team of its own.
+    pixels = np.asarray(image, dtype=np.float32)
+    assert pixels.ndim == 3, f"the image's mode is {image.mode}, expected RGB"
+    scale = np.float32(1) / (np.float32(255) * np.asarray(p.std, dtype=np.float32))
+    shift = np.asarray(p.mean, dtype=np.float32) / np.asarray(p.std, dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray((pixels * scale - shift).transpose(2, 0, 1)))
+
+
+def _crop(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+    """Draw (top, left, height, width) as torchvision's RandomResizedCrop does."""
+    low, high = (math.log(ratio) for ratio in CROP_RATIO)
+    for _ in range(_CROP_TRIES):
+        area = height * width * _uniform(*CROP_AREA, generator)
+        ratio = math.exp(_uniform(low, high, generator))
+        crop_width = round(math.sqrt(area * ratio))
+        crop_height = round(math.sqrt(area / ratio))
+        if 0 < crop_width <= width and 0 < crop_height <= height:
+            top = int(_uniform(0, height - crop_height + 1, generator))
+            left = int(_uniform(0, width - crop_width + 1, generator))
+            return top, left, crop_height, crop_width
+    crop_width = min(width, max(1, round(height * CROP_RATIO[1])))
+    crop_height = min(height, max(1, round(width / CROP_RATIO[0])))
+    return (height - crop_height) // 2, (width - crop_width) // 2, crop_height, crop_width
+
+
+def _uniform(low: float, high: float, generator: torch.Generator) -> float:
+    """Draw a number from low (included) to high (left out)."""
+    share = float(torch.rand((), dtype=torch.float64, generator=generator))
+    return low + (high - low) * share
+
+
+def _check(p: Preprocessing) -> None:
+    """Raise ValueError for a size or std that no photograph can be brought to."""
+    if p.size < 1:
+        raise ValueError(f"size is {p.size}, expected a positive number of pixels")
+    if min(p.std) <= 0:
+        raise ValueError(f"std is {p.std}, expected three positive numbers")
