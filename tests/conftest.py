@@ -1,0 +1,89 @@
+"""Fixtures that several test modules share: drawn photographs, real ones, and one thread."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from indoor.cli import main
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+CLASSES = ("bars", "checks", "rings")
+NUM_TRAIN = 8
+NUM_TEST = 4
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in MIT-67's layout: 3 classes, 8 train and 4 test JPEGs of 64 x 48 each.
+
+    The classes are patterns with random colours, so that structure alone tells them apart. It is
+    shared by the whole session: copy it (`shutil.copytree`) before changing anything.
+    """
+    root = tmp_path_factory.mktemp("photographs")
+    generator = np.random.default_rng(0)
+    lists: dict[str, list[str]] = {"TrainImages.txt": [], "TestImages.txt": []}
+    for name in CLASSES:
+        (root / "Images" / name).mkdir(parents=True)
+        for index in range(NUM_TRAIN + NUM_TEST):
+            line = f"{name}/{name}_{index:02d}.jpg"
+            draw_pattern(name, generator).save(root / "Images" / line, quality=90)
+            lists["TrainImages.txt" if index < NUM_TRAIN else "TestImages.txt"].append(line)
+    for list_name, lines in lists.items():
+        (root / list_name).write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs and weights; its tests are skipped where it is missing."""
+    folder = Path(os.environ.get("INDOOR_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"real_data: there is no {folder}; set INDOOR_SHARED to the shared folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
+    """A data folder with one run, `tiny`: resnet18 with a new head on random weights, and int8."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INDOOR_HOME", str(folder))
+        patch.setenv("TORCH_HOME", str(folder / "torch"))
+        train = ["train", "--data", str(photographs), "--model", "resnet18", "--name", "tiny"]
+        assert main([*train, "--no-download", "--epochs", "3"]) == 0
+        assert main(["quantize", "tiny", "--data", str(photographs)]) == 0
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread during the test, and on as many as before after it."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def draw_pattern(name: str, generator: np.random.Generator) -> Image.Image:
+    """Return a 64 x 48 RGB picture of bars, checks or rings in two random colours."""
+    rows, columns = np.mgrid[:48, :64]
+    period = int(generator.integers(8, 14))
+    shift = int(generator.integers(0, period))
+    if name == "bars":
+        mask = (columns + shift) % period < period // 2
+    elif name == "checks":
+        mask = ((columns + shift) // period + (rows + shift) // period) % 2 == 0
+    else:
+        mask = np.hypot(rows - 24, columns - 32 + shift) % period < period / 2
+    colours = generator.integers(0, 256, size=(2, 3))
+    picture = np.where(mask[..., None], colours[0], colours[1])
+    picture = picture + generator.normal(0, 8, size=picture.shape)
+    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))

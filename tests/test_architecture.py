@@ -1,0 +1,113 @@
+"""The house's walls: who may import whom."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+BOTTOM = {"errors", "files", "progress"}
+NUMBERS = {"compare", "report", "pairing"}
+TORCH = {"transforms", "dataset", "demo", "model", "train", "quantize", "evaluate", "variants"}
+
+ALLOWED = {
+    "errors": set(),
+    "progress": set(),
+    "files": {"errors"},
+    "records": {"errors", "files"},
+    "places": set(),
+    "machine": {"errors", "records"},
+    "compare": {"errors", "records"},
+    "report": {"errors", "files", "records", "compare"},
+    "pairing": {"errors", "records", "compare", "machine"},
+    "transforms": BOTTOM | {"records"},
+    "dataset": BOTTOM | {"records", "transforms"},
+    "demo": BOTTOM | {"dataset"},
+    "model": BOTTOM | {"records", "transforms", "dataset"},
+    "train": BOTTOM | {"records", "dataset", "transforms", "model", "machine"},
+    "evaluate": BOTTOM | {"records"},
+    "quantize": BOTTOM | {"records", "dataset", "transforms", "model", "evaluate", "machine"},
+    "variants": BOTTOM | {"records", "model", "quantize", "machine"},
+}
+"""Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Yield (module, whether at the module's top level) for each import of a source file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in top
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, id(node) in top
+            if node.module == "indoor":
+                for alias in node.names:
+                    yield f"indoor.{alias.name}", id(node) in top
+
+
+def sources(*folders: str) -> list[Path]:
+    """Return the Python files below the folders."""
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def room(path: Path) -> str:
+    """Return the module or folder of `indoor/` that a file belongs to."""
+    return path.relative_to(ROOT / "indoor").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_keep_their_direction(path: Path) -> None:
+    """A module of indoor/ imports only the rooms below it."""
+    here = room(path)
+    if here in {"pipeline", "cli", "__init__", "__main__"}:
+        return
+    assert here in ALLOWED, f"{here}: say in ALLOWED what it may import"
+    wanted = {name.split(".")[1] for name, _ in imports(path) if name.startswith("indoor.")}
+    assert wanted - {here} <= ALLOWED[here]
+
+
+@pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_numbers_side_knows_no_torch(path: Path) -> None:
+    """compare, report, pairing, records and the bottom import no torch, not even inside."""
+    if room(path) in NUMBERS | BOTTOM | {"records", "places"}:
+        assert not [n for n, _ in imports(path) if n.split(".")[0] in {"torch", "torchvision"}]
+
+
+def test_machine_imports_torch_only_where_it_asks_it() -> None:
+    """Reading the machine costs no torch import at module level."""
+    files = [path for path in sources("indoor") if room(path) == "machine"]
+    assert files
+    assert not [n for p in files for n, top in imports(p) if top and n.startswith("torch")]
+
+
+@pytest.mark.parametrize(
+    "path", sources("indoor", "bench"), ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_torch_quantization_has_one_importer(path: Path) -> None:
+    """Only indoor/quantize touches torch.ao.quantization, so its removal hurts one place."""
+    if path.is_relative_to(ROOT / "indoor" / "quantize"):
+        return
+    assert "ao.quantization" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_nothing_imports_bench(path: Path) -> None:
+    """The package does not know the suite."""
+    assert not [name for name, _ in imports(path) if name.split(".")[0] == "bench"]
+
+
+def test_help_imports_no_torch() -> None:
+    """`indoor --help` stays quick since it imports neither torch nor numpy."""
+    code = (
+        "import sys; from indoor.cli import main; main(['--help']); "
+        "sys.exit(bool({'torch', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "example:" in done.stdout
