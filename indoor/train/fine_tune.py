@@ -26,6 +26,7 @@ from indoor.train.scratch import (
     fold_standardisation,
     standardise,
     train_backbone,
+    zero_residuals,
 )
 from indoor.train.state import State, read_state, remove_leftovers, write_state
 
@@ -71,7 +72,7 @@ def fine_tune(
 
     The head that the weights came with is kept where it knows the data's classes. With random
     weights (`none`) the `head` recipe first trains the backbone briefly, and standardises its
-    features; the factors end up in the head, so the checkpoint is a plain network.
+    features; shift and scale end up in the head, so the checkpoint is a plain network.
 
     Args:
         root: The data set.
@@ -109,6 +110,8 @@ def fine_tune(
         )
         known = is_trained_for(weights, train.classes)
         start = weights.model if known else replace_head(weights.model, len(train.classes), seed)
+        if weights.source.kind == "none":
+            start = zero_residuals(start)
         plan = Plan(
             weights=weights,
             start=start,
@@ -172,12 +175,13 @@ def _train_head(plan: Plan) -> tuple[nn.Module, TrainingCurves]:
         )
     train, val = scenes
     settings = dict(plan.settings)
-    head = model.get_submodule("fc")
+    # The head of the brief training belongs to other features, so a new one takes its place.
+    head = plan.start.get_submodule("fc")
     assert isinstance(head, nn.Linear)
     if plan.is_random:
         (train, val), mean, deviation = standardise(train, val)
         settings |= {
-            "features": "standardised",
+            "features": "centred, one scale",
             "scratch_epochs": SCRATCH_EPOCHS,
             "scratch_size": SCRATCH_SIZE,
         }
@@ -206,6 +210,8 @@ def _train_random(plan: Plan) -> nn.Module:
             plan.start,
             plan.train,
             plan.weights.preprocessing,
+            epochs=SCRATCH_EPOCHS,
+            size=SCRATCH_SIZE,
             seed=plan.seed,
             device=plan.device,
             state_path=plan.state_path("scratch"),

@@ -1,0 +1,147 @@
+"""Fine-tunings in processes of their own that a test can kill with SIGKILL."""
+
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass, replace
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from indoor import files
+from indoor.model import WeightsResult, build_model
+from indoor.records import Preprocessing, WeightSource
+from indoor.train import fine_tune
+
+FINE_TUNE = importlib.import_module("indoor.train.fine_tune")
+"""The module (the package's attribute of that name is its function)."""
+
+PREPROCESSING = Preprocessing(resize="whole", size=32, mean=(0.5, 0.5, 0.5), std=(0.25,) * 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A small fine-tuning of a resnet18; `home` gets `runs/x` and `features`."""
+
+    root: Path
+    home: Path
+    recipe: str
+    kind: str = "file"
+    epochs: int = 3
+
+    @property
+    def out(self) -> Path:
+        """The run's folder."""
+        return self.home / "runs" / "x"
+
+    def checkpoint(self) -> bytes:
+        """Return the finished checkpoint's bytes."""
+        return (self.out / "float32.safetensors").read_bytes()
+
+    def history(self) -> list[dict[str, float]]:
+        """Return the epochs' figures without their seconds, which no two runs share."""
+        epochs = json.loads((self.out / "curves.json").read_bytes())["epochs"]
+        return [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in epochs]
+
+
+def small_weights(kind: str = "file", arch: str = "resnet18", seed: int = 1) -> WeightsResult:
+    """Return random weights that claim to come from `kind`, for photographs of 32 pixels."""
+    source = WeightSource(kind=kind, name="small", sha256=None)  # type: ignore[arg-type]
+    return WeightsResult(build_model(arch, 7, seed=seed), None, PREPROCESSING, source, ())
+
+
+def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -> None:
+    """Do the job in this process; with `kill_at_write` die by SIGKILL at that step of a write.
+
+    Each file is written in three steps that are counted: its content stands in a temporary file
+    (1), it is flushed to the disk (2), it has taken its place (3).
+    """
+    torch.set_num_threads(1)
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        counted += 1
+        if counted == kill_at_write:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counting_fsync(descriptor: int) -> None:
+        count()
+        os.fsync(descriptor)
+        count()
+
+    class CountingOs:
+        """The os module as indoor.files sees it, with a counted fsync."""
+
+        fsync = staticmethod(counting_fsync)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+    replace_path = Path.replace
+
+    def counting_replace(path: Path, target: Path) -> Path:
+        result = replace_path(path, target)
+        count()
+        return result
+
+    FINE_TUNE.SCRATCH_EPOCHS = 2  # type: ignore[attr-defined]
+    files.os = CountingOs()  # type: ignore[assignment]
+    Path.replace = counting_replace  # type: ignore[method-assign, assignment]
+    fine_tune(
+        job.root,
+        small_weights(job.kind),
+        arch="resnet18",
+        recipe=job.recipe,  # type: ignore[arg-type]
+        out=job.out,
+        epochs=job.epochs,
+        device="cpu",
+    )
+    if num_writes is not None:
+        num_writes.value = counted
+
+
+class Runner:
+    """Starts jobs from a fork server that has torch loaded already, so a start costs little."""
+
+    def __init__(self) -> None:
+        self.context: ForkServerContext = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["indoor.train"])
+
+    def start(self, job: Job, **arguments: Any) -> Any:
+        """Start the job and return its process."""
+        process = self.context.Process(target=run, args=(job,), kwargs=arguments)
+        process.start()
+        return process
+
+    def finish(self, job: Job) -> int:
+        """Run the job to its end; return how many steps of writes it took."""
+        num_writes = self.context.Value("i", 0)
+        process = self.start(job, num_writes=num_writes)
+        process.join()
+        assert process.exitcode == 0
+        return int(num_writes.value)
+
+    def kill_at_write(self, job: Job, step: int) -> None:
+        """Run the job until it dies at that step of a write."""
+        process = self.start(job, kill_at_write=step)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+
+    def kill_after(self, job: Job, seconds: float) -> bool:
+        """Kill the job after so many seconds; return whether it was still running."""
+        process = self.start(job)
+        process.join(seconds)
+        process.kill()
+        process.join()
+        assert process.exitcode in (0, -signal.SIGKILL)
+        return bool(process.exitcode)
+
+
+def elsewhere(job: Job, home: Path) -> Job:
+    """Return the same job with another home."""
+    return replace(job, home=home)
