@@ -2,14 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from quantizable import SIZE, network, noise
 
 from indoor.cli import main
+from indoor.model import FORMAT, save_float
+from indoor.records import CheckpointManifest, WeightSource
+from indoor.transforms import DEFAULT_PREPROCESSING
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -50,14 +55,25 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
-    """A data folder with one run, `tiny`: resnet18 with a new head on random weights, and int8."""
+    """A data folder with one run, `tiny`: resnet18 at 64 pixels with a new head, and int8."""
     folder = tmp_path_factory.mktemp("home")
+    backbone = folder / "backbone.safetensors"
+    manifest = CheckpointManifest(
+        format=FORMAT,
+        arch="resnet18",
+        precision="float32",
+        classes=("other", "classes"),
+        preprocessing=replace(DEFAULT_PREPROCESSING, size=SIZE),
+        weights=WeightSource(kind="none", name="random", sha256=None),
+    )
+    save_float(backbone, network(noise(16), num_classes=2), manifest)
+    words = ["--data", str(photographs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INDOOR_HOME", str(folder))
         patch.setenv("TORCH_HOME", str(folder / "torch"))
-        train = ["train", "--data", str(photographs), "--model", "resnet18", "--name", "tiny"]
-        assert main([*train, "--no-download", "--epochs", "3"]) == 0
-        assert main(["quantize", "tiny", "--data", str(photographs)]) == 0
+        train = ["train", *words, "--model", "resnet18", "--weights", str(backbone)]
+        assert main([*train, "--name", "tiny", "--epochs", "3"]) == 0
+        assert main(["quantize", "tiny", *words]) == 0
     return folder
 
 

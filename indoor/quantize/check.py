@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from indoor.errors import CollapseError, IndoorError
 from indoor.evaluate import sqnr_db, wilson
 from indoor.evaluate.figures import require_finite
-from indoor.records import InputStatistics, QuantizationCheck
+from indoor.records import InputStatistics, QuantizationCheck, Rate
 
 __all__ = ["WatchedBatches", "check", "refuse_collapse"]
 
@@ -22,6 +22,8 @@ MIN_AGREEMENT = 0.7
 MIN_SQNR_DB = 6.0
 # Of float32's entropy, so that a network or data set of few classes is not blamed for them.
 MIN_ENTROPY_SHARE = 0.5
+# Three photographs in one class prove nothing; sixteen that float32 spreads over classes do.
+MIN_ENTROPY_PHOTOGRAPHS = 16
 
 
 class WatchedBatches:
@@ -123,7 +125,7 @@ def check(
         sqnr_db=sqnr,
         calibration_input=calibration_input,
         inference_input=watched.statistics,
-        findings=tuple(_find(agreement.value, entropy_float32, entropy_int8, sqnr)),
+        findings=tuple(_find(agreement, entropy_float32, entropy_int8, sqnr)),
     )
 
 
@@ -144,11 +146,16 @@ def refuse_collapse(checked: QuantizationCheck) -> None:
 
 
 def _find(
-    agreement: float, entropy_float32: float, entropy_int8: float, sqnr: float
+    agreement: Rate, entropy_float32: float, entropy_int8: float, sqnr: float
 ) -> Iterator[str]:
-    if agreement < MIN_AGREEMENT:
-        yield f"agreement with float32 {agreement:.1%}, expected {MIN_AGREEMENT:.0%} or more"
-    if entropy_float32 > 0 and entropy_int8 <= MIN_ENTROPY_SHARE * entropy_float32:
+    # The whole interval has to lie below: few photographs must not make a sound model a collapse.
+    if agreement.interval.high < MIN_AGREEMENT:
+        yield f"agreement with float32 {agreement.value:.1%}, expected {MIN_AGREEMENT:.0%} or more"
+    if (
+        agreement.num_total >= MIN_ENTROPY_PHOTOGRAPHS
+        and entropy_float32 > 0
+        and entropy_int8 <= MIN_ENTROPY_SHARE * entropy_float32
+    ):
         yield (
             f"entropy of the predicted classes {entropy_int8:.2f} bits, "
             f"expected more than half of float32's {entropy_float32:.2f}"

@@ -126,8 +126,8 @@ def _sentence(
         mean = means[bfloat16]
         same = "" if mean.batches == means[int8].batches else f" ({words.batches(mean.batches)})"
         text += (
-            f"; {bfloat16} alone, which needs no calibration, gives "
-            f"{describe_speedup(mean.value, mean.interval)} of it{same}"
+            f"; {bfloat16}, which needs no calibration, gives "
+            f"{describe_speedup(mean.value, mean.interval)} by itself{same}"
         )
     return f"{text}."
 
