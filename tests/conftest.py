@@ -54,10 +54,9 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
-    """A data folder with one run, `tiny`: resnet18 at 64 pixels with a new head, and int8."""
-    folder = tmp_path_factory.mktemp("home")
-    backbone = folder / "backbone.safetensors"
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A float32 checkpoint of resnet18 at 64 pixels that knows two classes of nobody's data."""
+    path = tmp_path_factory.mktemp("backbone") / "backbone.safetensors"
     manifest = CheckpointManifest(
         format=FORMAT,
         arch="resnet18",
@@ -66,7 +65,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, photographs: Path) -> Path:
         preprocessing=replace(DEFAULT_PREPROCESSING, size=SIZE),
         weights=WeightSource(kind="none", name="random", sha256=None),
     )
-    save_float(backbone, network(noise(16), num_classes=2), manifest)
+    save_float(path, network(noise(16), num_classes=2), manifest)
+    return path
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory, photographs: Path, backbone: Path) -> Path:
+    """A data folder with one run, `tiny`: the backbone with a new head, and int8."""
+    folder = tmp_path_factory.mktemp("home")
     words = ["--data", str(photographs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INDOOR_HOME", str(folder))

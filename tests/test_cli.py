@@ -1,6 +1,8 @@
 """The commands, from a drawn data set to int8 and back."""
 
+import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from indoor.cli import main
+from indoor.cli.bar import Bar
 
 
 @pytest.fixture
@@ -18,6 +21,9 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
     return lambda *words: main([str(word) for word in words])
+
+
+GOLDEN = Path(__file__).parent / "golden" / "run-v1.json"
 
 
 def test_demo_draws_a_verified_data_set(
@@ -145,3 +151,77 @@ def test_help_shows_an_example(
     """Every command's help ends with an example that begins with the command itself."""
     assert run(*command, "--help") == 0
     assert f"example: indoor {' '.join(command)}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("output_format", ["table", "markdown", "json", "csv"])
+def test_report_renders_a_file_in_every_format(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], output_format: str
+) -> None:
+    """Each format holds the golden run: as lines of 80, pipes, an object, or rows."""
+    assert run("report", GOLDEN, "--format", output_format, "--width", 80) == 0
+    out = capsys.readouterr().out
+    if output_format == "json":
+        assert json.loads(out)
+    elif output_format == "csv":
+        rows = list(csv.DictReader(out.splitlines()))
+        assert {"float32", "int8"} <= {row["variant"] for row in rows}
+    else:
+        assert "int8 pays" in out
+        assert output_format == "markdown" or max(map(len, out.splitlines())) <= 80
+
+
+def test_report_finds_the_newest_result(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a file the newest of the folder is taken; with a baseline it is compared."""
+    for number, age_s in (("0001", 100), ("0002", 500)):
+        path = tmp_path / "results" / "Linux-CPython-3.11-64bit" / f"{number}_run.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(GOLDEN, path)
+        os.utime(path, (path.stat().st_mtime - age_s,) * 2)
+    assert run("report", "--baseline", GOLDEN, "--plot", tmp_path / "plot.png") == 0
+    out = capsys.readouterr().out
+    assert "0001_run.json" in out
+    assert "advisory" in out.lower()
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_home_is_data_where_there_is_one(
+    run: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without INDOOR_HOME a run is looked for in ./data, and the message says where."""
+    monkeypatch.delenv("INDOOR_HOME")
+    (tmp_path / "data").mkdir()
+    assert run("quantize", "nobody", "--data", tmp_path) == 2
+    assert "no run 'nobody': expected a name in data/runs (none yet)" in capsys.readouterr().err
+
+
+def test_a_bar_speaks_only_of_long_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work under two seconds leaves no line; longer work leaves one that counts its steps."""
+    clock = [0.0]
+    monkeypatch.setattr("indoor.cli.bar.time.perf_counter", lambda: clock[0])
+    bar = Bar()
+    for seconds in (1.0, 3.0):
+        bar.start("decoding", 5)
+        bar.advance(5)
+        clock[0] += seconds
+        bar.finish()
+    assert capsys.readouterr().err == "decoding: 5 in 3.0 s\n"
+
+
+def test_ctrl_c_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], photographs: Path
+) -> None:
+    """An interrupted command says how to go on and exits with 130."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("indoor.cli.verify.verify", interrupt)
+    assert main(["data", "verify", str(photographs)]) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,119 @@
+"""A run is prepared once, and again only where something changed."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from indoor.errors import IndoorError
+from indoor.pipeline import Prepared, prepare
+from indoor.quantize import default_config
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory, photographs: Path, backbone: Path
+) -> Prepared:
+    """A run on the drawn photographs, from the backbone's weights."""
+    home = tmp_path_factory.mktemp("pipeline")
+    return prepare(photographs, backbone, home=home, arch="resnet18")
+
+
+def again(prepared: Prepared, weights: Path, **changes: object) -> tuple[Prepared, list[str]]:
+    """Prepare once more in the same home; return the run and what was said."""
+    said: list[str] = []
+    home = prepared.run_folder.parent.parent
+    settings: dict[str, object] = {"home": home, "arch": "resnet18", "say": said.append}
+    run = prepare(prepared.root, weights, **(settings | changes))  # type: ignore[arg-type]
+    return run, said
+
+
+def test_a_run_holds_checkpoints_records_and_figures(prepared: Prepared) -> None:
+    """Both checkpoints are there, evaluated on the 12 test photographs, with every step told."""
+    assert set(prepared.checkpoint_sha256) == {"float32", "int8"}
+    assert prepared.data.num_test == 12
+    assert {evaluation.num_photographs for evaluation in prepared.report.evaluations} == {12}
+    assert prepared.report.evaluations[0].variant == "float32"
+    assert {pair.baseline for pair in prepared.report.pairs} == {"float32"}
+    steps = [note.split()[0] for note in prepared.notes]
+    assert [step for step in steps if step in {"fine-tuned", "quantized", "evaluated"}] == [
+        "fine-tuned",
+        "quantized",
+        "evaluated",
+    ]
+
+
+def test_what_is_there_is_used_again(prepared: Prepared, backbone: Path) -> None:
+    """A second preparation makes nothing anew and says so by saying nothing."""
+    files = {path: path.stat().st_mtime_ns for path in prepared.run_folder.iterdir()}
+    run, said = again(prepared, backbone)
+    assert said == []
+    assert run.report == prepared.report
+    assert run.quantization == prepared.quantization
+    assert {path: path.stat().st_mtime_ns for path in prepared.run_folder.iterdir()} == files
+
+
+def test_other_settings_quantize_anew(prepared: Prepared, backbone: Path, tmp_path: Path) -> None:
+    """Another observer gives another int8 file and new figures, from the same float32."""
+    home = tmp_path / "home"
+    shutil.copytree(prepared.run_folder.parent.parent, home)
+    config = replace(default_config(), observer="minmax")
+    run, said = again(prepared, backbone, home=home, config=config)
+    assert [line.split()[0] for line in said] == ["quantized", "evaluated"]
+    assert run.quantization.config.observer == "minmax"
+    assert run.checkpoint_sha256["float32"] == prepared.checkpoint_sha256["float32"]
+
+
+def test_damaged_figures_are_taken_again(
+    prepared: Prepared, backbone: Path, tmp_path: Path
+) -> None:
+    """An evaluation that cannot be read is told and made again, equal to the first."""
+    home = tmp_path / "home"
+    shutil.copytree(prepared.run_folder.parent.parent, home)
+    (home / "runs" / prepared.run_folder.name / "evaluation.json").write_text("{")
+    run, said = again(prepared, backbone, home=home)
+    assert said[0].startswith("evaluating again: ")
+    assert run.report.evaluations == prepared.report.evaluations
+
+
+def test_weights_of_the_same_classes_are_not_trained(
+    prepared: Prepared, photographs: Path, tmp_path: Path
+) -> None:
+    """Where the weights know the data's classes, training is skipped and said so."""
+    run = prepare(
+        photographs,
+        prepared.run_folder / "float32.safetensors",
+        home=tmp_path,
+        arch="resnet18",
+    )
+    assert run.notes[0] == "training skipped: float32.safetensors knows these 3 classes"
+    assert not (run.run_folder / "curves.json").exists()
+    assert run.report.evaluations[0].top1 == prepared.report.evaluations[0].top1
+
+
+def test_the_test_list_decides_nothing(
+    prepared: Prepared, photographs: Path, backbone: Path, tmp_path: Path
+) -> None:
+    """Another test list leaves float32 and int8 as they were, bit for bit."""
+    root = tmp_path / photographs.name
+    shutil.copytree(photographs, root)
+    lines = (root / "TestImages.txt").read_text().splitlines()
+    (root / "TestImages.txt").write_text("\n".join(lines[::2]))
+    run = prepare(root, backbone, home=tmp_path / "home", arch="resnet18")
+    assert run.data.num_test == 6
+    first = prepared.run_folder / "float32.safetensors"
+    assert (run.run_folder / "float32.safetensors").read_bytes() == first.read_bytes()
+    assert run.quantization.calibration_sha256 == prepared.quantization.calibration_sha256
+
+
+def test_broken_photographs_are_counted(photographs: Path, backbone: Path, tmp_path: Path) -> None:
+    """A broken photograph is an error, or is left out and counted in words and figures."""
+    root = tmp_path / "broken"
+    shutil.copytree(photographs, root)
+    (root / "Images" / "bars" / "bars_00.jpg").write_bytes(b"")
+    with pytest.raises(IndoorError, match=r"bars_00\.jpg"):
+        prepare(root, backbone, home=tmp_path / "home", arch="resnet18")
+    run = prepare(root, backbone, home=tmp_path / "home", arch="resnet18", skip_broken=True)
+    assert run.data.num_skipped == 1
+    assert "left out 1 photographs" in run.notes[0]
