@@ -1,4 +1,4 @@
-"""From a data set and weights to a float32 and an int8 checkpoint with their accuracies."""
+"""Makes whatever is missing of a run, and uses again what is there."""
 
 import hashlib
 from collections.abc import Callable
@@ -6,14 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
-import torch
-from torch import Tensor
 
 from indoor import places
-from indoor.dataset import IndoorScenes, identify, load_batches
+from indoor.dataset import IndoorScenes, identify
 from indoor.demo import draw_demo
 from indoor.errors import IndoorError
-from indoor.evaluate import compare, evaluate, predict
 from indoor.files import sha256_of_file, write_text
 from indoor.machine import read_machine
 from indoor.model import (
@@ -24,6 +21,7 @@ from indoor.model import (
     resolve_weights,
     save_float,
 )
+from indoor.pipeline.evaluation import checkpoint_hashes, evaluate_run
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize import default_config, is_exact, quantize_checkpoint
 from indoor.records import (
@@ -34,26 +32,16 @@ from indoor.records import (
     QuantizationConfig,
     QuantizationRecord,
     Recipe,
-    Split,
     read_record,
     to_json,
     write_record,
 )
 from indoor.train import fine_tune, is_trained_for
-from indoor.transforms import inference_transform
-from indoor.variants import VARIANTS, load_variant, native_variants
 
-__all__ = ["EVALUATION_BATCH", "Prepared", "evaluate_run", "prepare"]
+__all__ = ["Prepared", "prepare"]
 
 PREPARATION = 1
 """Counted up whenever a change of the code makes earlier runs' checkpoints out of date."""
-
-EVALUATION_BATCH = 8
-"""Photographs a batch while accuracy is measured.
-
-Logits change in the sixth digit with it. At 16 glibc maps and unmaps every large activation: 28,800
-page faults a photograph, and 117 instead of 70 ms on an EPYC with two cores.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,83 +137,6 @@ def prepare(
         quantization=quantization,
         report=report,
         notes=tuple(job.notes),
-    )
-
-
-def evaluate_run(
-    root: Path,
-    run_folder: Path,
-    data: DataIdentity,
-    manifest: CheckpointManifest,
-    machine: Machine,
-    *,
-    split: Split = "test",
-    seed: int = 0,
-    skip_broken: bool = False,
-    progress: Progress = NO_PROGRESS,
-) -> EvaluationReport:
-    """Evaluate every variant that a run's folder holds and this CPU computes natively.
-
-    Args:
-        root: The data set.
-        run_folder: Holds `float32.safetensors` and perhaps `int8.safetensors`.
-        data: The data set's identity, for the record.
-        manifest: The float32 checkpoint's.
-        machine: The machine that computes.
-        split: Which photographs; `test` is for final figures only.
-        seed: Decides what is validation and what is train.
-        skip_broken: Leave photographs out that cannot be decoded.
-        progress: Hears of each photograph.
-
-    Returns:
-        An evaluation a variant, and each against float32 on the same photographs.
-    """
-    dataset = IndoorScenes(
-        root,
-        split,
-        inference_transform(manifest.preprocessing),
-        seed=seed,
-        skip_broken=skip_broken,
-    )
-    if dataset.classes != manifest.classes:
-        raise IndoorError(
-            f"{run_folder.name} knows {len(manifest.classes)} classes "
-            f"({_first(manifest.classes)}), {root} has {len(dataset.classes)} "
-            f"({_first(dataset.classes)}); expected the data set that it was trained on"
-        )
-    hashes = _checkpoint_hashes(run_folder)
-    variants = [
-        variant
-        for variant in native_variants(bool(machine.bfloat16))
-        if variant.checkpoint in hashes
-    ]
-    logits: dict[str, Tensor] = {}
-    labels = torch.empty(0, dtype=torch.int64)
-    for variant in variants:
-        run = load_variant(VARIANTS[variant.name], run_folder)
-        logits[variant.name], labels = predict(
-            run,
-            load_batches(dataset, EVALUATION_BATCH),
-            progress,
-            description=f"evaluating {variant.name} on {split}",
-            num_photographs=len(dataset),
-        )
-    return EvaluationReport(
-        data=data,
-        weights=manifest.weights,
-        preprocessing=manifest.preprocessing,
-        checkpoint_sha256=hashes,
-        cpu_model=machine.cpu_model,
-        torch_version=machine.torch,
-        evaluations=tuple(
-            evaluate(values, labels, dataset.classes, variant=name, split=split)
-            for name, values in logits.items()
-        ),
-        pairs=tuple(
-            compare(logits["float32"], values, labels, baseline="float32", candidate=name)
-            for name, values in logits.items()
-            if name != "float32"
-        ),
     )
 
 
@@ -345,7 +256,7 @@ class _Job:
             except IndoorError as error:
                 self.note(f"evaluating again: {error}")
             else:
-                here = (_checkpoint_hashes(run_folder), self.machine.cpu_model, self.machine.torch)
+                here = (checkpoint_hashes(run_folder), self.machine.cpu_model, self.machine.torch)
                 if (known.checkpoint_sha256, known.cpu_model, known.torch_version) == here:
                     return known
         report = evaluate_run(
@@ -369,17 +280,3 @@ class _Job:
 def _locked(path: Path) -> filelock.BaseFileLock:
     """Return a lock that keeps two processes from making the same thing at once."""
     return filelock.FileLock(path.parent / f".{path.name}.lock")
-
-
-def _first(classes: tuple[str, ...]) -> str:
-    """Return the first classes' names, for a message."""
-    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-
-
-def _checkpoint_hashes(run_folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of the checkpoints that are there, by precision."""
-    return {
-        precision: sha256_of_file(run_folder / f"{precision}.safetensors")
-        for precision in ("float32", "int8")
-        if (run_folder / f"{precision}.safetensors").is_file()
-    }
