@@ -183,6 +183,13 @@ class QuantizationRecord:
     exact: bool | None = None
     """Whether the engine added up exactly in this range on that CPU; None: not recorded."""
 
+    @property
+    def num_calibrated(self) -> int:
+        """Photographs that calibration saw; `config` keeps how many were asked for."""
+        if self.check is None:
+            return self.config.num_calibration
+        return self.check.calibration_input.num_photographs
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointManifest:
@@ -222,6 +229,11 @@ class TrainingCurves:
     note: str | None
     settings: dict[str, str | int | float] = field(default_factory=dict)
     """What decided it: learning rates, batch, training size, device and the like."""
+
+    @property
+    def best(self) -> Epoch:
+        """The figures of `best_epoch`."""
+        return self.epochs[self.best_epoch - 1]
 
 
 @dataclass(frozen=True, kw_only=True)

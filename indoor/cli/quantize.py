@@ -52,7 +52,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     if record.check is not None:
         check = record.check
         lines += [
-            f"calibrated on {check.calibration_input.num_photographs} train photographs",
+            f"calibrated on {record.num_calibrated} train photographs",
             f"check on {check.num_photographs} photographs kept out: agreement "
             f"{check.agreement.value:.1%}, logit SQNR {check.sqnr_db:.1f} dB, entropy of "
             f"predictions {check.entropy_int8_bits:.2f} bit (float32 "

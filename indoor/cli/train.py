@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         progress=Bar(),
     )
     curves = result.curves
-    best = curves.epochs[curves.best_epoch - 1]
+    best = curves.best
     lines = [
         *weights.notes,
         f"weights: {weights.source.kind} {weights.source.name}",

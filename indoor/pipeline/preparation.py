@@ -205,7 +205,7 @@ class _Job:
             skip_broken=self.skip_broken,
             progress=self.progress,
         )
-        best = result.curves.epochs[result.curves.best_epoch - 1]
+        best = result.curves.best
         self.note(
             f"fine-tuned ({self.recipe}, {len(result.curves.epochs)} epochs): validation accuracy "
             f"{best.val_accuracy:.1%} at epoch {best.epoch}"
@@ -237,11 +237,10 @@ class _Job:
             progress=self.progress,
         )
         write_text(stamp, made_of)
-        assert record.check is not None
         low, high = config.activation_range
         self.note(
             f"quantized to int8 (engine {config.engine}, activations {low}..{high}) on "
-            f"{record.check.calibration_input.num_photographs} train photographs"
+            f"{record.num_calibrated} train photographs"
         )
         return record
 

@@ -134,13 +134,10 @@ def _quantization(run: RunIdentity) -> str:
         return "not measured"
     config = record.config
     low, high = config.activation_range
-    seen = (
-        record.check.calibration_input.num_photographs if record.check else config.num_calibration
-    )
     forced = "; KEPT BY FORCE though its check failed" if record.forced else ""
     return (
         f"engine {config.engine}, activations {low}..{high}, {config.observer} observers, "
-        f"{config.weights} weights, calibrated on {seen} photographs{forced}"
+        f"{config.weights} weights, calibrated on {record.num_calibrated} photographs{forced}"
     )
 
 

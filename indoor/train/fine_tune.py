@@ -135,7 +135,7 @@ def fine_tune(
         remove_leftovers(plan.resume)
         remove_leftovers(out)
         model, curves = _train_head(plan) if recipe == "head" else _train_full(plan)
-        best = curves.epochs[curves.best_epoch - 1]
+        best = curves.best
         manifest = CheckpointManifest(
             format=FORMAT,
             arch=arch,
