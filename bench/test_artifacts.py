@@ -35,6 +35,7 @@ def test_load(benchmark: Any, lab: Lab, variant: str) -> None:
     if benchmark.disabled:
         return
     report = lab.prepared.report
+    assert report is not None, "a run that measures evaluates, too"
     measurement = lab.measurement(
         "load",
         variant,

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "progress"}
-NUMBERS = {"compare", "report", "pairing"}
+NUMBERS = {"compare", "report", "pairing", "proportions", "gate"}
 TORCH = {"transforms", "dataset", "demo", "model", "train", "quantize", "evaluate", "variants"}
 
 ALLOWED = {
@@ -24,12 +24,14 @@ ALLOWED = {
     "compare": {"errors", "records"},
     "report": {"errors", "files", "records", "compare"},
     "pairing": {"errors", "records", "compare", "machine"},
+    "proportions": {"records"},
+    "gate": {"errors", "files", "records", "compare", "machine", "proportions", "pairing"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms"},
     "demo": BOTTOM | {"dataset"},
     "model": BOTTOM | {"records", "transforms", "dataset"},
     "train": BOTTOM | {"records", "dataset", "transforms", "model", "machine"},
-    "evaluate": BOTTOM | {"records"},
+    "evaluate": BOTTOM | {"records", "proportions"},
     "quantize": BOTTOM | {"records", "dataset", "transforms", "model", "evaluate", "machine"},
     "variants": BOTTOM | {"records", "model", "quantize", "machine"},
 }
@@ -74,7 +76,7 @@ def test_imports_keep_their_direction(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_the_numbers_side_knows_no_torch(path: Path) -> None:
-    """compare, report, pairing, records and the bottom import no torch, not even inside."""
+    """The numbers, the records and the bottom import no torch, not even inside."""
     if room(path) in NUMBERS | BOTTOM | {"records", "places"}:
         assert not [n for n, _ in imports(path) if n.split(".")[0] in {"torch", "torchvision"}]
 

@@ -117,3 +117,16 @@ def test_broken_photographs_are_counted(photographs: Path, backbone: Path, tmp_p
     run = prepare(root, backbone, home=tmp_path / "home", arch="resnet18", skip_broken=True)
     assert run.data.num_skipped == 1
     assert "left out 1 photographs" in run.notes[0]
+
+
+def test_accuracies_can_be_left_out(prepared: Prepared, backbone: Path, tmp_path: Path) -> None:
+    """Where they are not asked for no photograph is evaluated; all else is as with them."""
+    home = tmp_path / "home"
+    shutil.copytree(prepared.run_folder.parent.parent, home)
+    report = home / "runs" / prepared.run_folder.name / "evaluation.json"
+    report.unlink()
+    run, said = again(prepared, backbone, home=home, evaluates=False)
+    assert said == []
+    assert run.report is None
+    assert not report.exists()
+    assert (run.data, run.checkpoint_sha256) == (prepared.data, prepared.checkpoint_sha256)

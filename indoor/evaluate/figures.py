@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from indoor.errors import IndoorError
-from indoor.evaluate.proportions import wilson
 from indoor.progress import NO_PROGRESS, Progress
+from indoor.proportions import wilson
 from indoor.records import ClassAccuracy, Evaluation, Split
 
 __all__ = ["MAX_SQNR_DB", "evaluate", "predict", "require_finite", "sqnr_db"]

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from indoor.evaluate.figures import require_finite, sqnr_db
-from indoor.evaluate.proportions import difference_interval, mcnemar_p, wilson
+from indoor.proportions import difference_interval, mcnemar_p, wilson
 from indoor.records import PairedEvaluation
 
 __all__ = ["compare"]

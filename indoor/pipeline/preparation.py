@@ -48,25 +48,18 @@ PREPARATION = 1
 class Prepared:
     """A run's folder with `float32.safetensors` and `int8.safetensors`, and what they are.
 
+    `checkpoint_sha256` is by precision. `report` is None where accuracies were not asked for.
     `notes` says in words what was done, skipped, or is to be kept in mind.
     """
 
     root: Path
     run_folder: Path
+    data: DataIdentity
     manifest: CheckpointManifest
+    checkpoint_sha256: dict[str, str]
     quantization: QuantizationRecord
-    report: EvaluationReport
+    report: EvaluationReport | None
     notes: tuple[str, ...]
-
-    @property
-    def data(self) -> DataIdentity:
-        """The photographs' identity."""
-        return self.report.data
-
-    @property
-    def checkpoint_sha256(self) -> dict[str, str]:
-        """The SHA-256 of the checkpoints' files, by precision."""
-        return self.report.checkpoint_sha256
 
 
 def prepare(
@@ -80,6 +73,7 @@ def prepare(
     skip_broken: bool = False,
     allow_download: bool = True,
     config: QuantizationConfig | None = None,
+    evaluates: bool = True,
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
@@ -97,6 +91,7 @@ def prepare(
         skip_broken: Leave photographs out that cannot be decoded, and count them.
         allow_download: Whether ImageNet weights may be fetched.
         config: How to quantize; None for this CPU's default.
+        evaluates: Whether the accuracies are wanted; on a large test split they take minutes.
         progress: Hears of each step's progress.
         say: Hears one line for each step: what was made, skipped or found.
 
@@ -129,11 +124,14 @@ def prepare(
     with _locked(run_folder):
         manifest = job.float_checkpoint(root, resolved, run_folder)
         quantization = job.int8_checkpoint(root, run_folder, config)
-        report = job.evaluation(root, run_folder, data, manifest)
+        hashes = checkpoint_hashes(run_folder)
+        report = job.evaluation(root, run_folder, data, manifest, hashes) if evaluates else None
     return Prepared(
         root=root,
         run_folder=run_folder,
+        data=data,
         manifest=manifest,
+        checkpoint_sha256=hashes,
         quantization=quantization,
         report=report,
         notes=tuple(job.notes),
@@ -245,7 +243,12 @@ class _Job:
         return record
 
     def evaluation(
-        self, root: Path, run_folder: Path, data: DataIdentity, manifest: CheckpointManifest
+        self,
+        root: Path,
+        run_folder: Path,
+        data: DataIdentity,
+        manifest: CheckpointManifest,
+        hashes: dict[str, str],
     ) -> EvaluationReport:
         """Evaluate on the test split, once for each pair of checkpoints and kind of machine."""
         path = run_folder / "evaluation.json"
@@ -255,7 +258,7 @@ class _Job:
             except IndoorError as error:
                 self.note(f"evaluating again: {error}")
             else:
-                here = (checkpoint_hashes(run_folder), self.machine.cpu_model, self.machine.torch)
+                here = (hashes, self.machine.cpu_model, self.machine.torch)
                 if (known.checkpoint_sha256, known.cpu_model, known.torch_version) == here:
                     return known
         report = evaluate_run(
