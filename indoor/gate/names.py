@@ -1,0 +1,32 @@
+"""Names of cells as people read them: without what all of them share."""
+
+import os.path
+from collections.abc import Sequence
+
+__all__ = ["shorten"]
+
+
+def shorten(names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return what all names share, and the rest of each by its full name.
+
+    A name is only cut where pytest joins its parts: at `::`, and at `[` where all are cases of one
+    test, so that of `test_forward[float32-1]` and `test_forward[float32-8]` there stay `float32-1`
+    and `float32-8`. Of a single name the file is left off, no more.
+
+    Returns:
+        The shared part as a reader wants it, such as `test_latency.py::test_forward[...]`, empty
+        where nothing is shared; and the short name of each name, never empty.
+    """
+    start, end = _shared(names)
+    short = {name: name[len(start) : len(name) - len(end)] for name in names}
+    if not all(short.values()):
+        return "", {name: name for name in names}
+    return (f"{start}...{end}" if start else ""), short
+
+
+def _shared(names: Sequence[str]) -> tuple[str, str]:
+    prefix = os.path.commonprefix(list(names))  # noqa: RUF071 - names, character by character
+    test, bracket, _ = prefix.partition("[")
+    if bracket and len(set(names)) > 1 and all(name.endswith("]") for name in names):
+        return f"{test}[", "]"
+    return test[: test.rfind("::") + 2] if "::" in test else "", ""

@@ -1,0 +1,155 @@
+"""The sequential procedure: which cells the next launch measures, and when each one is decided.
+
+It is a generator without clock, files or chance, so that the controller and the replay study drive
+the very same rules. Each look spends an equal part of every error rate, and the parts add up (union
+bound), so the looks may depend on each other as they like.
+"""
+
+import itertools
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indoor.gate.decisions import (
+    CellDecision,
+    CellRules,
+    advice,
+    decide_improved,
+    decide_inconclusive,
+    decide_slower,
+)
+from indoor.gate.looks import CellState, Finding, claim, is_reproduced, look, pass_cells
+from indoor.gate.records import PlanRecord
+from indoor.gate.statistics import gather
+
+__all__ = [
+    "CellDecision",
+    "CellRules",
+    "LaunchRequest",
+    "LaunchResult",
+    "advice",
+    "run_plan",
+]
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """The next launch of fresh processes measures just these cells."""
+
+    cells: tuple[str, ...]
+    confirms: bool
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What a launch brought: log-ratios by cell, ln(head's time / base's).
+
+    A requested cell that is missing in `pairs` got none this time. Dropped cells leave the plan,
+    undecided ones its result too; the controller judges them. After `time_up` nothing more is asked
+    for.
+    """
+
+    pairs: Mapping[str, np.ndarray]
+    dropped: frozenset[str] = frozenset()
+    time_up: bool = False
+
+
+def run_plan(
+    cells: Mapping[str, CellRules], plan: PlanRecord
+) -> Generator[LaunchRequest, LaunchResult, dict[str, CellDecision]]:
+    """Ask for launches until every cell is decided, the looks are used up, or time is.
+
+    At a look, Holm's procedure over all cells of the run names those slower, and those faster, than
+    their margin; fresh launches must reproduce each. A slowdown that is not reproduced leaves its
+    cell open. What is left passes if a slowdown as large as its tolerance can be excluded.
+
+    Args:
+        cells: The limits of each cell, by name.
+        plan: The rules of the run.
+
+    Yields:
+        The next launch; send its result.
+
+    Returns:
+        The decisions, in the order of `cells`, without those dropped undecided.
+
+    Raises:
+        ValueError: The plan contradicts itself, or a result names a cell that was not asked for.
+    """
+    _check(plan)
+    state = {name: CellState(rules) for name, rules in cells.items()}
+    num_launches = num_looks = 0
+    time_up = False
+    while num_looks < len(plan.looks) and not time_up and _open_cells(state):
+        request = LaunchRequest(_open_cells(state), confirms=False)
+        time_up = _take(state, request, (yield request))
+        num_launches += 1
+        if num_launches < plan.looks[num_looks] and not time_up:
+            continue
+        num_looks += 1
+        findings = look(state, plan)
+        time_up = yield from _confirm(state, findings, plan, time_up)
+        pass_cells(state, plan)
+    for cell in state.values():
+        if cell.is_open:
+            cell.decision = decide_inconclusive(claim(cell, plan, len(state)), cell.doubt, time_up)
+    return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
+
+
+def _check(plan: PlanRecord) -> None:
+    looks = plan.looks
+    if not looks or looks[0] < 2 or any(b <= a for a, b in itertools.pairwise(looks)):
+        raise ValueError(f"looks is {looks}, expected rising numbers of launches from 2 on")
+    if plan.num_confirming < 2:
+        raise ValueError(f"num_confirming is {plan.num_confirming}, expected 2 or more")
+
+
+def _open_cells(state: Mapping[str, CellState]) -> tuple[str, ...]:
+    return tuple(name for name, cell in state.items() if cell.is_open)
+
+
+def _take(state: Mapping[str, CellState], request: LaunchRequest, result: LaunchResult) -> bool:
+    """Add what a launch brought to its cells; return whether time is up."""
+    strangers = sorted((set(result.pairs) - set(request.cells)) | (result.dropped - set(state)))
+    if strangers:
+        raise ValueError(f"the launch brought {strangers}, expected only {list(request.cells)}")
+    for name in result.dropped:
+        state[name].dropped = True
+    for name in request.cells:
+        cell = state[name]
+        cell.num_confirming += request.confirms
+        if len(result.pairs.get(name, ())):
+            cell.launches.append(np.asarray(result.pairs[name], dtype=np.float64))
+    return result.time_up
+
+
+def _confirm(
+    state: Mapping[str, CellState], findings: Sequence[Finding], plan: PlanRecord, time_up: bool
+) -> Generator[LaunchRequest, LaunchResult, bool]:
+    """Let fresh launches reproduce what the look found; return whether time is up."""
+    first = {finding.name: len(state[finding.name].launches) for finding in findings}
+    num_done = 0
+    while num_done < plan.num_confirming and not time_up:
+        request = LaunchRequest(tuple(n for n in first if state[n].is_open), confirms=True)
+        if not request.cells:
+            break
+        time_up = _take(state, request, (yield request))
+        num_done += 1
+    for finding in findings:
+        cell = state[finding.name]
+        if not cell.is_open:
+            continue
+        fresh = gather(cell.launches[first[finding.name] :])
+        if num_done == plan.num_confirming and is_reproduced(fresh, finding, cell.rules):
+            decide = decide_slower if finding.is_slower else decide_improved
+            cell.at_look = finding.bounds
+            cell.decision = decide(claim(cell, plan, len(state)))
+        elif finding.is_slower:
+            seen = f"slower by {finding.bounds.words()} at the last look, but"
+            cell.doubt = (
+                f"{seen} not reproduced in time"
+                if num_done < plan.num_confirming
+                else f"{seen} not reproduced in {num_done} fresh launches"
+            )
+    return time_up

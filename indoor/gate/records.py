@@ -1,0 +1,171 @@
+"""What a gate run measured and decided, as it is stored."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from indoor.records import Interval
+
+__all__ = [
+    "GATE_SCHEMA_VERSION",
+    "CellReport",
+    "CellTrace",
+    "CheckReport",
+    "GateReport",
+    "GateVerdict",
+    "InstrumentReport",
+    "LaunchTrace",
+    "PlanRecord",
+    "SideIdentity",
+]
+
+GATE_SCHEMA_VERSION = 1
+"""The version of a gate's JSON; a rename, a removal or a change of meaning counts it up."""
+
+
+class GateVerdict(StrEnum):
+    """What the gate says of a cell, of a check, or of the run."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict
+    IMPROVED = "IMPROVED"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    UNRELIABLE = "INSTRUMENT UNRELIABLE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """The rules of a run: fixed before the first pair, stored with the result.
+
+    A slowdown is candidate time / baseline time - 1. `looks` are the numbers of launches after
+    which cells are judged, rising. `alpha_fail` is the run's one-sided error for calling a cell
+    slower (or faster) than the margin, over all cells and looks; `alpha_pass` is a cell's
+    one-sided error for a PASS, over all looks; `alpha_instrument` is that of the A/A arm and of the
+    control, each and over all looks.
+    """
+
+    margin: float = 0.01
+    tolerance: float = 0.03
+    looks: tuple[int, ...] = (6, 10, 14, 20)
+    num_confirming: int = 4
+    alpha_fail: float = 0.01
+    alpha_pass: float = 0.025
+    alpha_instrument: float = 0.01
+    launch_s: float = 3.0
+    min_pairs: int = 4
+    max_pairs: int = 40
+    max_minutes: float = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchTrace:
+    """One cell's rounds within one launch of fresh processes.
+
+    `seconds` are those of one iteration, by arm (`base`, `head`, and `again` where a second copy of
+    base ran); element i of all arms was taken side by side. `idle_share` is the most CPU time that
+    the waiting workers used during a timed round, as a share of the round.
+    """
+
+    launch: int
+    confirms: bool
+    seconds: dict[str, tuple[float, ...]]
+    idle_share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellTrace:
+    """All rounds of one cell, in the order of time."""
+
+    name: str
+    iterations: int
+    launches: tuple[LaunchTrace, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellReport:
+    """The verdict on one cell.
+
+    `ratio` is head's time / base's (above 1: slower) and `interval` its unadjusted 95% interval;
+    the verdict itself uses bounds adjusted for all cells and looks, which `reason` names. None
+    where nothing was measured. `slowdown_at_least` is the adjusted lower bound of ratio - 1.
+    """
+
+    name: str
+    verdict: GateVerdict
+    reason: str
+    margin: float
+    tolerance: float
+    ratio: float | None = None
+    interval: Interval | None = None
+    num_pairs: int = 0
+    num_launches: int = 0
+    robust_sd: float | None = None
+    """Of the pairs' log-ratios."""
+    lag1: float | None = None
+    base_s: float | None = None
+    """Median seconds of one iteration on base."""
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """The verdict on something that needs no clock: `base` and `head` as a reader wants them."""
+
+    name: str
+    verdict: GateVerdict
+    base: str
+    head: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstrumentReport:
+    """What the gate measured of itself.
+
+    `again` are the cells of which a second copy of base ran against base, `control` a frozen
+    workload in the workers of base and head. `findings` says why the run is not to be trusted.
+    """
+
+    again: tuple[CellReport, ...]
+    control: CellReport | None
+    max_idle_share: float | None
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideIdentity:
+    """Which code one arm ran: `label` is as the user named it; no paths of this machine."""
+
+    label: str
+    commit: str | None
+    dirty: bool | None
+    python: str
+    packages: dict[str, str] = field(default_factory=dict)
+    """The installed distributions and their versions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateReport:
+    """A whole gate run; `partial` where it was interrupted or something broke."""
+
+    schema_version: int
+    verdict: GateVerdict
+    reason: str
+    partial: bool
+    base: SideIdentity
+    head: SideIdentity
+    cpu_model: str
+    num_cores: int
+    system: str
+    began_at: str
+    """ISO 8601 in UTC."""
+    prepare_s: float
+    measure_s: float
+    plan: PlanRecord
+    seed: int
+    cells: tuple[CellReport, ...]
+    checks: tuple[CheckReport, ...]
+    vanished: tuple[str, ...]
+    new: tuple[str, ...]
+    instrument: InstrumentReport
+    traces: tuple[CellTrace, ...] = ()
+    notes: tuple[str, ...] = ()
