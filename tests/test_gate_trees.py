@@ -1,0 +1,554 @@
+"""The gate's trees: worktrees that come and go, modules from the right side, one gate at a time."""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from indoor.errors import IndoorError
+from indoor.gate import repository
+from indoor.gate.imports import import_paths, provided_names
+from indoor.gate.lock import machine_lock, take_lock
+from indoor.gate.repository import find_repository, resolve_revision, uncopied_parts
+from indoor.gate.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+
+PYTHON = Path(sys.executable)
+
+HOLD_TREE = """
+import sys
+from pathlib import Path
+from indoor.gate.trees import base_tree
+with base_tree(Path(sys.argv[1]), sys.argv[2], Path(sys.executable)) as tree:
+    print(tree.root, flush=True)
+    sys.stdin.read()
+"""
+
+HOLD_LOCK = """
+import sys
+from indoor.gate.lock import machine_lock
+with machine_lock(0, print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def git(repo: Path, *words: str) -> str:
+    """Run git in a test's repository and return what it says."""
+    user = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
+    return subprocess.run(
+        ["git", "-C", str(repo), *user, *words],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=repository.environment_without_git(),
+    ).stdout.strip()
+
+
+def worktrees(repo: Path) -> list[str]:
+    """Return the folders that git lists, the working tree itself first."""
+    lines = git(repo, "worktree", "list", "--porcelain").splitlines()
+    return [line.removeprefix("worktree ") for line in lines if line.startswith("worktree ")]
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for this test's temporary files, also those of its processes."""
+    folder = tmp_path / "temporary files"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def repo(tmp_path: Path, temporary: Path) -> Path:
+    """A repository in a path with spaces: two commits, the first tagged v1, nothing changed."""
+    assert temporary.is_dir()
+    root = tmp_path / "the repository"
+    (root / "package").mkdir(parents=True)
+    (root / "package" / "__init__.py").write_text("VALUE = 1\n")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "one")
+    git(root, "tag", "v1")
+    (root / "package" / "__init__.py").write_text("VALUE = 2\n")
+    git(root, "commit", "--quiet", "-am", "two")
+    return root
+
+
+@contextmanager
+def running(code: str, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run code in a process until the block ends; yield it with the first line it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        close_fds=False,  # what may be inherited is, as with a worker's own children
+    )
+    with process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().strip()
+        finally:
+            if process.poll() is None:
+                process.communicate()
+
+
+def killed_tree(repo: Path) -> Path:
+    """Return the worktree that a process leaves when it is killed."""
+    with running(HOLD_TREE, str(repo), "v1") as (process, line):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    root = Path(line)
+    assert (root / "package" / "__init__.py").is_file()
+    return root
+
+
+def test_a_revision_lies_ready_for_as_long_as_the_block_runs(repo: Path, temporary: Path) -> None:
+    """The base's code is in a worktree of its own; afterwards neither it nor a record is left."""
+    with base_tree(repo, "v1", PYTHON) as tree:
+        assert (tree.root / "package" / "__init__.py").read_text() == "VALUE = 1\n"
+        assert (tree.label, tree.commit, tree.dirty) == ("v1", git(repo, "rev-parse", "v1"), False)
+        assert tree.python == PYTHON
+        assert tree.root.is_relative_to(temporary)
+        assert len(worktrees(repo)) == 2
+    assert worktrees(repo) == [str(repo)]
+    assert list(temporary.iterdir()) == []
+    assert (repo / "package" / "__init__.py").read_text() == "VALUE = 2\n"
+
+
+def test_a_worktree_goes_also_after_a_failure(repo: Path, temporary: Path) -> None:
+    """An exception in the block passes on, and the worktree with its new files is removed."""
+
+    def fail() -> NoReturn:
+        with base_tree(repo, "v1", PYTHON) as tree:
+            sealed = tree.root / "sealed"
+            (sealed / "inner").mkdir(parents=True)
+            (sealed / "inner" / "file").touch()
+            (sealed / "inner").chmod(0o555)
+            sealed.chmod(0o000)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert worktrees(repo) == [str(repo)]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_checkout_that_fails_leaves_nothing(repo: Path, temporary: Path) -> None:
+    """Where git cannot write the files, its reason is told and the half-made worktree is gone."""
+    blob = git(repo, "rev-parse", "v1:package/__init__.py")
+    (repo / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with (
+        pytest.raises(IndoorError, match=r"cannot check 'v1' out .*; expected .*TMPDIR") as caught,
+        base_tree(repo, "v1", PYTHON),
+    ):
+        pytest.fail("there is nothing to measure")
+    assert "\n" not in str(caught.value)
+    assert worktrees(repo) == [str(repo)]
+    assert list(temporary.iterdir()) == []
+
+
+def test_hooks_do_not_run(repo: Path, tmp_path: Path) -> None:
+    """A post-checkout hook, which may build or fetch, is not called for the gate's worktree."""
+    hook = repo / ".git" / "hooks" / "post-checkout"
+    hook.write_text(f'#!/bin/sh\ntouch "{tmp_path}/ran"\n')
+    hook.chmod(0o755)
+    git(repo, "worktree", "add", "--detach", str(tmp_path / "by hand"), "v1")
+    assert (tmp_path / "ran").exists()
+    (tmp_path / "ran").unlink()
+    with base_tree(repo, "v1", PYTHON):
+        pass
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_gate_within_a_hook_sees_the_right_repository(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIT_DIR and its kind, which git sets for hooks, do not lead to another repository."""
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert find_repository(repo / "package") == repo
+    with base_tree(repo, "v1", PYTHON) as tree:
+        assert (tree.root / "package").is_dir()
+
+
+def test_what_a_killed_gate_left_is_removed(repo: Path, temporary: Path) -> None:
+    """A worktree whose owner was killed goes, with a note that names no folder of this machine."""
+    root = killed_tree(repo)
+    assert len(worktrees(repo)) == 2
+    notes = remove_leftovers(repo)
+    assert len(notes) == 1
+    assert "left by a gate that died" in notes[0]
+    assert str(temporary) not in notes[0]
+    assert not root.parent.exists()
+    assert worktrees(repo) == [str(repo)]
+    assert remove_leftovers(repo) == ()
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the worktree", "the whole folder"])
+def test_a_half_made_worktree_is_removed(repo: Path, temporary: Path, lost: str) -> None:
+    """Git killed in the middle leaves its record locked; it goes, whatever of the folder is left.
+
+    Another worktree of the user's that is missing just now (a disk not mounted) stays recorded.
+    """
+    root = killed_tree(repo)
+    git(repo, "worktree", "lock", "--reason", "initializing", str(root))
+    other = temporary / "other" / "tree"
+    git(repo, "worktree", "add", "--detach", str(other), "v1")
+    shutil.rmtree(other.parent)
+    if lost != "nothing":
+        shutil.rmtree(root if lost == "the worktree" else root.parent)
+    assert len(remove_leftovers(repo)) == 1
+    assert worktrees(repo) == [str(repo), str(other)]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_leftover_that_cannot_be_removed_is_told(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that stays keeps its record, so that the next gate finds it again."""
+    root = killed_tree(repo)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        assert "cannot be removed" in remove_leftovers(repo)[0]
+        assert worktrees(repo) == [str(repo), str(root)]
+    assert "removed" in remove_leftovers(repo)[0]
+    assert worktrees(repo) == [str(repo)]
+
+
+def test_somebody_elses_worktree_is_left_alone(repo: Path, temporary: Path) -> None:
+    """A folder that only has a name like the gate's may hold work that was never committed."""
+    theirs = temporary / "indoor-gate-notes" / "tree"
+    git(repo, "worktree", "add", "--detach", str(theirs), "v1")
+    assert remove_leftovers(repo) == ()
+    assert (theirs / "package").is_dir()
+
+
+def test_two_gates_at_once_keep_their_own_worktrees(repo: Path) -> None:
+    """A worktree in use is left alone by another gate, which has one of its own."""
+    with running(HOLD_TREE, str(repo), "v1") as (process, line):
+        assert remove_leftovers(repo) == (
+            f"another gate is using {Path(line).parent.name}: left alone",
+        )
+        with base_tree(repo, "v1", PYTHON) as mine:
+            assert str(mine.root) != line
+            assert len(worktrees(repo)) == 3
+            assert len(remove_leftovers(repo)) == 2
+        assert (Path(line) / "package").is_dir()
+        process.communicate()
+    assert process.returncode == 0
+    assert worktrees(repo) == [str(repo)]
+
+
+def test_the_working_tree_counts_as_it_stands(repo: Path) -> None:
+    """Head is the folder itself; a change and a new file make it dirty."""
+    clean = head_tree(repo, PYTHON)
+    assert (clean.root, clean.commit, clean.dirty) == (repo, git(repo, "rev-parse", "main"), False)
+    (repo / "package" / "new.py").touch()
+    assert head_tree(repo, PYTHON).dirty is True
+
+
+def test_a_folder_without_git_serves_as_head(tmp_path: Path) -> None:
+    """Two environments can be compared on code that no repository knows."""
+    tree = head_tree(tmp_path, PYTHON, label="new torch")
+    assert (tree.label, tree.commit, tree.dirty) == ("new torch", None, None)
+
+
+@pytest.mark.parametrize("revision", ["nope", "", "--all", "main..v1", "HEAD:package", "v1\nv1"])
+def test_an_unknown_revision_is_named(repo: Path, revision: str) -> None:
+    """What names no commit is refused in one line that says what to do."""
+    with pytest.raises(
+        IndoorError, match=r"revision .* is unknown .*; expected .*; run `git fetch"
+    ):
+        resolve_revision(repo, revision)
+
+
+def test_a_shallow_clone_says_how_to_get_the_rest(repo: Path, tmp_path: Path) -> None:
+    """A commit that CI did not fetch is not called misspelt: the message names fetch-depth."""
+    shallow = tmp_path / "shallow"
+    git(repo, "clone", "--quiet", "--depth=1", repo.as_uri(), str(shallow))
+    assert resolve_revision(shallow, "main") == git(repo, "rev-parse", "main")
+    with pytest.raises(IndoorError, match=r"'v1' is not in this clone, which is shallow.*depth: 0"):
+        resolve_revision(shallow, "v1")
+
+
+def test_branches_tags_and_short_commits_are_revisions(repo: Path) -> None:
+    """All of git's names for a commit give the same 40 digits; an annotated tag its commit."""
+    commit = git(repo, "rev-parse", "main")
+    git(repo, "tag", "-a", "-m", "two", "v2")
+    assert {resolve_revision(repo, r) for r in ("main", "HEAD", "v2", commit[:8])} == {commit}
+
+
+def test_no_repository_is_told(tmp_path: Path, temporary: Path) -> None:
+    """A folder outside any repository is named, with git's reason and the other way to gate."""
+    assert temporary.is_dir()
+    with pytest.raises(IndoorError, match=r"finds no working tree at .*not a git.*--base-python"):
+        find_repository(tmp_path)
+    with pytest.raises(IndoorError, match="there is no folder"):
+        find_repository(tmp_path / "missing")
+    assert remove_leftovers(tmp_path)[0].startswith("leftovers of earlier gates were not looked")
+
+
+def test_a_machine_without_git_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without git on the PATH the message names it."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(IndoorError, match="git is not on the PATH"):
+        find_repository(repo)
+
+
+def test_a_git_that_hangs_is_ended(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git gets a limit, so that a gate cannot wait for ever."""
+    monkeypatch.setattr(repository, "_GIT_S", 0.0)
+    with pytest.raises(IndoorError, match="did not end within 0 s"):
+        find_repository(repo)
+
+
+def test_no_space_for_a_worktree_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of temporary files that cannot be written to is a user's matter, not a crash."""
+    monkeypatch.setattr(tempfile, "tempdir", str(repo / "missing"))
+    with pytest.raises(IndoorError, match="cannot make a folder"), base_tree(repo, "v1", PYTHON):
+        pytest.fail("there is no folder")
+
+
+def test_a_disk_without_locks_is_told(
+    repo: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file can be locked nothing is checked out, and no leftover is taken for dead."""
+    root = killed_tree(repo)
+
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(IndoorError, match="cannot lock a file"), base_tree(repo, "v1", PYTHON):
+        pytest.fail("nobody would know that this tree is in use")
+    notes = remove_leftovers(repo)
+    assert notes == (f"{root.parent.name} cannot be locked (No locks available): left alone",)
+    assert list(temporary.iterdir()) == [root.parent]
+
+
+def test_what_a_worktree_lacks_is_said(tmp_path: Path) -> None:
+    """Submodules and LFS files are announced; a plain repository has nothing to announce."""
+    assert uncopied_parts(tmp_path) == ()
+    (tmp_path / ".gitattributes").write_text("*.png binary\n")
+    assert uncopied_parts(tmp_path) == ()
+    (tmp_path / ".gitmodules").touch()
+    (tmp_path / ".gitattributes").write_text("*.bin filter=lfs diff=lfs\n")
+    assert [note.split()[0] for note in uncopied_parts(tmp_path)] == ["submodules", "the"]
+
+
+def test_provided_names_are_what_python_would_find(tmp_path: Path) -> None:
+    """Modules, packages and extension modules of the root and of src count; the rest does not."""
+    for name in ("flat/__init__.py", "src/inner/__init__.py", "docs/index.py", "flat/part.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("single.py", "fast.cpython-311-x86_64-linux-gnu.so", "conftest.py", "setup.py"):
+        (tmp_path / name).touch()
+    for name in ("random.py", "__main__.py", "not-a-name.py", "README.md"):
+        (tmp_path / name).touch()
+    assert provided_names(tmp_path) == {"flat", "inner", "single", "fast"}
+    assert import_paths(tmp_path) == [tmp_path / "src", tmp_path]
+    assert import_paths(tmp_path / "flat") == [tmp_path / "flat"]
+
+
+def tree_at(root: Path, label: str) -> Tree:
+    """Return a tree with one package, `package`, which has a `part`."""
+    (root / "package").mkdir(parents=True)
+    (root / "package" / "__init__.py").touch()
+    (root / "package" / "part.py").touch()
+    return Tree(label=label, root=root, commit=None, dirty=None, python=PYTHON)
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Tree, Tree]:
+    """Base inside head's folder, as with TMPDIR in the repository: the harder place."""
+    head = tree_at(tmp_path / "head", "head")
+    return tree_at(head.root / "tmp" / "tree", "base"), head
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "tmp/tree/package/part.py",
+        ".venv/lib/python3.11/site-packages/numpy/__init__.py",
+        "env/lib/python3.11/os.py",
+        "../elsewhere/lib/python3.11/json/__init__.py",
+    ],
+)
+def test_own_and_installed_modules_pass(sides: tuple[Tree, Tree], file: str) -> None:
+    """Base may load its own tree, and what is installed even where that lies in head's folder."""
+    base, head = sides
+    (head.root / "env").mkdir()
+    (head.root / "env" / "pyvenv.cfg").touch()
+    name = "package.part" if "package/" in file else "module"
+    check_imports(base, head, {name: str(head.root / file)})
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "whose"),
+    [
+        ("package", "package/__init__.py", "the other side"),
+        ("package.part", "package/part.py", "the other side"),
+        ("new", "new.py", "the other side"),
+        ("package", ".venv/lib/python3.11/site-packages/package/__init__.py", "outside"),
+        ("package.part", "../third/package/part.py", "outside"),
+    ],
+)
+def test_modules_from_elsewhere_are_refused(
+    sides: tuple[Tree, Tree], name: str, file: str, whose: str
+) -> None:
+    """Head's module in base's worker, or an installed copy of what base provides, is an error."""
+    base, head = sides
+    with pytest.raises(IndoorError, match=rf"base imported {name} from .*{whose}.*expected.*-e"):
+        check_imports(base, head, {name: str(head.root / file)})
+
+
+def test_the_outer_side_may_not_load_the_inner_one(sides: tuple[Tree, Tree]) -> None:
+    """The innermost root owns a file: base's worktree within head's folder is not head's."""
+    base, head = sides
+    with pytest.raises(IndoorError, match=r"head imported package from .*the other side"):
+        check_imports(head, base, {"package": str(base.root / "package" / "__init__.py")})
+
+
+def test_one_tree_in_two_environments_passes(sides: tuple[Tree, Tree]) -> None:
+    """With --base-python alone both sides load the same files, and only from the tree."""
+    _, head = sides
+    check_imports(head, head, {"package": str(head.root / "package" / "__init__.py")})
+    with pytest.raises(IndoorError, match="outside"):
+        check_imports(head, head, {"package": "/opt/package/__init__.py"})
+
+
+def test_the_gates_own_files_pass(sides: tuple[Tree, Tree]) -> None:
+    """A plugin of head's that the gate loads by path is no stray import."""
+    base, head = sides
+    plugin = head.root / "package" / "part.py"
+    check_imports(base, head, {"plugin": str(plugin)}, [plugin])
+    with pytest.raises(IndoorError, match="base imported plugin"):
+        check_imports(base, head, {"plugin": str(plugin)})
+
+
+def test_a_link_to_the_other_side_is_seen_through(sides: tuple[Tree, Tree]) -> None:
+    """A file counts where it really lies."""
+    base, head = sides
+    (base.root / "linked").symlink_to(head.root / "package")
+    with pytest.raises(IndoorError, match="the other side"):
+        check_imports(base, head, {"linked": str(base.root / "linked" / "__init__.py")})
+
+
+def test_an_editable_install_of_head_is_found_out(repo: Path) -> None:
+    """A process that runs base's tree, but finds head's package first, is refused; the cure works.
+
+    The finder stands for those of editable installs, which may come before PYTHONPATH.
+    """
+    code = (
+        "import json, sys; sys.path[:0] = sys.argv[1:]; import package; "
+        "print(json.dumps({n: m.__file__ for n, m in list(sys.modules.items()) "
+        "if getattr(m, '__file__', None)}))"
+    )
+    with base_tree(repo, "v1", PYTHON) as base:
+        head = head_tree(repo, PYTHON)
+
+        def modules(*editable: str) -> dict[str, str]:
+            words = [sys.executable, "-c", code, *editable, *map(str, import_paths(base.root))]
+            done = subprocess.run(words, cwd=base.root, check=True, capture_output=True, text=True)
+            return dict(json.loads(done.stdout))
+
+        check_imports(base, head, modules())
+        with pytest.raises(IndoorError, match="v1 imported package from"):
+            check_imports(base, head, modules(str(repo)))
+
+
+def test_a_tree_that_is_gone_is_told(sides: tuple[Tree, Tree], tmp_path: Path) -> None:
+    """A root that somebody removed during the run is named."""
+    base, _ = sides
+    gone = Tree(label="x", root=tmp_path / "gone", commit=None, dirty=None, python=PYTHON)
+    with pytest.raises(IndoorError, match=r"cannot read .*gone"):
+        check_imports(gone, base, {})
+
+
+def test_a_second_gate_waits_and_says_for_whom(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes second says once which process it waits for, and measures when that one ends."""
+    assert temporary.is_dir()
+    said: list[str] = []
+    with running(HOLD_LOCK) as (first, line):
+        assert line == "held"
+
+        def sleep(_seconds: float) -> None:
+            assert len(said) == 1
+            first.communicate()
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        with machine_lock(60, said.append):
+            assert first.returncode == 0
+    assert said == [
+        f"waiting up to 60 s for another gate on this machine (process {first.pid}) to end"
+    ]
+
+
+def test_a_wait_ends(temporary: Path) -> None:
+    """A gate that does not end is named by its process, and nobody measures beside it."""
+    (temporary / f"indoor-gate-{os.getuid()}.lock").write_text("123456789012")
+    with (
+        running(HOLD_LOCK) as (first, _),
+        pytest.raises(IndoorError, match=rf"another gate \(process {first.pid}\).*; wait for it"),
+        machine_lock(0.05, lambda _line: None),
+    ):
+        pytest.fail("two gates measure at once")
+
+
+def test_a_killed_gate_holds_no_lock(temporary: Path) -> None:
+    """The lock goes with its process, whatever ends that; its file may stay."""
+    with running(HOLD_LOCK) as (first, _):
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    with machine_lock(0, lambda line: pytest.fail(line)):
+        assert len(list(temporary.iterdir())) == 1
+    with machine_lock(0, lambda line: pytest.fail(line)):
+        pass
+
+
+def test_a_worker_does_not_inherit_the_lock(temporary: Path) -> None:
+    """A process that outlives its controller keeps no other gate from measuring."""
+    assert temporary.is_dir()
+    with ExitStack() as stack:
+        with machine_lock(0, print):
+            stack.enter_context(running("import sys; print(flush=True); sys.stdin.read()"))
+        with machine_lock(0, lambda line: pytest.fail(line)):
+            pass
+
+
+def test_a_lock_file_of_somebody_else_is_told(temporary: Path) -> None:
+    """What stands in the lock's place and is no file of ours is an error with a remedy."""
+    (temporary / f"indoor-gate-{os.getuid()}.lock").symlink_to(temporary / "elsewhere")
+    with pytest.raises(IndoorError, match=r"cannot lock .*; remove it"), machine_lock(0, print):
+        pytest.fail("nothing is locked")
+
+
+def test_an_owner_without_a_number_is_unknown(temporary: Path) -> None:
+    """Between taking the lock and writing its number the owner cannot be named."""
+    descriptor = take_lock(temporary / f"indoor-gate-{os.getuid()}.lock")
+    assert descriptor is not None
+    try:
+        with (
+            pytest.raises(IndoorError, match="process unknown"),
+            machine_lock(0, lambda _line: None),
+        ):
+            pytest.fail("two gates measure at once")
+    finally:
+        os.close(descriptor)
