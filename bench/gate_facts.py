@@ -1,0 +1,219 @@
+"""A pytest plugin, loaded by path, that writes down what the gate compares without a clock.
+
+The gate copies this file out of head's tree and loads it (`-p`) into a pytest process of each tree.
+Of a tree it knows `bench.options.LAB` and the `Lab` that is kept there, `bench.cases.variants` and
+`bench.probe.measure_peak`. The suite's own hooks prepare; this one then takes the place of the
+tests. The environment says what to do: INDOOR_GATE_FACTS_OUT is an empty folder,
+INDOOR_GATE_FACTS_MODE `prepare` or `predictions`, INDOOR_GATE_FACTS_BUDGET_S the seconds for
+predictions, INDOOR_GATE_FACTS_VARIANTS those to predict with (separated by commas; without it all).
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+VERSION = 1
+"""Counted up when what is written changes; `indoor/gate/facts.py` reads it."""
+
+NUM_LOGITS = 32
+BATCH = 8
+PEAK_THREADS = 1
+"""More threads bring scratch buffers whose number depends on the machine."""
+
+
+@pytest.hookimpl
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Write the facts, and run no test.
+
+    Raises:
+        pytest.UsageError: The suite prepared nothing, or the mode is unknown.
+    """
+    if session.testsfailed:
+        return None  # pytest's own loop says which module could not be collected
+    from bench.cases import variants
+    from bench.options import LAB
+
+    lab = session.config.stash.get(LAB, None)
+    if lab is None:
+        raise pytest.UsageError(
+            "no case of the suite was collected, so nothing was prepared; "
+            "expected arguments that select one test of bench/ or more"
+        )
+    out = Path(os.environ["INDOOR_GATE_FACTS_OUT"])
+    mode = os.environ["INDOOR_GATE_FACTS_MODE"]
+    names = variants(lab.settings)
+    if mode == "prepare":
+        write_facts(lab, names, out)
+    elif mode == "predictions":
+        wanted = os.environ.get("INDOOR_GATE_FACTS_VARIANTS", ",".join(names)).split(",")
+        budget_s = float(os.environ["INDOOR_GATE_FACTS_BUDGET_S"])
+        write_predictions(lab, [name for name in names if name in wanted], out, budget_s)
+    else:
+        raise pytest.UsageError(f"INDOOR_GATE_FACTS_MODE={mode}: expected prepare or predictions")
+    return True
+
+
+def write_facts(lab: Any, names: tuple[str, ...], out: Path) -> None:
+    """Write `logits.npz`, then `facts.json`: where that lies, all is there."""
+    order = lab.positions(min(NUM_LOGITS, len(lab.scenes())))
+    inputs = lab.photographs(len(order))
+    folder = lab.prepared.run_folder
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums are then added in one order
+    try:
+        logits = {name: logits_of(run_of(lab, name), inputs) for name in names}
+    finally:
+        torch.set_num_threads(before)
+    write_arrays(out / "logits.npz", logits)
+    facts = {
+        "version": VERSION,
+        "num_photographs": len(lab.scenes()),
+        "photographs_sha256": sha256("\n".join(lab.scenes().samples[i].name for i in order)),
+        "inputs_sha256": sha256(inputs.numpy().tobytes()),
+        "variants": {name: facts_of(lab, name, inputs[:BATCH]) for name in names},
+        "share": [
+            "--data",
+            str(lab.prepared.root),
+            "--weights",
+            str(folder / "float32.safetensors"),
+        ],
+    }
+    write_whole(out / "facts.json", json.dumps(facts, indent=2).encode())
+
+
+def facts_of(lab: Any, name: str, inputs: Tensor) -> dict[str, Any]:
+    """Return what one variant is made of, and the memory that it takes; None: not to be had."""
+    from bench.probe import measure_peak
+
+    run = run_of(lab, name)
+    model = getattr(run, "model", None)
+    problem = peak = None
+    try:
+        peak = measure_peak(lab.prepared.run_folder, name, inputs, PEAK_THREADS).peak_memory_bytes
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        problem = f"peak memory: {error}"
+    file = lab.prepared.run_folder / f"{run.variant.checkpoint}.safetensors"
+    return {
+        "size_bytes": size_of_tensors(file),
+        "operators": count_operators(model) if isinstance(model, nn.Module) else None,
+        "engine": getattr(model, "engine", None),
+        "peak_memory_bytes": peak,
+        "problem": problem,
+    }
+
+
+def write_predictions(lab: Any, names: list[str], out: Path, budget_s: float) -> None:
+    """Write `predictions.npz`: classes by variant, until the time is over.
+
+    Each batch is decoded once and shown to every variant, so all have seen the same photographs.
+    """
+    scenes = lab.scenes()
+    order = lab.positions(len(scenes))
+    classes: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    began = time.monotonic()
+    num_seen = 0
+    while num_seen < len(order) and time.monotonic() - began < budget_s:
+        batch = order[num_seen : num_seen + BATCH]
+        inputs = torch.stack([scenes[index][0] for index in batch])
+        for name in names:
+            classes[name].append(classes_of(run_of(lab, name)(inputs)))
+        num_seen += len(batch)
+    seen = [scenes.samples[index] for index in order[:num_seen]]
+    arrays = {
+        f"classes_{name}": np.concatenate([np.empty(0, np.int64), *parts])
+        for name, parts in classes.items()
+    }
+    arrays["labels"] = np.array([sample.label for sample in seen], dtype=np.int64)
+    arrays["photographs"] = np.array([sample.name for sample in seen], dtype=np.str_)
+    arrays["num_photographs"] = np.array(len(order), dtype=np.int64)
+    write_arrays(out / "predictions.npz", arrays)
+
+
+def run_of(lab: Any, name: str) -> Any:
+    """Return the suite's loaded variant, which takes photographs and gives logits."""
+    return lab.call(name, 1).func
+
+
+def logits_of(run: Any, inputs: Tensor) -> np.ndarray:
+    """Return float32 `(N, C)`, computed batch by batch."""
+    parts = [run(batch).float().clone() for batch in inputs.split(BATCH)]
+    array: np.ndarray = torch.cat(parts).numpy()
+    return array
+
+
+def classes_of(logits: Tensor) -> np.ndarray:
+    """Return int64 `(N,)`; -1, which is no class, where a logit is not finite."""
+    known = logits.isfinite().all(dim=1)
+    array: np.ndarray = torch.where(known, logits.argmax(dim=1), -1).numpy()
+    return array
+
+
+def count_operators(model: nn.Module) -> dict[str, int]:
+    """Count the modules that compute, by kind, such as `Conv2d` or `quantized Conv2d`.
+
+    Those are the innermost ones; containers and what stands for nothing are left out.
+    """
+    kinds = [
+        kind_of(module)
+        for module in model.modules()
+        if not is_empty(module) and all(is_empty(child) for child in module.children())
+    ]
+    return dict(sorted(Counter(kinds).items()))
+
+
+def is_empty(module: nn.Module) -> bool:
+    """Return whether the module computes nothing: an identity, an empty list, packed weights."""
+    nothing = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    packed = type(module).__name__.endswith("PackedParams")
+    return packed or (isinstance(module, nothing) and not any(module.children()))
+
+
+def kind_of(module: nn.Module) -> str:
+    """Return a name that stays when torch moves its modules to another package."""
+    kind = type(module)
+    name = kind.__qualname__
+    between = name in {"Quantize", "DeQuantize"} or name.startswith("Float")
+    quantized = "quantized" in kind.__module__.split(".") and not between
+    return f"quantized {name}" if quantized else name
+
+
+def size_of_tensors(path: Path) -> int:
+    """Return the bytes of the file, for safetensors without the header.
+
+    The header names where the weights came from, which for head is base's file.
+    """
+    size = path.stat().st_size
+    if path.suffix != ".safetensors":
+        return size
+    with path.open("rb") as file:
+        return size - 8 - int.from_bytes(file.read(8), "little")
+
+
+def sha256(content: str | bytes) -> str:
+    """Return 64 hexadecimal digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz, whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    temporary.replace(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
