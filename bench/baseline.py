@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.storage import SavedRun
-from indoor.records import RunIdentity
+import pytest
+
+from indoor.records import Machine, RunIdentity
+from indoor.storage import SavedRun, machine_differences, mismatch
 
 __all__ = [
     "Choice",
     "choose_baseline",
     "differences",
+    "refuse_other_machines",
     "regressions",
     "unmatched",
 ]
@@ -18,10 +21,53 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The runs to compare with, none where there is none, and lines that say so."""
+    """The runs to compare with, none where there is none, and lines that say so.
+
+    Times are compared with `runs`; with `elsewhere`, of other machines, only the ratios.
+    """
 
     runs: tuple[SavedRun, ...]
     lines: tuple[str, ...]
+    elsewhere: tuple[SavedRun, ...] = ()
+
+
+def refuse_other_machines(
+    candidates: Iterable[SavedRun], machine: Machine, *, allowed: bool, judges_times: bool
+) -> None:
+    """Refuse a run that was named and is of another machine.
+
+    Args:
+        candidates: The runs that were named.
+        machine: This one.
+        allowed: Whether ratios are to be compared nevertheless.
+        judges_times: Whether the command asks to fail on times.
+
+    Raises:
+        pytest.UsageError: One line that lists the fields that differ.
+    """
+    for run in candidates:
+        if run.identity is None:
+            raise pytest.UsageError(
+                f"--benchmark-compare: {run.name} holds nothing of this suite, so nobody knows of "
+                "which machine it is; expected a run that `pytest bench` saved"
+            )
+        found = machine_differences(run.identity.machine, machine)
+        if not found:
+            continue
+        listed = "; ".join(
+            f"{field} {_short(there)} there, {_short(here)} here"
+            for field, (there, here) in found.items()
+        )
+        if not allowed:
+            raise pytest.UsageError(
+                f"--benchmark-compare: {run.name} is of another machine: {listed}; expected a run "
+                "of this one; --allow-other-machine compares the speedups alone"
+            )
+        if judges_times:
+            raise pytest.UsageError(
+                f"--benchmark-compare-fail: {run.name} is of another machine, whose times say "
+                f"nothing about this one ({listed}); expected none with --allow-other-machine"
+            )
 
 
 def choose_baseline(
@@ -32,9 +78,11 @@ def choose_baseline(
 ) -> Choice:
     """Return what to compare with.
 
-    A run that was named is taken, with a warning where it is of something else. Otherwise it is the
-    newest that holds all cases, failed nothing, and is of the same CPU, network, data, weights and
-    allocator, since any other says nothing about a change of the code.
+    A run that was named is taken, with a warning where it is of something else; of one of another
+    machine only the ratios count (`refuse_other_machines` has asked whether it is allowed).
+    Otherwise it is the newest promoted one, else the newest that holds all cases and failed
+    nothing, of the same machine, network, data, weights and allocator, since any other says nothing
+    about a change of the code.
 
     Args:
         candidates: From `find_runs`, the oldest first.
@@ -49,22 +97,21 @@ def choose_baseline(
             lines=("no earlier run to compare with; this one is saved as the first",),
         )
     if compare is not True:
-        lines: list[str] = []
-        for run in runs:
-            lines.append(f"comparing with {run.name}")
-            found = differences(run, identity, allocator)
-            if found:
-                lines.append(
-                    f"WARNING: {run.name} was measured on something else, its times say nothing "
-                    f"about a change of the code: {'; '.join(found)}"
-                )
-        return Choice(runs=runs, lines=tuple(lines))
+        return _named_runs(runs, identity, allocator)
+    lines: list[str] = []
     reasons: dict[str, int] = {}
-    for run in reversed(runs):
-        reason = _unfit(run, identity, allocator)
-        if reason is None:
-            return Choice(runs=(run,), lines=(f"comparing with {run.name}",))
-        reasons[reason] = reasons.get(reason, 0) + 1
+    newest = runs[::-1]
+    promoted = tuple(run for run in newest if run.promoted)
+    for run in (*promoted, *(run for run in newest if not run.promoted)):
+        reason = mismatch(run, identity, allocator)
+        if reason is None and run.promoted:
+            return Choice(runs=(run,), lines=(*lines, f"comparing with {run.name} (promoted)"))
+        if run.promoted:
+            lines.append(f"the promoted {run.name} is {reason} and is passed over")
+        elif reason is None and not run.problems:
+            return Choice(runs=(run,), lines=(*lines, f"comparing with {run.name}"))
+        word = reason or ("narrowed" if "narrowed" in run.problems else "failed")
+        reasons[word] = reasons.get(word, 0) + 1
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return Choice(
         runs=(),
@@ -75,18 +122,39 @@ def choose_baseline(
     )
 
 
+def _named_runs(runs: tuple[SavedRun, ...], identity: RunIdentity, allocator: str) -> Choice:
+    lines: list[str] = []
+    times: list[SavedRun] = []
+    elsewhere: list[SavedRun] = []
+    for run in runs:
+        found = differences(run, identity, allocator)
+        there = run.identity
+        if there is None or machine_differences(there.machine, identity.machine):
+            elsewhere.append(run)
+            lines.append(
+                f"comparing only the speedups with {run.name}, of another machine: "
+                f"{'; '.join(found)}"
+            )
+            continue
+        times.append(run)
+        lines.append(f"comparing with {run.name}")
+        if found:
+            lines.append(
+                f"WARNING: {run.name} was measured on something else, its times say nothing "
+                f"about a change of the code: {'; '.join(found)}"
+            )
+    return Choice(runs=tuple(times), lines=tuple(lines), elsewhere=tuple(elsewhere))
+
+
 def differences(run: SavedRun, identity: RunIdentity, allocator: str) -> list[str]:
     """Return the fields in which the run's machine and subject differ from this run's."""
     if run.identity is None:
         return ["it holds nothing of this suite"]
-    pairs = {
-        field: (getattr(run.identity.machine, field), getattr(identity.machine, field))
-        for field in ("cpu_model", "num_cores", "isa", "memory_bytes", "torch", "python", "system")
+    there, here = run.identity.machine, identity.machine
+    pairs = machine_differences(there, here) | {
+        field: (getattr(there, field), getattr(here, field))
+        for field in ("torch", "python", "system")
     }
-    # Memory is what the kernel leaves over, which differs a little from boot to boot.
-    there, here = pairs["memory_bytes"]
-    if there and here and abs(there - here) < 0.05 * here:
-        del pairs["memory_bytes"]
     pairs |= {
         "model": (run.identity.arch, identity.arch),
         "data": (_named(run.identity.data), _named(identity.data)),
@@ -95,9 +163,9 @@ def differences(run: SavedRun, identity: RunIdentity, allocator: str) -> list[st
         "allocator": (run.allocator, allocator),
     }
     return [
-        f"{field} {_short(there)} there, {_short(here)} here"
-        for field, (there, here) in pairs.items()
-        if there != here
+        f"{field} {_short(one)} there, {_short(other)} here"
+        for field, (one, other) in pairs.items()
+        if one != other
     ]
 
 
@@ -140,28 +208,6 @@ def _is_judged(bench: Any) -> bool:
     """Peak memory has one round, whose time is that of a whole process: no figure to fail on."""
     ours = bench["extra_info"].get("indoor", {})
     return bool(ours.get("case") != "peak-memory")
-
-
-def _unfit(run: SavedRun, identity: RunIdentity, allocator: str) -> str | None:
-    """Return in a word why the run cannot be the baseline by default; None where it can."""
-    there = run.identity
-    if there is None:
-        return "of another suite"
-    if there.narrowed:
-        return "narrowed"
-    if there.not_a_baseline:
-        return "failed"
-    for reason, same in (
-        ("of another CPU", there.machine.cpu_model == identity.machine.cpu_model),
-        ("of another model", there.arch == identity.arch),
-        ("of other data", there.data.sha256 == identity.data.sha256),
-        ("of other weights", there.weights == identity.weights),
-        ("of another preprocessing", there.preprocessing == identity.preprocessing),
-        ("with another allocator", run.allocator == allocator),
-    ):
-        if not same:
-            return reason
-    return None
 
 
 def _named(record: Any) -> str:

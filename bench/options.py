@@ -31,7 +31,8 @@ class Settings:
 
     `variants`, `batches` and `threads` are None where the default is meant. Paths are absolute.
     `compare` is None where nothing is compared, True for the newest run that fits, else what names
-    a run; `compare_fail` holds pytest-benchmark's parsed checks.
+    a run; `compare_fail` holds pytest-benchmark's parsed checks. `gate` is the revision that
+    `indoor gate` is to compare with once the suite has ended.
     """
 
     arch: str
@@ -50,6 +51,8 @@ class Settings:
     fresh: bool
     compare: bool | str | None
     compare_fail: tuple[object, ...]
+    allow_other_machine: bool
+    gate: str | None
 
     @property
     def suite_batches(self) -> tuple[int, ...]:
@@ -115,6 +118,17 @@ def add_options(parser: pytest.Parser) -> None:
         "12 rounds are made in any case)",
     )
     add("--fresh", action="store_true", help="do not go on with a run that was interrupted")
+    add(
+        "--allow-other-machine",
+        action="store_true",
+        help="with --benchmark-compare=FILE: compare the speedups alone where FILE is of another "
+        "machine (default: refuse it)",
+    )
+    add(
+        "--gate",
+        metavar="REV",
+        help="then run `indoor gate --base REV` on the suite; its exit status counts",
+    )
     add("--results", metavar="FOLDER", help="where runs are saved (default: results/)")
     add("--home", metavar="FOLDER", help="where data and checkpoints lie (default: data/)")
 
@@ -147,6 +161,8 @@ def read_settings(config: pytest.Config) -> Settings:
         fresh=get("fresh"),
         compare=get("benchmark_compare", None) or None,
         compare_fail=_compare_fail(config),
+        allow_other_machine=get("allow_other_machine"),
+        gate=get("gate") or None,
     )
 
 

@@ -70,6 +70,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--benchmark-compare-fail: nothing to compare with; expected --benchmark-compare, too"
         )
+    if settings.allow_other_machine and not isinstance(settings.compare, str):
+        raise pytest.UsageError(
+            "--allow-other-machine: no run was named; expected --benchmark-compare=FILE, too"
+        )
+    if settings.gate and not alone:
+        raise pytest.UsageError(
+            f"--gate {settings.gate}: expected `pytest bench`, without other tests"
+        )
     # A case whose output check fails never reaches its call; one error is enough.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
     from bench.session import SuiteSession  # torch, which no mistake above has to wait for

@@ -2,26 +2,27 @@
 
 import time
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 
-from bench.baseline import Choice, choose_baseline, regressions, unmatched
-from bench.cases import check_variants, default_names, variants
+from bench.baseline import Choice, choose_baseline, refuse_other_machines
+from bench.cases import check_variants, variants
+from bench.gate_run import run_gate
 from bench.identity import configuration_key, identify_run, name_run
 from bench.lab import MIN_ROUNDS, Lab
 from bench.options import LAB, ROOT, Settings
 from bench.partial import PartialRun
-from bench.storage import find_runs
-from bench.summary import write_comparison, write_tables
+from bench.saving import Saving
+from bench.storage import find_runs, lost_promotions
+from bench.summary import write_comparison, write_ratios, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
-from indoor.machine import code_identity, current_allocator, num_usable_cores
+from indoor.machine import code_identity, current_allocator, num_usable_cores, read_machine
 from indoor.pipeline import Prepared, prepare
+from indoor.storage import SavedRun, gate_record
 
 __all__ = ["SuiteSession"]
 
@@ -41,9 +42,8 @@ class SuiteSession:
         self._saves = saves
         self._finished: PartialRun | None = None
         self._choice = Choice(runs=(), lines=())
-        self._regressions: list[str] = []
+        self._saving = Saving(config, settings)
         self._interrupted = False
-        self._known: frozenset[Path] = frozenset()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -57,7 +57,7 @@ class SuiteSession:
         if self._config.getoption("benchmark_histogram"):
             _require_pygal()
         if self._saves and self._settings.compare is not None:
-            find_runs(self._storage, self._settings.compare)
+            self._check_named(find_runs(self._saving.storage, self._settings.compare))
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out what only the full matrix shows."""
@@ -85,6 +85,7 @@ class SuiteSession:
                 arch=self._settings.arch,
                 skip_broken=self._settings.skip_broken,
                 allow_download=self._settings.allow_download,
+                evaluates=not self._bench_session.disabled,  # only a saved run tells accuracies
                 progress=Bar(),
                 say=lambda line: say(self._config, line),
             )
@@ -106,13 +107,15 @@ class SuiteSession:
         if not self._saves:
             yield
             return
-        with ExitStack() as stack:
-            self._before_saving(session, exitstatus, stack)
-            self._known = frozenset(self._storage.query())
+        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        whole = ended and not self._interrupted
+        with self._saving.judged(self._choice, whole=whole, failed=bool(session.testsfailed)):
             yield
-        if self._saved() and self._finished is not None:
+        if self._saving.saved() and self._finished is not None:
             self._finished.discard()
-        if self._regressions and session.exitstatus == pytest.ExitCode.OK:
+        if self._settings.gate and not self._config.option.collectonly:
+            session.exitstatus = self._ask_the_gate(session.exitstatus)
+        if self._saving.regressions and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(trylast=True)
@@ -120,17 +123,22 @@ class SuiteSession:
         """Print our tables below pytest-benchmark's."""
         if not self._saves or self._bench_session.disabled:
             return
-        saved = self._saved()
+        saved, storage = self._saving.saved(), self._saving.storage
         if saved is not None:
-            baselines = [self._storage.path / run.path for run in self._choice.runs]
+            baselines = [storage.path / run.path for run in self._choice.runs]
             write_tables(terminalreporter, saved, baselines[0] if baselines else None)
             if self._finished is not None and self._finished.num_resumed:
                 terminalreporter.write_line(
                     f"{self._finished.num_resumed} cells are those of an interrupted run with the "
                     "same code, data and settings (--fresh measures all again)"
                 )
+            elsewhere = [storage.path / run.path for run in self._choice.elsewhere]
+            write_ratios(terminalreporter, saved, elsewhere)
             write_comparison(
-                terminalreporter, self._choice, self._regressions, self._unmatched_lines()
+                terminalreporter,
+                self._choice,
+                self._saving.regressions,
+                self._saving.unmatched_lines(self._choice),
             )
         elif self._finished is not None and self._finished.num_kept:
             terminalreporter.write_line(
@@ -155,7 +163,7 @@ class SuiteSession:
         identity = identify_run(settings, prepared)
         min_rounds = str(self._bench_session.options["min_rounds"])
         key = configuration_key(settings, identity, min_rounds)
-        self._finished = PartialRun(self._results / ".partial" / key, fresh=settings.fresh)
+        self._finished = PartialRun(self._saving.results / ".partial" / key, fresh=settings.fresh)
         self._config.stash[LAB] = Lab(self._config, settings, prepared, identity, self._finished)
         if self._bench_session.disabled:
             return
@@ -167,75 +175,40 @@ class SuiteSession:
             f"{MIN_ROUNDS} rounds each",
         )
         if self._saves and settings.compare is not None:
+            storage = self._saving.storage
             self._choice = choose_baseline(
-                find_runs(self._storage, settings.compare),
+                find_runs(storage, settings.compare),
                 settings.compare,
                 identity,
                 current_allocator(),
             )
-            for line in self._choice.lines:
+            lost = lost_promotions(storage) if settings.compare is True else ()
+            for line in (*lost, *self._choice.lines):
                 say(self._config, line)
 
-    def _before_saving(self, session: pytest.Session, exitstatus: int, stack: ExitStack) -> None:
-        bench_session = self._bench_session
-        entries = self._benchmarks()
-        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if self._interrupted or not ended or not entries:
-            bench_session.save = bench_session.autosave = bench_session.json = None
-            return
-        missing = default_names(self._settings) - set(entries)
-        if self._choice.runs:
-            bench_session.compared_mapping = {
-                run.path: dict(run.benchmarks) for run in self._choice.runs
-            }
-            self._regressions = regressions(self._settings.compare_fail, entries, self._choice.runs)
-        reason = None
-        if session.testsfailed:
-            reason = "failed"
-        elif self._regressions:
-            reason = "regressed"
-        self._stamp(entries, narrowed=bool(missing), reason=reason)
-        if bench_session.autosave == self._settings.arch:
-            bench_session.autosave = name_run(
-                self._settings.arch, reason or ("narrowed" if missing else None)
+    def _check_named(self, runs: tuple[SavedRun, ...]) -> None:
+        if isinstance(self._settings.compare, str):
+            refuse_other_machines(
+                runs,
+                read_machine(),
+                allowed=self._settings.allow_other_machine,
+                judges_times=bool(self._settings.compare_fail),
             )
-        self._results.mkdir(parents=True, exist_ok=True)
-        # Two runs that save at once must not count to the same number.
-        stack.enter_context(filelock.FileLock(self._results / ".lock"))
 
-    def _stamp(self, entries: dict[str, Any], *, narrowed: bool, reason: str | None) -> None:
-        """Write into each result what only the end of the run tells."""
-        for entry in entries.values():
-            run = entry.extra_info.get("indoor", {}).get("run")
-            if run is not None:
-                run["narrowed"] = narrowed
-                run["not_a_baseline"] = "narrowed" if narrowed and not reason else reason
-
-    def _saved(self) -> Path | None:
-        """Return the file that pytest-benchmark has written for this run, if it has."""
-        new = sorted(set(self._storage.query()) - self._known)
-        return new[-1] if new else None
-
-    def _unmatched_lines(self) -> list[str]:
-        names = list(self._benchmarks())
-        return [line for run in self._choice.runs for line in unmatched(names, run)]
-
-    def _benchmarks(self) -> dict[str, Any]:
-        """Return this run's benchmarks by node id, those that failed left out."""
-        return {b.fullname: b for b in self._bench_session.benchmarks if b and not b.has_error}
+    def _ask_the_gate(self, exitstatus: int) -> int:
+        """Return the gate's exit status, or the suite's own where the suite did not end well."""
+        revision = self._settings.gate
+        if exitstatus != pytest.ExitCode.OK:
+            say(self._config, f"--gate {revision}: did not run, since the suite did not end well")
+            return exitstatus
+        saved = self._saving.saved()
+        name = saved.stem if saved else name_run(self._settings.arch, None)
+        out = gate_record(self._saving.results, name)
+        return run_gate(self._config, self._settings, out)
 
     @property
     def _bench_session(self) -> Any:
-        return self._config._benchmarksession  # type: ignore[attr-defined]
-
-    @property
-    def _storage(self) -> Any:
-        return self._bench_session.storage
-
-    @property
-    def _results(self) -> Path:
-        path = getattr(self._storage, "path", None)
-        return path if isinstance(path, Path) else self._settings.results
+        return self._saving.bench_session
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -1,40 +1,20 @@
-"""The saved runs in pytest-benchmark's storage."""
+"""Which saved runs pytest-benchmark's storage holds, and which of them are meant."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from indoor.errors import IndoorError
-from indoor.records import Measurement, RunIdentity, from_builtins
+from indoor.storage import SavedRun, read_promoted, read_run
 
-__all__ = ["SavedRun", "find_runs"]
+__all__ = ["find_runs", "lost_promotions"]
 
 FIRST = "0001"
 """The number that the first run of an empty storage gets."""
 
 NUMBERED = "[0-9][0-9][0-9][0-9]_"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedRun:
-    """A file of the storage; `identity` is None where it is not of this suite.
-
-    `benchmarks` are pytest-benchmark's entries by node id.
-    """
-
-    path: Path
-    benchmarks: Mapping[str, dict[str, Any]]
-    identity: RunIdentity | None
-    allocator: str | None
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending."""
-        return self.path.stem
 
 
 def find_runs(storage: Any, compare: bool | str) -> tuple[SavedRun, ...]:
@@ -45,7 +25,8 @@ def find_runs(storage: Any, compare: bool | str) -> tuple[SavedRun, ...]:
         compare: True for all, else a number, a file, or a pattern of them.
 
     Raises:
-        pytest.UsageError: The storage holds runs, but none that `compare` names; one line.
+        pytest.UsageError: The storage holds runs, but none that `compare` names, or the file that
+            names the promoted ones cannot be read; one line.
     """
     everything = _read_all(storage, NUMBERED)
     if compare is True:
@@ -63,33 +44,28 @@ def find_runs(storage: Any, compare: bool | str) -> tuple[SavedRun, ...]:
     )
 
 
-def _read_all(storage: Any, pattern: str) -> tuple[SavedRun, ...]:
-    runs = (_read(path, storage) for path in storage.query(pattern))
-    return tuple(run for run in runs if run is not None)
-
-
-def _read(path: Path, storage: Any) -> SavedRun | None:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        benchmarks = {entry["fullname"]: entry for entry in data["benchmarks"]}
-        assert all(isinstance(entry["stats"]["median"], float) for entry in benchmarks.values())
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
-        return None
-    shown = path.relative_to(storage.path) if path.is_relative_to(storage.path) else path
-    ours = [_measurement(entry, str(path)) for entry in benchmarks.values()]
-    known = [measurement for measurement in ours if measurement is not None]
-    # The full matrix holds a few cases with the other allocator; most are the run's own.
-    allocators = [measurement.allocator for measurement in known]
-    return SavedRun(
-        path=shown,
-        benchmarks=benchmarks,
-        identity=known[0].run if known else None,
-        allocator=max(set(allocators), key=allocators.count) if allocators else None,
+def lost_promotions(storage: Any) -> tuple[str, ...]:
+    """Return a line for each promoted run whose file is gone, since another is taken instead."""
+    folders = sorted({path.parent for path in storage.query(NUMBERED)})
+    return tuple(
+        f"WARNING: {name} was promoted and is not in {folder.name} any more; "
+        "promote another with `indoor results promote`"
+        for folder in folders
+        for name in read_promoted(folder)
+        if not (folder / name).is_file()
     )
 
 
-def _measurement(entry: Mapping[str, Any], source: str) -> Measurement | None:
+def _read_all(storage: Any, pattern: str) -> tuple[SavedRun, ...]:
     try:
-        return from_builtins(entry["extra_info"]["indoor"], Measurement, source)
-    except (IndoorError, KeyError, TypeError):
-        return None
+        runs = [read_run(path) for path in storage.query(pattern)]
+    except IndoorError as error:
+        raise pytest.UsageError(str(error)) from error
+    return tuple(
+        dataclasses.replace(run, path=_shown(run.path, storage.path)) for run in runs if run
+    )
+
+
+def _shown(path: Path, folder: Path) -> Path:
+    """Return the path as pytest-benchmark shows it: below its storage, wherever that is."""
+    return path.relative_to(folder) if path.is_relative_to(folder) else path

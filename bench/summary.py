@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.baseline import Choice
+from bench.ratios import render_ratios
 from indoor.errors import IndoorError
 from indoor.report import RunResult, load_results, plot_latency, render
 
-__all__ = ["write_comparison", "write_tables"]
+__all__ = ["write_comparison", "write_ratios", "write_tables"]
 
 
 def write_tables(reporter: Any, saved: Path, baseline: Path | None) -> None:
@@ -38,6 +39,20 @@ def write_tables(reporter: Any, saved: Path, baseline: Path | None) -> None:
         reporter.write_line(f"no plot: {error}")
     else:
         reporter.write_line(f"plot: {plot}")
+
+
+def write_ratios(reporter: Any, saved: Path, elsewhere: Sequence[Path]) -> None:
+    """Print the speedups of the saved run beside those of runs of other machines."""
+    for path in elsewhere:
+        there, here = load_results([path, saved])
+        reporter.write(
+            render_ratios(
+                there,
+                here,
+                width=shutil.get_terminal_size().columns,
+                color=bool(reporter.hasmarkup),
+            )
+        )
 
 
 def write_comparison(

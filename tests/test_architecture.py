@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "progress"}
-NUMBERS = {"compare", "report", "pairing", "proportions", "gate"}
+NUMBERS = {"storage", "compare", "report", "pairing", "proportions", "gate"}
 TORCH = {"transforms", "dataset", "demo", "model", "train", "quantize", "evaluate", "variants"}
 
 ALLOWED = {
@@ -20,6 +20,7 @@ ALLOWED = {
     "files": {"errors"},
     "records": {"errors", "files"},
     "places": set(),
+    "storage": {"errors", "files", "records"},
     "machine": {"errors", "records"},
     "compare": {"errors", "records"},
     "report": {"errors", "files", "records", "compare"},

@@ -15,9 +15,10 @@ from bench.options import ALL, Settings
 from bench.outputs import check_output, torch_threads
 from bench.partial import PartialRun, partial_key
 from bench.replay import Replay, replayed_rounds
-from bench.storage import SavedRun, find_runs
+from bench.storage import find_runs
 from indoor.pairing import Series, Warmup
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
+from indoor.storage import SavedRun
 
 CELL = Cell(batch=8, threads=2)
 SERIES = {
@@ -110,6 +111,7 @@ def test_the_newest_run_that_fits_is_the_baseline() -> None:
         (saved(2, narrowed=True), "narrowed"),
         (saved(2, not_a_baseline="regressed"), "failed"),
         (saved(2, cpu="CPU B"), "of another CPU"),
+        (saved(2, memory=8_000_000_000), "of another machine"),
         (saved(2, arch="resnet18"), "of another model"),
         (saved(2, data=dataclasses.replace(identity().data, sha256="e")), "of other data"),
         (saved(2, weights=WeightSource(kind="file", name="f", sha256="f")), "of other weights"),
@@ -141,13 +143,14 @@ def test_another_torch_is_a_fair_comparison() -> None:
     assert choose_baseline([saved(1, torch="2.13")], True, identity(), "default").runs
 
 
-def test_a_named_run_of_another_machine_is_taken_with_all_that_differs() -> None:
+def test_a_named_run_of_something_else_is_taken_with_all_that_differs() -> None:
     """The warning lists the fields with both values; memory within 5% is the same memory."""
-    run = saved(1, cpu="CPU B", torch="2.13", memory=15_900_000_000)
+    run = saved(1, arch="resnet18", torch="2.13", memory=15_900_000_000)
     choice = choose_baseline([run], "0001", identity(), "default")
     assert choice.runs == (run,)
+    assert choice.lines[1].startswith("WARNING: 0001_resnet50 was measured on something else")
     assert choice.lines[1].endswith(
-        "cpu_model CPU B there, CPU A here; torch 2.13 there, 2.14.1 here"
+        "torch 2.13 there, 2.14.1 here; model resnet18 there, resnet50 here"
     )
 
 
@@ -299,7 +302,9 @@ def settings(**changes: Any) -> Settings:
     values: dict[str, Any] = dict.fromkeys(
         (field.name for field in dataclasses.fields(Settings)), None
     )
-    return Settings(**{**values, "full": False, "compare_fail": (), **changes})
+    return Settings(
+        **{**values, "full": False, "compare_fail": (), "allow_other_machine": False, **changes}
+    )
 
 
 @pytest.mark.parametrize(

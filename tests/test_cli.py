@@ -141,6 +141,10 @@ def test_doctor_tells_the_machine(
         ["evaluate"],
         ["predict"],
         ["report"],
+        ["results", "list"],
+        ["results", "promote"],
+        ["results", "prune"],
+        ["gate"],
         ["doctor"],
     ],
     ids=" ".join,
@@ -151,6 +155,15 @@ def test_help_shows_an_example(
     """Every command's help ends with an example that begins with the command itself."""
     assert run(*command, "--help") == 0
     assert f"example: indoor {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_a_gate_without_a_base_is_a_mistake(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what may be given, and that the help has the rest."""
+    assert run("gate", "--format", "json") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("indoor gate: nothing to compare with: give --base REV")
 
 
 @pytest.mark.parametrize("output_format", ["table", "markdown", "json", "csv"])

@@ -1,23 +1,15 @@
 """The words of the command line; nothing here imports torch, so that `--help` is quick."""
 
 import argparse
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from indoor import __version__
+from indoor.cli.gate_words import add_gate
+from indoor.cli.words import Parser, command, natural, positive
 
 __all__ = ["parse"]
-
-MISTAKE = 2
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, as everything else here does."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(MISTAKE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -26,7 +18,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: After `--help` or `--version` (status 0), or a mistake (status 2).
     """
-    parser = _Parser(
+    parser = Parser(
         prog="indoor",
         description="What int8 really buys on your CPU: prepare, quantize, evaluate, report.",
         epilog="example: indoor demo && indoor train && indoor quantize demo && indoor report",
@@ -40,27 +32,33 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_report(commands)
+    _add_results(commands)
+    add_gate(commands)
     _add_doctor(commands)
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    check = getattr(parsed, "check", None)
+    if check is not None:
+        check(parsed)
+    return parsed
 
 
 def _add_demo(commands: Any) -> None:
-    demo = _command(
+    demo = command(
         commands,
         "demo",
         "draw a small data set of indoor scenes in MIT Indoor-67's layout",
         "indoor demo --out data/demo --seed 0",
     )
     demo.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: data/demo)")
-    demo.add_argument("--seed", type=_natural, default=0, help="same seed, same scenes")
-    demo.add_argument("--train", type=_positive, metavar="N", help="train photographs a class")
-    demo.add_argument("--test", type=_positive, metavar="N", help="test photographs a class")
+    demo.add_argument("--seed", type=natural, default=0, help="same seed, same scenes")
+    demo.add_argument("--train", type=positive, metavar="N", help="train photographs a class")
+    demo.add_argument("--test", type=positive, metavar="N", help="test photographs a class")
 
 
 def _add_data(commands: Any) -> None:
     data = commands.add_parser("data", help="look at a data set", description="Look at a data set.")
     kinds = data.add_subparsers(metavar="WHAT", required=True)
-    verify = _command(
+    verify = command(
         kinds,
         "verify",
         "check every list and photograph of a data set; exit 1 where something is wrong",
@@ -71,7 +69,7 @@ def _add_data(commands: Any) -> None:
 
 
 def _add_train(commands: Any) -> None:
-    train = _command(
+    train = command(
         commands,
         "train",
         "fine-tune; the best epoch by validation goes to data/runs/NAME/float32.safetensors",
@@ -87,9 +85,9 @@ def _add_train(commands: Any) -> None:
         default="head",
         help="head: fc alone, on cached features; full: everything, with augmentation",
     )
-    train.add_argument("--epochs", type=_positive, help="default: the recipe's own")
+    train.add_argument("--epochs", type=positive, help="default: the recipe's own")
     train.add_argument(
-        "--size", type=_positive, metavar="PIXELS", help="train at this resolution (full)"
+        "--size", type=positive, metavar="PIXELS", help="train at this resolution (full)"
     )
     train.add_argument("--resize", choices=("whole", "crop"), help="default: the weights' own")
     train.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
@@ -97,7 +95,7 @@ def _add_train(commands: Any) -> None:
 
 
 def _add_quantize(commands: Any) -> None:
-    quantize = _command(
+    quantize = command(
         commands,
         "quantize",
         "calibrate and convert a float32 checkpoint to int8, and check the result",
@@ -111,13 +109,13 @@ def _add_quantize(commands: Any) -> None:
     quantize.add_argument("--activations", choices=("0..127", "0..255"), help="activation range")
     quantize.add_argument("--observer", choices=("minmax", "moving-average", "histogram"))
     quantize.add_argument("--granularity", choices=("per-channel", "per-tensor"), help="of weights")
-    quantize.add_argument("--num-calibration", type=_positive, metavar="N", help="photographs")
-    quantize.add_argument("--batch", type=_positive, help="photographs a calibration batch")
+    quantize.add_argument("--num-calibration", type=positive, metavar="N", help="photographs")
+    quantize.add_argument("--batch", type=positive, help="photographs a calibration batch")
     quantize.add_argument("--force", action="store_true", help="keep a model that collapsed")
 
 
 def _add_evaluate(commands: Any) -> None:
-    evaluate = _command(
+    evaluate = command(
         commands,
         "evaluate",
         "accuracy of float32 and int8 on the same photographs, and their difference",
@@ -134,7 +132,7 @@ def _add_evaluate(commands: Any) -> None:
 
 
 def _add_predict(commands: Any) -> None:
-    predict = _command(
+    predict = command(
         commands,
         "predict",
         "name the scene on photographs",
@@ -143,11 +141,11 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO")
     predict.add_argument("--run", required=True, metavar="RUN", help="as for indoor quantize")
     predict.add_argument("--variant", choices=("float32", "bfloat16", "int8"), default="float32")
-    predict.add_argument("--top", type=_positive, default=3, metavar="K", help="classes to name")
+    predict.add_argument("--top", type=positive, default=3, metavar="K", help="classes to name")
 
 
 def _add_report(commands: Any) -> None:
-    report = _command(
+    report = command(
         commands,
         "report",
         "tables of benchmark results (default: the newest in results/)",
@@ -158,11 +156,63 @@ def _add_report(commands: Any) -> None:
     report.add_argument("--results", type=Path, metavar="FOLDER", help="where to look for files")
     report.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this result")
     report.add_argument("--plot", type=Path, metavar="PNG", help="also plot ms per photograph")
-    report.add_argument("--width", type=_positive, help="columns (default: the terminal's)")
+    report.add_argument("--width", type=positive, help="columns (default: the terminal's)")
+
+
+def _add_results(commands: Any) -> None:
+    results = commands.add_parser(
+        "results",
+        help="look after the saved benchmark results",
+        description="Look after the saved benchmark results.",
+    )
+    actions = results.add_subparsers(metavar="WHAT", required=True)
+    listing = _results_command(
+        actions,
+        "list",
+        "one line a saved result: commit, CPU, cases, how it ended",
+        "indoor results list --json",
+    )
+    listing.add_argument("--width", type=positive, help="columns (default: the terminal's)")
+    promote = _results_command(
+        actions,
+        "promote",
+        "make a saved result the one that a bare --benchmark-compare takes",
+        "indoor results promote 0007",
+    )
+    promote.add_argument("result", metavar="RESULT", help="its number, such as 0007, or its file")
+    promote.add_argument(
+        "--force", action="store_true", help="also one that failed cases or left some out"
+    )
+    prune = _results_command(
+        actions,
+        "prune",
+        "remove the oldest results, never the promoted one",
+        "indoor results prune --keep 20 --dry-run",
+    )
+    prune.add_argument("--keep", type=positive, required=True, metavar="N", help="newest to keep")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.add_argument(
+        "--partial-days",
+        type=natural,
+        default=7,
+        metavar="N",
+        help="also remove what interrupted runs left, if older than N days (default: 7)",
+    )
+
+
+def _results_command(
+    actions: Any, name: str, summary: str, example: str
+) -> argparse.ArgumentParser:
+    parser = command(actions, name, summary, example, module="results")
+    parser.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="where they are (default: results/)"
+    )
+    parser.set_defaults(action=name)
+    return parser
 
 
 def _add_doctor(commands: Any) -> None:
-    _command(
+    command(
         commands,
         "doctor",
         "what of this machine matters for figures one can trust; exit 1 where something hurts",
@@ -170,44 +220,11 @@ def _add_doctor(commands: Any) -> None:
     )
 
 
-def _command(
-    commands: Any,
-    name: str,
-    summary: str,
-    example: str,
-    *,
-    module: str | None = None,
-    formats: tuple[str, ...] = ("text", "json"),
-) -> argparse.ArgumentParser:
-    """Add a command whose work is done by `indoor.cli.MODULE.run`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example: {example}",
-    )
-    parser.add_argument("--format", choices=formats, default=formats[0])
-    parser.add_argument(
-        "--json", action="store_const", const="json", dest="format", help="--format json"
-    )
-    parser.set_defaults(command=_lazily(module or name))
-    return parser
-
-
-def _lazily(module: str) -> Callable[[argparse.Namespace], Any]:
-    """Return a function that imports the command's module only when it is called."""
-
-    def command(parsed: argparse.Namespace) -> Any:
-        return importlib.import_module(f"indoor.cli.{module}").run(parsed)
-
-    return command
-
-
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="ROOT", help="the data set (default: the drawn one)"
     )
-    parser.add_argument("--seed", type=_natural, default=0, help="of the split and all choices")
+    parser.add_argument("--seed", type=natural, default=0, help="of the split and all choices")
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave undecodable photographs out, and count"
     )
@@ -217,24 +234,3 @@ def _run_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN", help="a run's name in data/runs, its folder, or its checkpoint"
     )
-
-
-def _positive(text: str) -> int:
-    value = _whole_number(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = _whole_number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return value
-
-
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

@@ -1,0 +1,106 @@
+"""How a run gets into the storage: judged, then saved under a lock, then found again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.baseline import Choice, regressions, unmatched
+from bench.cases import default_names
+from bench.identity import name_run
+from bench.options import Settings
+from indoor.storage import lock_results
+
+__all__ = ["Saving"]
+
+
+class Saving:
+    """pytest-benchmark's session as far as it saves; `regressions` are known once it is judged."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._known: frozenset[Path] = frozenset()
+        self._file: Path | None = None
+        self.regressions: list[str] = []
+
+    @property
+    def bench_session(self) -> Any:
+        """pytest-benchmark's session."""
+        return self._config._benchmarksession  # type: ignore[attr-defined]
+
+    @property
+    def storage(self) -> Any:
+        """pytest-benchmark's storage."""
+        return self.bench_session.storage
+
+    @property
+    def results(self) -> Path:
+        """The folder with a folder a machine."""
+        path = getattr(self.storage, "path", None)
+        return path if isinstance(path, Path) else self._settings.results
+
+    @property
+    def benchmarks(self) -> dict[str, Any]:
+        """This run's benchmarks by node id, those that failed left out."""
+        return {b.fullname: b for b in self.bench_session.benchmarks if b and not b.has_error}
+
+    @contextmanager
+    def judged(self, choice: Choice, *, whole: bool, failed: bool) -> Iterator[None]:
+        """Judge the run, and hold the lock for the block that saves it and looks for its file.
+
+        Args:
+            choice: What to compare with.
+            whole: Whether the session came to its end; what did not is not saved.
+            failed: Whether a test failed.
+        """
+        entries = self.benchmarks
+        if not whole or not entries:
+            session = self.bench_session
+            session.save = session.autosave = session.json = None
+            self._known = frozenset(self.storage.query())
+            yield
+            return
+        self._judge(entries, choice, failed=failed)
+        # Two runs that save at once must not count to the same number.
+        with lock_results(self.results):
+            self._known = frozenset(self.storage.query())
+            yield
+            self._file = self.saved()
+
+    def saved(self) -> Path | None:
+        """Return the file that pytest-benchmark has written for this run, if it has."""
+        if self._file is not None:
+            return self._file
+        new = sorted(set(self.storage.query()) - self._known)
+        return new[-1] if new else None
+
+    def unmatched_lines(self, choice: Choice) -> list[str]:
+        """Return lines that name the cases which only this run or only a baseline has."""
+        names = list(self.benchmarks)
+        return [line for run in choice.runs for line in unmatched(names, run)]
+
+    def _judge(self, entries: dict[str, Any], choice: Choice, *, failed: bool) -> None:
+        missing = default_names(self._settings) - set(entries)
+        if choice.runs:
+            self.bench_session.compared_mapping = {
+                run.path: dict(run.benchmarks) for run in choice.runs
+            }
+            self.regressions = regressions(self._settings.compare_fail, entries, choice.runs)
+        reason = "failed" if failed else "regressed" if self.regressions else None
+        _stamp(entries, narrowed=bool(missing), reason=reason)
+        if self.bench_session.autosave == self._settings.arch:
+            self.bench_session.autosave = name_run(
+                self._settings.arch, reason or ("narrowed" if missing else None)
+            )
+
+
+def _stamp(entries: dict[str, Any], *, narrowed: bool, reason: str | None) -> None:
+    """Write into each result what only the end of the run tells."""
+    for entry in entries.values():
+        run = entry.extra_info.get("indoor", {}).get("run")
+        if run is not None:
+            run["narrowed"] = narrowed
+            run["not_a_baseline"] = "narrowed" if narrowed and not reason else reason

@@ -1,0 +1,375 @@
+"""Stored baselines of the suite: which is chosen or refused, what saving does to them, the gate."""
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from report_records import AMX, ZEN3, full_json, full_run, identity
+from suite_process import (
+    LATENCY,
+    NARROW,
+    ROOT,
+    TIMEOUT_S,
+    Suite,
+    edit,
+    environment,
+    finish,
+    lines_with,
+    measurements,
+    save_tiny,
+)
+
+from bench import gate_run
+from bench.baseline import choose_baseline, refuse_other_machines
+from bench.ratios import render_ratios
+from bench.storage import find_runs, lost_promotions
+from indoor.report import from_benchmark_json
+from indoor.storage import SavedRun, write_promoted
+
+FAKE_GATE = """
+import json, sys
+from pathlib import Path
+words = sys.argv[1:]
+Path(words[words.index("--out") + 1]).write_text(json.dumps(words))
+print("| the gate's own table |")
+sys.exit(3)
+"""
+
+
+def saved(number: int, machine: Any = ZEN3, *, promoted: bool = False, **changes: Any) -> SavedRun:
+    """Return a saved run of one case."""
+    return SavedRun(
+        path=Path(f"folder/{number:04}_resnet50.json"),
+        benchmarks={"bench/t.py::a": {"stats": {"median": 1.0}, "extra_info": {}}},
+        identity=identity(machine, **changes),
+        allocator="default",
+        promoted=promoted,
+    )
+
+
+@dataclasses.dataclass
+class Storage:
+    """pytest-benchmark's storage as far as it is asked here."""
+
+    path: Path
+
+    def query(self, pattern: str = "*") -> list[Path]:
+        """Return the files whose names begin so, of one machine's folder."""
+        return sorted(self.path.glob(f"*/{pattern.rstrip('*')}*.json"))
+
+
+def test_a_promoted_run_is_taken_before_a_newer_one() -> None:
+    """Without a name the promoted run is the baseline, and the line says why."""
+    runs = [saved(1), saved(2, promoted=True), saved(3)]
+    choice = choose_baseline(runs, True, identity(), "default")
+    assert [run.name for run in choice.runs] == ["0002_resnet50"]
+    assert choice.lines == ("comparing with 0002_resnet50 (promoted)",)
+
+
+@pytest.mark.parametrize("changes", [{"narrowed": True}, {"not_a_baseline": "regressed"}])
+def test_a_promoted_run_may_be_narrowed_or_slower(changes: dict[str, Any]) -> None:
+    """Somebody said so on purpose; without that it is passed over."""
+    promoted = saved(2, promoted=True, **changes)
+    assert choose_baseline([saved(1), promoted], True, identity(), "default").runs == (promoted,)
+    plain = dataclasses.replace(promoted, promoted=False)
+    names = [run.name for run in choose_baseline([saved(1), plain], True, identity(), "d").runs]
+    assert plain.name not in names
+
+
+def test_a_promoted_run_that_does_not_fit_is_passed_over_aloud() -> None:
+    """Another network's promoted run says nothing here; the newest that fits is taken."""
+    runs = [saved(1), saved(2, promoted=True, arch="resnet18")]
+    choice = choose_baseline(runs, True, identity(), "default")
+    assert [run.name for run in choice.runs] == ["0001_resnet50"]
+    assert choice.lines[0] == "the promoted 0002_resnet50 is of another model and is passed over"
+
+
+def test_the_storage_knows_which_run_is_promoted(tmp_path: Path) -> None:
+    """The mark is read with the run; one whose file is gone is missed aloud."""
+    folder = tmp_path / "Linux-CPython-3.11-64bit"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number:04}_x.json").write_text(json.dumps(full_json(ZEN3)))
+    write_promoted(folder, ["0001_x.json", "0009_gone.json"])
+    runs = find_runs(Storage(tmp_path), True)
+    assert [run.promoted for run in runs] == [True, False]
+    (line,) = lost_promotions(Storage(tmp_path))
+    assert "0009_gone.json was promoted and is not in" in line
+
+
+def test_a_broken_pointer_is_a_usage_error(tmp_path: Path) -> None:
+    """Which baseline was meant is not guessed."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    (folder / "0001_x.json").write_text(json.dumps(full_json(ZEN3)))
+    (folder / ".promoted").write_text("{")
+    with pytest.raises(pytest.UsageError, match=r"\.promoted holds no"):
+        find_runs(Storage(tmp_path), True)
+
+
+def test_another_machines_run_is_refused_by_name_of_field() -> None:
+    """The line lists each field with both values, and the way out."""
+    with pytest.raises(pytest.UsageError) as refusal:
+        refuse_other_machines([saved(1, AMX)], ZEN3, allowed=False, judges_times=False)
+    line = str(refusal.value)
+    assert "0001_resnet50 is of another machine" in line
+    assert f"cpu_model {AMX.cpu_model} there, {ZEN3.cpu_model} here" in line
+    assert "isa avx2,avx512f" in line
+    assert "torch" not in line
+    assert "--allow-other-machine" in line
+    assert "\n" not in line
+
+
+def test_a_run_of_nobodys_machine_is_refused() -> None:
+    """A file without our part cannot say where it was measured, so nothing allows it."""
+    unknown = dataclasses.replace(saved(1), identity=None)
+    with pytest.raises(pytest.UsageError, match="holds nothing of this suite"):
+        refuse_other_machines([unknown], ZEN3, allowed=True, judges_times=False)
+
+
+def test_times_of_another_machine_are_never_judged() -> None:
+    """--benchmark-compare-fail is refused there, and is fine with a run of this machine."""
+    with pytest.raises(pytest.UsageError, match="--benchmark-compare-fail: 0001_resnet50 is of"):
+        refuse_other_machines([saved(1, AMX)], ZEN3, allowed=True, judges_times=True)
+    refuse_other_machines([saved(1)], ZEN3, allowed=False, judges_times=True)
+    refuse_other_machines([saved(1, AMX)], ZEN3, allowed=True, judges_times=False)
+
+
+def test_an_allowed_run_of_another_machine_gives_ratios_only() -> None:
+    """Its times are not among those compared; this machine's named run's are."""
+    choice = choose_baseline([saved(1, AMX), saved(2)], "000", identity(), "default")
+    assert [run.name for run in choice.runs] == ["0002_resnet50"]
+    assert [run.name for run in choice.elsewhere] == ["0001_resnet50"]
+    assert choice.lines[0].startswith("comparing only the speedups with 0001_resnet50")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_ratios_stand_side_by_side_without_times(width: int) -> None:
+    """Each cell that both paired has both speedups with their intervals, and no milliseconds."""
+    text = render_ratios(full_run(AMX), full_run(ZEN3), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    row = next(line for line in text.splitlines() if line.split()[:3] == ["1", "8", "int8"])
+    assert row.split()[3:] == ["9.60x", "(9.53", "to", "9.67)", "2.63x", "(2.61", "to", "2.65)"]
+    assert "Advisory" in text
+    assert " ms" not in text
+
+
+def test_runs_without_a_common_speedup_say_so() -> None:
+    """Nothing in common is a sentence, not an empty table."""
+    data = full_json(AMX)
+    for entry in data["benchmarks"]:
+        entry["extra_info"]["indoor"]["speedup"] = None
+    text = render_ratios(from_benchmark_json(data, "x.json"), full_run(ZEN3))
+    assert "no paired speedup in common" in text
+
+
+def gate_config(*arguments: str) -> Any:
+    """Return as much of pytest's config as the gate's command asks for."""
+    known = {"no_download": "--no-download" in arguments, "skip_broken": False}
+    return SimpleNamespace(
+        invocation_params=SimpleNamespace(args=arguments, dir=ROOT),
+        getoption=known.get,
+        pluginmanager=SimpleNamespace(getplugin=lambda _: None),
+    )
+
+
+def test_the_gate_gets_what_was_given_to_the_suite(tmp_path: Path) -> None:
+    """Data and the rest are passed on as absolute paths, defaults are left to the gate."""
+    settings: Any = SimpleNamespace(
+        gate="origin/main",
+        data=tmp_path / "data",
+        weights=None,
+        arch="resnet18",
+        home=tmp_path / "home",
+    )
+    config = gate_config("bench", "--data=data", "--model", "resnet18", "--no-download")
+    command = gate_run.gate_command(config, settings, tmp_path / "gate.json")
+    assert command[:5] == [sys.executable, "-m", "indoor", "gate", "--base=origin/main"]
+    assert command[5:9] == ["--suite", "bench", "--out", str(tmp_path / "gate.json")]
+    assert command[9:] == [
+        f"--suite-argument=--data={tmp_path / 'data'}",
+        "--suite-argument=--model=resnet18",
+        "--suite-argument=--no-download",
+    ]
+
+
+def test_ctrl_c_reaches_the_gate_which_ends_by_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The gate is asked once to stop, and its own exit status is returned after it tidied up."""
+    marker = tmp_path / "tidied"
+    code = (
+        "import pathlib, signal, sys, time\n"
+        "def stop(*_):\n"
+        f"    pathlib.Path({str(marker)!r}).touch()\n"
+        "    sys.exit(3)\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    out = tmp_path / "out"
+    interrupts = 0
+    wait = subprocess.Popen.wait
+
+    def interrupted_once(process: subprocess.Popen[bytes]) -> int:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts == 1:
+            while "ready" not in out.read_text():
+                pass
+            raise KeyboardInterrupt
+        return wait(process, timeout=30)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted_once)
+    with out.open("wb") as printed:
+        assert gate_run._wait([sys.executable, "-c", code], printed) == 3
+    assert marker.is_file()
+
+
+def test_a_gate_that_a_signal_ended_is_no_pass(tmp_path: Path) -> None:
+    """Killed for memory is told as a shell would."""
+    code = f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"
+    with (tmp_path / "out").open("wb") as printed:
+        assert gate_run._wait([sys.executable, "-c", code], printed) == 128 + signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, list[str]]:
+    """A storage into which two processes saved at once, and what they printed."""
+    folder = tmp_path_factory.mktemp("two")
+    weights = folder / "tiny.safetensors"
+    save_tiny(weights, photographs)
+    suite = Suite(photographs, weights, folder / "home", folder / "results")
+    prepared = suite.run("--benchmark-disable", *NARROW, target=LATENCY)
+    assert prepared.returncode == 0, prepared.stdout
+    processes = [
+        subprocess.Popen(
+            suite.command(*NARROW, "--fresh", f"--cell-seconds={seconds}", target=LATENCY),
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for seconds in (0.1, 0.11)  # finished cells of their own
+    ]
+    printed = [process.communicate(timeout=TIMEOUT_S)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    return suite, printed
+
+
+@pytest.fixture
+def suite(two: tuple[Suite, list[str]], tmp_path: Path) -> Suite:
+    """The suite with a storage of its own that holds one whole run, 0001."""
+    results = tmp_path / "results"
+    shutil.copytree(two[0].results, results)
+    first, second = sorted(results.glob("*/*.json"))
+    second.unlink()
+
+    def whole(entry: dict[str, Any]) -> None:
+        entry["extra_info"]["indoor"]["run"].update(narrowed=False, not_a_baseline=None)
+
+    edit(first, whole)
+    return dataclasses.replace(two[0], results=results)
+
+
+def test_two_runs_that_save_at_once_lose_neither(two: tuple[Suite, list[str]]) -> None:
+    """Each has a number, a file and a picture of its own, and says which."""
+    suite, printed = two
+    files = suite.saved()
+    assert [path.name[:5] for path in files] == ["0001_", "0002_"]
+    assert all(len(measurements(path)) == 2 for path in files)
+    assert all(path.with_suffix(".png").is_file() for path in files)
+    told = {line.split()[-1] for text in printed for line in lines_with(text, "saved: ")}
+    assert told == {str(path) for path in files}
+
+
+def test_a_run_that_fails_its_comparison_leaves_the_baseline_as_it_was(suite: Suite) -> None:
+    """Neither the file nor the mark nor the choice changes; the run itself is saved as slower."""
+    (baseline,) = suite.saved()
+    edit(baseline, lambda entry: entry["stats"].update(median=1e-9))
+    write_promoted(baseline.parent, [baseline.name])
+    kept = {path: path.read_bytes() for path in (baseline, baseline.parent / ".promoted")}
+    done = suite.run(
+        *("--benchmark-compare", "--benchmark-compare-fail=median:10%", *NARROW), target=LATENCY
+    )
+    assert done.returncode == 1, done.stdout
+    assert lines_with(done.stdout, f"comparing with {baseline.stem} (promoted)")
+    assert {path: path.read_bytes() for path in kept} == kept
+    slower = suite.saved()[1]
+    known = next(iter(measurements(slower).values())).run
+    assert known.not_a_baseline == "regressed"
+    (baseline.parent / ".promoted").unlink()
+    choice = choose_baseline(find_runs(Storage(suite.results), True), True, known, "default")
+    assert [run.path.name for run in choice.runs] == [baseline.name]
+
+
+def test_another_machines_run_is_refused_before_anything_is_prepared(suite: Suite) -> None:
+    """Named by its file it ends the command with exit 4, the field in one line, nothing saved."""
+    (baseline,) = suite.saved()
+    machine = {"cpu_model": "Elbrus-8S", "num_cores": 999}
+    edit(baseline, lambda entry: entry["extra_info"]["indoor"]["run"]["machine"].update(machine))
+    done = suite.run(f"--benchmark-compare={baseline}", *NARROW, target=LATENCY)
+    assert done.returncode == 4, done.stdout
+    (error,) = lines_with(done.stdout, "ERROR: ")
+    assert "cpu_model Elbrus-8S there" in error
+    assert "num_cores 999 there" in error
+    assert "prepared" not in done.stdout
+    assert suite.saved() == [baseline]
+
+
+def test_ratios_of_another_machine_are_printed_where_allowed(suite: Suite) -> None:
+    """With --allow-other-machine the run ends well, with both speedups and no compared times."""
+    (baseline,) = suite.saved()
+    edit(
+        baseline,
+        lambda entry: entry["extra_info"]["indoor"]["run"]["machine"].update(cpu_model="Elbrus-8S"),
+    )
+    arguments = (f"--benchmark-compare={baseline}", "--allow-other-machine", *NARROW)
+    done = suite.run(*arguments, target=LATENCY)
+    assert done.returncode == 0, done.stdout
+    assert lines_with(done.stdout, f"Speedups beside {baseline.name}")
+    assert lines_with(done.stdout, "comparing only the speedups with 0001_")
+    assert "REGRESSION" not in done.stdout
+    assert not lines_with(done.stdout, "Against 0001")
+
+
+def test_the_gates_verdict_is_the_suites(suite: Suite, tmp_path: Path) -> None:
+    """After the suite the gate's table is printed and its exit status is pytest's."""
+    fake = tmp_path / "fake.py"
+    fake.write_text(FAKE_GATE)
+    plugin = f"import sys, bench.gate_run as g\ng.COMMAND = (sys.executable, {str(fake)!r})\n"
+    (tmp_path / "fake_gate.py").write_text(plugin)
+    command = suite.command("-p", "fake_gate", "--gate", "HEAD~1", *NARROW, target=LATENCY)
+    done = finish(["env", f"PYTHONPATH={tmp_path}", *command], ROOT)
+    assert done.returncode == 3, done.stdout
+    after = done.stdout.partition("the gate: HEAD~1 against the working tree")[2]
+    assert "| the gate's own table |" in after
+    assert "the gate's exit status is 3; every pair is in" in after
+    (record,) = suite.results.glob("gates/gate_*.json")
+    assert f"--suite-argument=--data={suite.photographs}" in json.loads(record.read_text())
+    assert record.stem == f"gate_{suite.saved()[-1].stem}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "message"),
+    [
+        (("--allow-other-machine",), "bench", "--allow-other-machine: no run was named"),
+        (("--gate", "HEAD", "indoor"), "bench", "--gate HEAD: expected `pytest bench"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    suite: Suite, arguments: tuple[str, ...], target: str, message: str
+) -> None:
+    """One line and exit 4, before torch is imported."""
+    done = suite.run(*arguments, target=target)
+    assert done.returncode == 4, done.stdout
+    (error,) = lines_with(done.stdout, "ERROR: ")
+    assert error.startswith(f"ERROR: {message}")
