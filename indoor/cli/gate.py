@@ -1,0 +1,84 @@
+"""`indoor gate`: whether head got worse than base, by pairs measured side by side."""
+
+import argparse
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from indoor.cli.output import Outcome, use_color, width
+from indoor.errors import IndoorError
+from indoor.gate.config import GateConfig, load_config
+from indoor.gate.controller import run_gate
+from indoor.gate.ordinary import SUITE
+from indoor.gate.records import GateReport, PlanRecord
+from indoor.gate.report import render_gate
+from indoor.gate.repository import find_repository
+from indoor.gate.selftest import render_self_test, self_test
+from indoor.gate.sides import GateJob
+from indoor.gate.verdicts import exit_status
+
+__all__ = ["run"]
+
+SELF_TEST_PLAN = PlanRecord(launch_s=0.2, max_pairs=12, max_minutes=5.0)
+"""Short: the self-test's functions take milliseconds."""
+
+
+def run(parsed: argparse.Namespace) -> Outcome:
+    """Run the gate, or test it on code whose truth is known."""
+    if parsed.self_test:
+        return _self_test(parsed)
+    config = _config(parsed)
+    job = GateJob(
+        start=Path.cwd(),
+        base=parsed.base,
+        head=parsed.head,
+        base_python=parsed.base_python,
+        head_python=parsed.head_python,
+        config=config,
+        arguments=tuple(parsed.suite_arguments),
+        seed=parsed.seed,
+        out=_writable(parsed.out),
+        use_facts=not parsed.no_facts,
+        say=_say,
+    )
+    report = run_gate(job)
+    text = render_gate(report, format=parsed.format, width=width(), color=use_color())
+    status = exit_status(report, allow_inconclusive=parsed.allow_inconclusive)
+    return Outcome(record=None, text=text, status=status)
+
+
+def _self_test(parsed: argparse.Namespace) -> Outcome:
+    def run_one(base: Path, head: Path) -> GateReport:
+        config = GateConfig(plan=SELF_TEST_PLAN, suite=SUITE)
+        return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config))
+
+    report = self_test(run_one, seed=parsed.seed, say=_say)
+    return Outcome(record=report, text=render_self_test(report), status=report.exit_status)
+
+
+def _config(parsed: argparse.Namespace) -> GateConfig:
+    """Return the settings: the command line's words beat the file's."""
+    root = Path.cwd()
+    with suppress(IndoorError):  # two environments can be compared without git
+        root = find_repository(root)
+    config = load_config(parsed.config, Path(parsed.suite) if parsed.suite else None, root=root)
+    if parsed.minutes is not None:
+        config = replace(config, plan=replace(config.plan, max_minutes=parsed.minutes))
+    return config
+
+
+def _writable(out: Path | None) -> Path | None:
+    """Return the path if a file can be written there, before minutes are spent on it."""
+    if out is None:
+        return None
+    path = out.absolute()
+    if path.is_dir():
+        raise IndoorError(f"--out {out}: it is a folder; expected a file's name")
+    return path
+
+
+def _say(line: str) -> None:
+    """Tell how far the gate is; standard output is the report's alone."""
+    sys.stderr.write(f"indoor gate: {line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,335 @@
+"""A gate run from two trees to one report: facts first, then launches until all is decided."""
+
+import math
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from indoor.errors import IndoorError
+from indoor.gate.config import matches, rules_for, selects, unmatched_globs
+from indoor.gate.instrument import judge_instrument
+from indoor.gate.launch import (
+    CONTROL,
+    CellFailure,
+    Collected,
+    Gauge,
+    LaunchOutcome,
+    LaunchRules,
+    collect_cells,
+    run_launch,
+)
+from indoor.gate.lock import machine_lock
+from indoor.gate.plan import CellDecision, CellRules, LaunchRequest, LaunchResult, run_plan
+from indoor.gate.preparation import Preparation, prepare_sides
+from indoor.gate.progress import Progress, log_ratios
+from indoor.gate.records import CellReport, CheckReport, GateReport, GateVerdict
+from indoor.gate.sides import GateJob, Sides, open_sides
+from indoor.gate.worker import WorkerLostError
+from indoor.records import write_record
+
+__all__ = ["GateJob", "run_gate"]
+
+AGAIN_SHARE = 0.2
+"""Of a launch's time, for the second copy of base; the cheapest cells, one at least."""
+
+MAX_FAILURES = 2
+"""A test that fails on head alone in so many fresh workers fails there for sure."""
+
+
+def run_gate(job: GateJob) -> GateReport:
+    """Compare head with base.
+
+    Args:
+        job: What to compare, and by which rules.
+
+    Returns:
+        The report; where the run was interrupted or a worker was lost, what was measured by then,
+        marked partial.
+
+    Raises:
+        IndoorError: The job cannot be done as it was asked for; one line.
+    """
+    progress = Progress(job)
+    with _signals_as_interrupts():
+        try:
+            with machine_lock(job.lock_wait_s, job.say), open_sides(job) as sides:
+                progress.begin(sides)
+                _Gate(job, sides, progress).run()
+        except KeyboardInterrupt as interrupt:
+            progress.break_off(f"interrupted ({interrupt or 'Ctrl-C'})")
+        except WorkerLostError as lost:
+            progress.break_off(f"a worker was lost: {lost}")
+        except OSError as error:  # a full disk, too many processes: nobody's code got worse
+            progress.break_off(f"this machine cannot go on: {error}")
+    report = progress.report()
+    if job.out is not None:
+        try:
+            write_record(job.out, report)
+        except IndoorError as error:
+            progress.break_off(str(error))
+            return progress.report()
+    return report
+
+
+class _Gate:
+    """One run: its cells, its arms, and the rounds so far."""
+
+    def __init__(self, job: GateJob, sides: Sides, progress: Progress) -> None:
+        self._job = job
+        self._plan = job.config.plan
+        self._sides = sides
+        self._progress = progress
+        self._order = random.Random(job.seed)
+        self._rules = LaunchRules(
+            plan=self._plan,
+            start_s=job.config.start_s,
+            hang_s=job.config.hang_s,
+            logs=sides.scratch,
+            check_imports=sides.check_imports,
+        )
+        self._gauges: dict[str, Gauge] = {}
+        self._again: tuple[str, ...] = ()
+        self._failures: Counter[str] = Counter()
+        self._num_launches = 0
+
+    def run(self) -> None:
+        """Collect, prepare, compare what needs no clock, then measure."""
+        began = time.monotonic()
+        cells = self._survey()
+        if cells is None:
+            return
+        self._job.say(
+            f"{len(cells)} cells, head {self._sides.head.label}, base {self._sides.base.label}"
+        )
+        preparation = prepare_sides(
+            self._sides, self._progress.collected, self._rules, self._job.say
+        )
+        self._progress.checks.extend(preparation.checks)
+        self._progress.prepare_s = time.monotonic() - began
+        failed = [c.name for c in preparation.checks if c.verdict is GateVerdict.FAIL]
+        if failed:
+            self._progress.note(f"nothing was timed: {', '.join(failed)} failed without a clock")
+        elif not preparation.is_ready:
+            self._progress.break_off(preparation.reason)
+        elif cells:
+            self._measure(cells, preparation)
+
+    def _survey(self) -> dict[str, CellRules] | None:
+        """Return the cells that both sides have; None where a side has no suite to speak of."""
+        found: dict[str, Collected] = {}
+        lost: dict[str, WorkerLostError] = {}
+        for name in ("base", "head"):
+            try:
+                found[name] = collect_cells(self._sides.arm(name), self._rules)
+            except WorkerLostError as error:
+                lost[name] = error
+        self._progress.collected.update(found)
+        config = self._job.config
+        if len(lost) == 2:
+            raise IndoorError(
+                f"neither side's suite {config.suite} can be collected (head {lost['head'].reason})"
+                "; expected a suite that pytest collects; run pytest on it"
+            )
+        if "base" in lost:
+            self._progress.doubt(
+                f"base's suite cannot be collected ({lost['base'].reason}), so there is nothing to "
+                "compare with; name another --base"
+            )
+            return None
+        base = {n: m for n, m in found["base"].cells.items() if selects(config, n)}
+        if not base:
+            raise IndoorError(
+                f"no test of base uses benchmark and fits select ({', '.join(config.select)}); "
+                "expected one or more; correct gate.toml"
+                if config.select
+                else f"no test of base's suite {config.suite} uses benchmark; expected one or more"
+            )
+        if "head" in lost:
+            self._progress.checks.append(
+                CheckReport(
+                    name="collection",
+                    verdict=GateVerdict.FAIL,
+                    base=f"{len(base)} cells",
+                    head="none",
+                    reason=f"head's suite cannot be collected: {lost['head'].reason}",
+                )
+            )
+            return None
+        head = {n: m for n, m in found["head"].cells.items() if selects(config, n)}
+        for glob in unmatched_globs(config, [*found["base"].cells, *found["head"].cells]):
+            self._progress.note(f"{glob} in gate.toml matches no cell")
+        self._progress.vanished = tuple(name for name in base if name not in head)
+        for name in self._progress.vanished:
+            if any(matches(name, glob) for glob in config.allow_vanished):
+                self._progress.note(f"{name} vanished, which allow_vanished allows")
+        self._progress.new = tuple(name for name in head if name not in base)
+        rules = {}
+        for name in base:
+            if name in head:
+                margin, tolerance = rules_for(config, name, head[name] or base[name])
+                rules[name] = CellRules(margin=margin, tolerance=tolerance)
+        self._progress.rules = rules
+        return rules
+
+    def _measure(self, cells: Mapping[str, CellRules], preparation: Preparation) -> None:
+        began = time.monotonic()
+        deadline = began + 60 * self._plan.max_minutes
+        arms = [
+            self._sides.arm("base", preparation.words["base"], preparation.homes["base"]),
+            self._sides.arm("head", preparation.words["head"], preparation.homes["head"]),
+            self._sides.arm("again", preparation.words["base"], preparation.homes["base"]),
+        ]
+        procedure = run_plan(cells, self._plan)
+        request = next(procedure)
+        broken: BaseException | None = None
+        try:
+            while True:
+                launched = time.monotonic()
+                try:
+                    outcome = run_launch(
+                        arms,
+                        self._arms_of(request),
+                        self._gauges,
+                        self._rules,
+                        number=self._num_launches + 1,
+                        confirms=request.confirms,
+                        order=self._order,
+                    )
+                    broken = outcome.lost
+                except KeyboardInterrupt as interrupt:
+                    outcome, broken = LaunchOutcome(), interrupt
+                self._progress.measure_s = time.monotonic() - began
+                # The next launch takes about as long as this one.
+                ends = 2 * time.monotonic() - launched
+                result = self._take(outcome, request, time_up=broken is not None or ends > deadline)
+                request = procedure.send(result)
+        except StopIteration as stop:
+            decisions: dict[str, CellDecision] = stop.value
+        self._progress.decisions = decisions
+        again = self._progress.pairs("again", self._again)
+        control = self._progress.pairs("head", (CONTROL,)).get(CONTROL)
+        self._progress.instrument = judge_instrument(
+            again, control, self._progress.idle_shares(), self._plan
+        )
+        if broken is not None:
+            raise broken
+
+    def _arms_of(self, request: LaunchRequest) -> dict[str, tuple[str, ...]]:
+        """Return which arms measure which cells in the next launch."""
+        arms: dict[str, tuple[str, ...]] = {}
+        for cell in request.cells:
+            both = cell in self._again and not request.confirms
+            arms[cell] = ("base", "head", "again") if both else ("base", "head")
+        if not request.confirms:
+            # The instrument is watched to the end, whatever became of its cell.
+            for cell in self._again:
+                arms.setdefault(cell, ("base", "again"))
+        return arms
+
+    def _take(
+        self, outcome: LaunchOutcome, request: LaunchRequest, *, time_up: bool
+    ) -> LaunchResult:
+        """Keep what a launch measured, and return it as the plan wants it."""
+        self._num_launches += 1
+        first = not self._gauges
+        self._gauges |= outcome.gauges
+        if first and self._gauges:
+            self._again = _cheapest(self._gauges)
+        dropped = frozenset(
+            name
+            for failure in outcome.failures
+            if failure.cell in request.cells and (name := self._judge_failure(failure))
+        )
+        failed = {failure.cell for failure in outcome.failures}
+        self._again = tuple(cell for cell in self._again if cell not in failed)
+        for cell, trace in outcome.traces.items():
+            gauge = self._gauges.get(cell)
+            self._progress.add_trace(cell, gauge.iterations if gauge else 1, trace)
+        time_up = time_up or not self._save()
+        looks = [look for look in self._plan.looks if look >= self._num_launches]
+        self._job.say(
+            f"launch {self._num_launches}{' (to reproduce)' if request.confirms else ''}: "
+            f"{len(outcome.traces.keys() - {CONTROL})} cells in pairs, "
+            f"{self._progress.measure_s:.0f} s so far"
+            + (f"; next look after launch {looks[0]}" if looks and not request.confirms else "")
+        )
+        pairs = {
+            cell: log_ratios(trace, "head")
+            for cell, trace in outcome.traces.items()
+            if cell in request.cells and "head" in trace.seconds
+        }
+        return LaunchResult(pairs=pairs, dropped=dropped, time_up=time_up)
+
+    def _save(self) -> bool:
+        """Keep what there is so far in case all is killed; return whether that worked."""
+        if self._job.out is not None:
+            try:
+                write_record(self._job.out, self._progress.report(unfinished=True))
+            except IndoorError as error:
+                self._progress.break_off(str(error))
+                return False
+        return True
+
+    def _judge_failure(self, failure: CellFailure) -> str | None:
+        """Return the cell if it leaves the plan, judged; a test may fail on head once by chance."""
+        cell, rules = failure.cell, self._progress.rules[failure.cell]
+        if failure.arm == "head":
+            self._failures[cell] += 1
+            if self._failures[cell] < MAX_FAILURES:
+                self._progress.note(f"{cell} failed on head once: {failure.message}")
+                return None
+            verdict = GateVerdict.FAIL
+            words = f"in {MAX_FAILURES} fresh workers"
+        else:
+            verdict, words = GateVerdict.INCONCLUSIVE, "so there is nothing to compare with"
+        side = "head" if failure.arm == "head" else "base"
+        said = {"missing": "is missing", "skipped": "is skipped", "untimed": "times nothing"}
+        what = said.get(failure.outcome, "fails")
+        # Base's own trouble is known even if head failed in the same launch, and counts first.
+        known = self._progress.broken_cells.get(cell)
+        if known is None or known.verdict is GateVerdict.FAIL:
+            self._progress.broken_cells[cell] = CellReport(
+                name=cell,
+                verdict=verdict,
+                reason=f"its test {what} on {side}, {words}: {failure.message}",
+                margin=rules.margin,
+                tolerance=rules.tolerance,
+                advice=f"run pytest on it in {side}'s tree",
+            )
+        return cell
+
+
+def _cheapest(gauges: Mapping[str, Gauge]) -> tuple[str, ...]:
+    """Return the cells that a second copy of base measures, too."""
+    costs = {cell: gauge.pair_s * gauge.num_pairs for cell, gauge in gauges.items()}
+    budget = AGAIN_SHARE * math.fsum(costs.values())
+    chosen: list[str] = []
+    for cell in sorted(costs, key=lambda name: costs[name]):
+        if chosen and sum(costs[name] for name in [*chosen, cell]) / 2 > budget:
+            break
+        chosen.append(cell)
+    return tuple(chosen[:2])
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP unwind like Ctrl-C, so that nothing is left behind."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = {}
+    try:
+        for one in (signal.SIGTERM, signal.SIGHUP):
+            before[one] = signal.signal(one, interrupt)
+    except ValueError:
+        pass  # not the main thread: signals are its caller's matter
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,336 @@
+"""One launch: fresh workers of all arms, every cell once, its rounds side by side in time."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indoor.gate.records import LaunchTrace, PlanRecord
+from indoor.gate.worker import DESCRIBE, Arm, Worker, WorkerLostError
+
+__all__ = [
+    "CONTROL",
+    "CellFailure",
+    "Collected",
+    "Gauge",
+    "LaunchOutcome",
+    "LaunchRules",
+    "collect_cells",
+    "run_launch",
+]
+
+CONTROL = "control"
+"""The name of the frozen workload's trace."""
+
+NUM_CONTROL_PAIRS = 12
+CONTROL_ITERATIONS = 300
+"""About 2 ms of copies within the second-level cache."""
+
+NUM_DISCARDED = 1
+"""Rounds at the start of a turn: the other side's turn has emptied the caches."""
+
+ROUND_S = 0.005
+"""Short functions are repeated until a round takes so long: 1,000 times a clock's resolution."""
+
+WARMUP_S = 0.05
+MAX_PADDING = 4096
+"""Bytes of environment that move the stack, so that no launch's layout is another's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """How a cell is measured in every launch, found once on base."""
+
+    iterations: int
+    num_pairs: int
+    pair_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFailure:
+    """A cell's test that did not pass, or measured nothing, on one arm."""
+
+    cell: str
+    arm: str
+    outcome: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """The cells of an arm's suite with their markers, and what the arm's Python is."""
+
+    cells: dict[str, dict[str, Any]]
+    python: str
+    packages: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchRules:
+    """What all launches share; times in seconds.
+
+    `check_imports` hears which files an arm's modules came from, and raises IndoorError where they
+    are not its own tree's.
+    """
+
+    plan: PlanRecord
+    start_s: float
+    hang_s: float
+    logs: Path
+    check_imports: Callable[[Arm, Mapping[str, str]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOutcome:
+    """What a launch measured, by cell; what failed; and the gauges of cells met for the first time.
+
+    `lost` says which worker broke the launch off, if one did; what was whole by then is here.
+    """
+
+    traces: dict[str, LaunchTrace] = field(default_factory=dict)
+    failures: list[CellFailure] = field(default_factory=list)
+    gauges: dict[str, Gauge] = field(default_factory=dict)
+    lost: WorkerLostError | None = None
+
+
+class _TestEndedError(Exception):
+    """A test that ended while its rounds were timed."""
+
+    def __init__(self, arm: str, message: dict[str, Any]) -> None:
+        super().__init__(arm)
+        self.arm = arm
+        self.message = message
+
+
+def collect_cells(arm: Arm, rules: LaunchRules) -> Collected:
+    """Return what the arm's suite holds.
+
+    Raises:
+        WorkerLostError: It cannot be collected; the reason is in the message.
+        IndoorError: It was imported from elsewhere.
+    """
+    log = rules.logs / f"collect-{arm.name}.log"
+    worker = Worker(arm, log, {DESCRIBE: "1"})
+    try:
+        message = worker.receive(rules.start_s)
+        rules.check_imports(arm, message["modules"])
+        return Collected(
+            cells=message["cells"], python=message["python"], packages=message["packages"]
+        )
+    finally:
+        worker.kill()
+
+
+def run_launch(
+    arms: Sequence[Arm],
+    cells: Mapping[str, Sequence[str]],
+    gauges: Mapping[str, Gauge],
+    rules: LaunchRules,
+    *,
+    number: int,
+    confirms: bool,
+    order: random.Random,
+) -> LaunchOutcome:
+    """Start every arm anew and measure the cells in pairs.
+
+    Only one worker runs at a time: the others wait for a message, in a test or between two.
+
+    Args:
+        arms: The first is base; each has a name of its own.
+        cells: The names of the arms that measure each cell; base is always among them.
+        gauges: Of the cells that an earlier launch measured.
+        rules: What all launches share.
+        number: Counts the launches.
+        confirms: Whether it is to reproduce a finding.
+        order: Decides the orders of cells and of turns, and the layouts.
+
+    Returns:
+        What was measured, which is less than was asked for if a worker was lost or a test failed.
+
+    Raises:
+        IndoorError: A worker cannot be started, or imports from elsewhere than its tree.
+    """
+    outcome = LaunchOutcome()
+    needed = {name for names in cells.values() for name in names}
+    padding = "x" * order.randrange(MAX_PADDING)
+    names = list(cells)
+    order.shuffle(names)
+    try:
+        with _crew([a for a in arms if a.name in needed], rules, number, padding) as workers:
+            _Launch(workers, cells, gauges, rules, number, confirms, order, outcome).run(names)
+    except WorkerLostError as lost:
+        return LaunchOutcome(
+            traces=outcome.traces, failures=outcome.failures, gauges=outcome.gauges, lost=lost
+        )
+    return outcome
+
+
+@contextmanager
+def _crew(
+    arms: Sequence[Arm], rules: LaunchRules, number: int, padding: str
+) -> Iterator[dict[str, Worker]]:
+    """Start a worker of each arm, and end them all whatever happens."""
+    workers: dict[str, Worker] = {}
+    environment = {"INDOOR_GATE_PADDING": padding, "PYTHONHASHSEED": str(number)}
+    try:
+        for arm in arms:
+            log = rules.logs / f"launch{number:02d}-{arm.name}.log"
+            workers[arm.name] = Worker(arm, log, environment)
+        yield workers
+    finally:
+        for worker in workers.values():
+            worker.kill()
+
+
+class _Launch:
+    """The state of a launch: what each worker said last."""
+
+    def __init__(
+        self,
+        workers: dict[str, Worker],
+        cells: Mapping[str, Sequence[str]],
+        gauges: Mapping[str, Gauge],
+        rules: LaunchRules,
+        number: int,
+        confirms: bool,
+        order: random.Random,
+        outcome: LaunchOutcome,
+    ) -> None:
+        self._workers = workers
+        self._cells = cells
+        self._gauges = dict(gauges)
+        self._rules = rules
+        self._number = number
+        self._confirms = confirms
+        self._order = order
+        self._outcome = outcome
+        self._said: dict[str, dict[str, Any]] = {}
+        self._left: dict[str, list[str]] = {}
+
+    def run(self, names: Sequence[str]) -> None:
+        """Go through the cells in that order."""
+        known = self._collect()
+        present = []
+        for cell in names:
+            lacking = [arm for arm in self._cells[cell] if cell not in known[arm]]
+            for arm in lacking:
+                self._fail(cell, arm, "missing", "the suite has no such test any more")
+            if not lacking:
+                present.append(cell)
+        pids = {name: worker.pid for name, worker in self._workers.items()}
+        for name, worker in self._workers.items():
+            self._left[name] = [cell for cell in present if name in self._cells[cell]]
+            worker.send("order", cells=self._left[name])
+            if not self._left[name]:
+                worker.wait(self._rules.hang_s)
+                continue
+            self._said[name] = worker.receive(self._rules.start_s)
+            worker.send("peers", pids=[pid for other, pid in pids.items() if other != name])
+        for position, cell in enumerate(present):
+            arms = list(self._cells[cell])
+            self._measure(cell, arms, with_control=position == 0)
+            for arm in arms:
+                self._end_test(cell, arm)
+
+    def _collect(self) -> dict[str, dict[str, Any]]:
+        known = {}
+        for name, worker in self._workers.items():
+            message = worker.receive(self._rules.start_s)
+            self._rules.check_imports(worker.arm, message["modules"])
+            known[name] = message["cells"]
+        return known
+
+    def _measure(self, cell: str, arms: Sequence[str], *, with_control: bool) -> None:
+        """Take the cell's pairs, unless a test has ended without handing anything to time."""
+        if any(self._said[arm]["event"] != "ready" for arm in arms):
+            return
+        try:
+            if with_control:
+                self._measure_control(arms[:2])
+            gauge = self._gauges.get(cell) or self._find_gauge(cell, arms)
+            for arm in arms:
+                self._ask(arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S)
+            seconds, idle = self._pairs(
+                arms, gauge.num_pairs, "turn", "round", iterations=gauge.iterations
+            )
+        except _TestEndedError as ended:
+            self._said[ended.arm] = ended.message
+            return
+        self._outcome.traces[cell] = LaunchTrace(
+            launch=self._number,
+            confirms=self._confirms,
+            seconds={
+                arm: tuple(value / gauge.iterations for value in values)
+                for arm, values in seconds.items()
+            },
+            idle_share=sum(idle) / len(idle) if idle else None,
+        )
+
+    def _find_gauge(self, cell: str, arms: Sequence[str]) -> Gauge:
+        """Calibrate the timer on base, and give the cell its share of a launch."""
+        plan = self._rules.plan
+        found = self._ask(arms[0], "calibrate", "calibrated", seconds=ROUND_S)
+        pair_s = 2 * (1 + NUM_DISCARDED) * float(found["seconds"])
+        num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(plan.launch_s / pair_s)))
+        gauge = Gauge(iterations=int(found["iterations"]), num_pairs=num_pairs, pair_s=pair_s)
+        self._gauges[cell] = self._outcome.gauges[cell] = gauge
+        return gauge
+
+    def _measure_control(self, arms: Sequence[str]) -> None:
+        seconds, _ = self._pairs(
+            arms, NUM_CONTROL_PAIRS, "control", "control", iterations=CONTROL_ITERATIONS
+        )
+        self._outcome.traces[CONTROL] = LaunchTrace(
+            launch=self._number,
+            confirms=self._confirms,
+            seconds={arm: tuple(values) for arm, values in seconds.items()},
+        )
+
+    def _pairs(
+        self, arms: Sequence[str], num_pairs: int, what: str, answer: str, *, iterations: int
+    ) -> tuple[dict[str, list[float]], list[float]]:
+        """Return each arm's rounds, and the CPU time of those that waited as shares of them."""
+        seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+        idle: list[float] = []
+        turns = list(arms)
+        for _ in range(num_pairs):
+            self._order.shuffle(turns)
+            for arm in turns:
+                told = self._ask(arm, what, answer, iterations=iterations, discard=NUM_DISCARDED)
+                seconds[arm].append(float(told["seconds"]))
+                if told.get("idle") is not None:
+                    idle.append(float(told["idle"]))
+        return seconds, idle
+
+    def _ask(self, arm: str, what: str, answer: str, **fields: Any) -> dict[str, Any]:
+        message = self._workers[arm].ask(what, self._rules.hang_s, **fields)
+        if message["event"] != answer:
+            raise _TestEndedError(arm, message)
+        return message
+
+    def _end_test(self, cell: str, arm: str) -> None:
+        """Let the test go on to its assertions, then the worker to its next test."""
+        worker = self._workers[arm]
+        said = self._said[arm]
+        if said["event"] == "ready":
+            said = worker.ask("finish", self._rules.start_s)
+        assert (said["event"], said["cell"]) == ("tested", cell), f"{arm} said {said} in {cell}"
+        self._rules.check_imports(worker.arm, said["modules"])
+        if said["outcome"] != "passed":
+            self._fail(cell, arm, said["outcome"], said["message"])
+        elif not said["timed"]:
+            self._fail(cell, arm, "untimed", "the test passed without calling benchmark")
+        self._left[arm].remove(cell)
+        if self._left[arm]:
+            self._said[arm] = worker.ask("next", self._rules.start_s)
+        else:
+            worker.send("next")
+            worker.wait(self._rules.hang_s)
+
+    def _fail(self, cell: str, arm: str, outcome: str, message: str) -> None:
+        self._outcome.traces.pop(cell, None)  # no time is worth keeping of a test that failed
+        self._outcome.failures.append(
+            CellFailure(cell=cell, arm=arm, outcome=outcome, message=message)
+        )

@@ -1,0 +1,209 @@
+"""What a gate run has found so far, and the report of it at any moment."""
+
+import datetime
+import math
+import platform
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from indoor.gate.config import matches
+from indoor.gate.instrument import interval_of
+from indoor.gate.launch import Collected
+from indoor.gate.plan import CellDecision, CellRules, advice
+from indoor.gate.records import (
+    GATE_SCHEMA_VERSION,
+    CellReport,
+    CellTrace,
+    CheckReport,
+    GateReport,
+    GateVerdict,
+    InstrumentReport,
+    LaunchTrace,
+    SideIdentity,
+)
+from indoor.gate.sides import GateJob, Sides
+from indoor.gate.verdicts import combine
+from indoor.machine import num_usable_cores
+from indoor.machine.processor import read_processor
+
+__all__ = ["Progress", "log_ratios"]
+
+_UNKNOWN = SideIdentity(label="unknown", commit=None, dirty=None, python="unknown")
+
+
+class Progress:
+    """Collects; `report` may be asked at any time, also after something broke."""
+
+    def __init__(self, job: GateJob) -> None:
+        self._job = job
+        self._sides: Sides | None = None
+        self._began_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._notes: list[str] = []
+        self._broken: str | None = None
+        self._doubt: str | None = None
+        self._traces: dict[str, list[LaunchTrace]] = {}
+        self._iterations: dict[str, int] = {}
+        self.collected: dict[str, Collected] = {}
+        self.rules: dict[str, CellRules] = {}
+        self.checks: list[CheckReport] = []
+        self.vanished: tuple[str, ...] = ()
+        self.new: tuple[str, ...] = ()
+        self.decisions: dict[str, CellDecision] = {}
+        self.broken_cells: dict[str, CellReport] = {}
+        self.instrument = InstrumentReport(again=(), control=None, max_idle_share=None, findings=())
+        self.prepare_s = 0.0
+        self.measure_s = 0.0
+
+    def begin(self, sides: Sides) -> None:
+        """Take over the two sides."""
+        self._sides = sides
+        for note in sides.notes:
+            self.note(note)
+
+    def note(self, line: str) -> None:
+        """Keep a line for the report, once."""
+        if line not in self._notes:
+            self._notes.append(line)
+            self._job.say(line)
+
+    def break_off(self, reason: str) -> None:
+        """Mark the run as partial."""
+        self._broken = self._broken or reason
+
+    def doubt(self, reason: str) -> None:
+        """Say why the run cannot be conclusive although nothing broke."""
+        self._doubt = reason
+
+    def add_trace(self, cell: str, iterations: int, trace: LaunchTrace) -> None:
+        """Keep one launch's rounds of a cell."""
+        self._iterations[cell] = iterations
+        self._traces.setdefault(cell, []).append(trace)
+
+    def pairs(self, arm: str, cells: Iterable[str]) -> dict[str, list[np.ndarray]]:
+        """Return the log-ratios of an arm over base, by cell and launch."""
+        return {
+            cell: [
+                log_ratios(trace, arm)
+                for trace in self._traces.get(cell, ())
+                if arm in trace.seconds
+            ]
+            for cell in cells
+        }
+
+    def idle_shares(self) -> list[float]:
+        """Return what the waiting workers computed, a share of the round for each launch's cell."""
+        return [
+            trace.idle_share
+            for traces in self._traces.values()
+            for trace in traces
+            if trace.idle_share is not None
+        ]
+
+    def report(self, *, unfinished: bool = False) -> GateReport:
+        """Return all that is known; `unfinished` where the run still goes on."""
+        partial = unfinished or self._broken is not None
+        cells = tuple(self._cell(name) for name in self.rules)
+        allowed = [
+            name
+            for name in self.vanished
+            if any(matches(name, glob) for glob in self._job.config.allow_vanished)
+        ]
+        verdict, reason = combine(
+            cells,
+            self.checks,
+            vanished=self.vanished,
+            allowed=allowed,
+            instrument=self.instrument,
+            partial=partial,
+        )
+        if unfinished and self._broken is None and verdict is not GateVerdict.FAIL:
+            reason = "not finished: it still runs, or it was killed"
+        elif verdict is GateVerdict.INCONCLUSIVE and (self._broken or self._doubt):
+            reason = self._broken or self._doubt or reason
+        return GateReport(
+            schema_version=GATE_SCHEMA_VERSION,
+            verdict=verdict,
+            reason=reason,
+            partial=partial,
+            base=self._identity("base"),
+            head=self._identity("head"),
+            cpu_model=read_processor(platform.system(), Path("/")).model or "unknown",
+            num_cores=num_usable_cores(),
+            system=platform.platform(),
+            began_at=self._began_at,
+            prepare_s=round(self.prepare_s, 2),
+            measure_s=round(self.measure_s, 2),
+            plan=self._job.config.plan,
+            seed=self._job.seed,
+            cells=cells,
+            checks=tuple(self.checks),
+            vanished=self.vanished,
+            new=self.new,
+            instrument=self.instrument,
+            traces=tuple(
+                CellTrace(name=name, iterations=self._iterations[name], launches=tuple(launches))
+                for name, launches in self._traces.items()
+            ),
+            notes=tuple(self._notes),
+        )
+
+    def _cell(self, name: str) -> CellReport:
+        if name in self.broken_cells:
+            return self.broken_cells[name]
+        rules = self.rules[name]
+        decision = self.decisions.get(name)
+        if decision is None:
+            return CellReport(
+                name=name,
+                verdict=GateVerdict.INCONCLUSIVE,
+                reason="not decided before the run ended"
+                if name in self._traces
+                else "not measured",
+                margin=rules.margin,
+                tolerance=rules.tolerance,
+            )
+        summary = decision.summary
+        common = {
+            "name": name,
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "margin": rules.margin,
+            "tolerance": rules.tolerance,
+            "advice": advice(decision),
+        }
+        if summary is None:
+            return CellReport(**common)  # type: ignore[arg-type]
+        base = [s for trace in self._traces[name] for s in trace.seconds["base"]]
+        return CellReport(
+            **common,  # type: ignore[arg-type]
+            ratio=math.exp(summary.center),
+            interval=interval_of(summary.low, summary.high),
+            num_pairs=summary.num_pairs,
+            num_launches=summary.num_launches,
+            robust_sd=summary.robust_sd,
+            lag1=summary.lag1,
+            base_s=statistics.median(base),
+        )
+
+    def _identity(self, name: str) -> SideIdentity:
+        if self._sides is None:
+            return _UNKNOWN
+        tree = self._sides.base if name == "base" else self._sides.head
+        collected = self.collected.get(name)
+        return SideIdentity(
+            label=tree.label,
+            commit=tree.commit,
+            dirty=tree.dirty,
+            python=collected.python if collected else "unknown",
+            packages=collected.packages if collected else {},
+        )
+
+
+def log_ratios(trace: LaunchTrace, arm: str) -> np.ndarray:
+    """Return ln(arm's seconds / base's) of the pairs, float64 `(num_pairs,)`."""
+    ours, base = (np.asarray(trace.seconds[name], dtype=np.float64) for name in (arm, "base"))
+    ratios: np.ndarray = np.log(ours) - np.log(base)
+    return ratios

@@ -1,0 +1,228 @@
+"""The two sides of a gate: their trees, their Pythons, and how pytest is called in each."""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import platformdirs
+
+from indoor.errors import IndoorError
+from indoor.gate.config import GateConfig
+from indoor.gate.imports import import_paths
+from indoor.gate.launch import Collected
+from indoor.gate.repository import find_repository, uncopied_parts
+from indoor.gate.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+from indoor.gate.worker import PLUGIN, Arm
+
+__all__ = ["FACTS_PLUGIN", "GateJob", "Sides", "open_sides"]
+
+FACTS_PLUGIN = "indoor_gate_facts"
+HOME = "{home}"
+"""Stands in the suite's arguments for a folder that belongs to one side's code alone."""
+
+_SOURCES = frozenset({".py", ".json", ".toml"})
+_NO_SOURCES = frozenset({"tests", "data", "results"})
+
+_SCRATCH = "indoor-gate-scratch-"
+
+NUM_HOMES = 6
+"""Kept in the cache; a home of the default suite holds about 150 MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateJob:
+    """What to compare, by which rules.
+
+    `base` and `head` are revisions; without `base` both sides run the same tree, each in an
+    environment of its own, and without `head` that is the working tree. `base_root` and
+    `head_root` name trees that lie ready instead. `say` hears one line at a time.
+    """
+
+    start: Path
+    base: str | None = None
+    head: str | None = None
+    base_root: Path | None = None
+    head_root: Path | None = None
+    base_python: Path | None = None
+    head_python: Path | None = None
+    config: GateConfig = field(default_factory=GateConfig)
+    arguments: tuple[str, ...] = ()
+    seed: int = 0
+    out: Path | None = None
+    use_facts: bool = True
+    allow_inconclusive: bool = False
+    lock_wait_s: float = 3600.0
+    cache: Path | None = None
+    say: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Both trees, and a folder for logs and plugins that goes when the gate ends."""
+
+    base: Tree
+    head: Tree
+    scratch: Path
+    notes: tuple[str, ...]
+    job: GateJob
+    plugins: Path
+
+    def arm(self, name: str, extra: tuple[str, ...] = (), home: Path | None = None) -> Arm:
+        """Return an arm: `base`, `head` or `again`; `extra` words come last on its command line."""
+        tree = self.head if name == "head" else self.base
+        config = self.job.config
+        words = [*config.arguments, *self.job.arguments, *extra]
+        if home is None and any(HOME in word for word in words):
+            home = self.scratch / f"home-{name}"  # for collecting alone, which prepares nothing
+        return Arm(
+            name=name,
+            root=tree.root,
+            python=tree.python,
+            words=(config.suite, "-q", *(word.replace(HOME, str(home)) for word in words)),
+            search_path=(self.plugins, *import_paths(tree.root)),
+            environment=config.environment,
+        )
+
+    def facts_arm(self, name: str, extra: tuple[str, ...], home: Path | None) -> Arm:
+        """Return an arm whose pytest collects facts instead of timing anything."""
+        return replace(self.arm(name, extra, home), plugins=(FACTS_PLUGIN,))
+
+    def has_facts(self) -> bool:
+        """Return whether there is a plugin that collects what needs no clock."""
+        return (self.plugins / f"{FACTS_PLUGIN}.py").is_file()
+
+    def needs_home(self) -> bool:
+        """Return whether the suite's arguments ask for a folder of the side's own."""
+        return any(HOME in word for word in (*self.job.config.arguments, *self.job.arguments))
+
+    def home(self, name: str, collected: Collected) -> Path:
+        """Return the folder for what a side prepares; the same code finds it again.
+
+        Its name hashes the side's sources, environment and arguments, so nothing that other code
+        made is ever taken for this side's own.
+        """
+        tree = self.head if name == "head" else self.base
+        digest = hashlib.sha256(_sources_sha256(tree.root).encode())
+        words = repr(self.arm(name).words[2:]).replace(str(self.scratch), "")
+        packages = sorted(collected.packages.items())
+        digest.update(repr((collected.python, packages, words)).encode())
+        cache = self.job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate"
+        home = cache / digest.hexdigest()[:24]
+        home.mkdir(parents=True, exist_ok=True)
+        home.touch()
+        return home
+
+    def check_imports(self, arm: Arm, modules: Mapping[str, str]) -> None:
+        """Raise IndoorError where an arm's modules are not its own tree's."""
+        own, other = (self.head, self.base) if arm.name == "head" else (self.base, self.head)
+        given = [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)]
+        check_imports(own, other, modules, given)
+
+
+@contextmanager
+def open_sides(job: GateJob) -> Iterator[Sides]:
+    """Lay both trees ready for as long as the block runs.
+
+    Raises:
+        IndoorError: A revision, a Python or the suite does not exist; one line.
+    """
+    base_python = _python(job.base_python, "--base-python")
+    head_python = _python(job.head_python, "--head-python")
+    with ExitStack() as stack:
+        notes: tuple[str, ...] = ()
+        if job.base_root is not None:
+            base = head_tree(job.base_root, base_python, label="base")
+            head = head_tree(job.head_root or job.base_root, head_python, label="head")
+        elif job.base is None:
+            root = _root_without_git(job.start)
+            head = head_tree(root, head_python, label="working tree, head's environment")
+            base = head_tree(root, base_python, label="working tree, base's environment")
+        else:
+            repository = find_repository(job.start)
+            notes = (*remove_leftovers(repository), *uncopied_parts(repository))
+            base = stack.enter_context(base_tree(repository, job.base, base_python))
+            head = (
+                head_tree(repository, head_python)
+                if job.head is None
+                else stack.enter_context(base_tree(repository, job.head, head_python))
+            )
+        _remove_old_scratch()
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH)).resolve()
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        plugins = scratch / "plugins"
+        plugins.mkdir()
+        shutil.copyfile(Path(__file__).with_name("worker_plugin.py"), plugins / f"{PLUGIN}.py")
+        if job.config.facts is not None and job.use_facts:
+            source = head.root / job.config.facts
+            if not source.is_file():
+                raise IndoorError(
+                    f"facts: there is no {job.config.facts} in head; expected a pytest plugin; "
+                    "correct gate.toml, or pass --no-facts"
+                )
+            shutil.copyfile(source, plugins / f"{FACTS_PLUGIN}.py")
+        _prune_homes(job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate")
+        yield Sides(base=base, head=head, scratch=scratch, notes=notes, job=job, plugins=plugins)
+
+
+def _python(given: Path | None, option: str) -> Path:
+    if given is None:
+        return Path(sys.executable)
+    # Not resolved: a virtual environment's python is a link, and its place says which it is.
+    path = given.expanduser().absolute()
+    if path.is_dir():
+        path = path / "bin" / "python"
+    if not path.is_file():
+        raise IndoorError(
+            f"{option} {given}: there is no such file; expected the python of an environment, "
+            "such as .venv-old/bin/python"
+        )
+    return path
+
+
+def _root_without_git(start: Path) -> Path:
+    with suppress(IndoorError):
+        return find_repository(start)
+    return start.resolve()
+
+
+def _sources_sha256(root: Path) -> str:
+    """Return a hash of the tree's sources outside tests, data and environments."""
+    digest = hashlib.sha256()
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if _holds_sources(Path(folder), name, root))
+        for name in sorted(files):
+            path = Path(folder) / name
+            if path.suffix in _SOURCES:
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+                digest.update(content)
+    return digest.hexdigest()
+
+
+def _holds_sources(folder: Path, name: str, root: Path) -> bool:
+    if name.startswith(".") or name == "__pycache__" or (folder / name / "pyvenv.cfg").exists():
+        return False
+    return folder != root or name not in _NO_SOURCES
+
+
+def _remove_old_scratch() -> None:
+    """Remove the logs of gates that were killed: no two gates of a user measure at a time."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prune_homes(cache: Path) -> None:
+    """Remove the homes that were not used for longest; another gate cannot be using them."""
+    if not cache.is_dir():
+        return
+    homes = sorted((p for p in cache.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    for home in homes[:-NUM_HOMES]:
+        shutil.rmtree(home, ignore_errors=True)

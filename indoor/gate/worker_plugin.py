@@ -1,0 +1,397 @@
+"""A pytest plugin, loaded by path, in which `benchmark` times one round whenever it is told to.
+
+The controller copies this file beside the suite's own plugins, so the tree that is measured needs
+to know nothing of the gate; it imports nothing but the standard library, pytest and
+pytest-benchmark. Messages are lines of JSON over two pipes, whose descriptors are named by
+INDOOR_GATE_IN and INDOOR_GATE_OUT. A worker runs only between a message to it and its answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import mmap
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Generator  # noqa: UP035 - a tree's Python may be older than ours
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
+
+CONTROL_BYTES = 128 * 1024
+"""Fits the second-level cache of every CPU of the last ten years."""
+
+PR_SET_PDEATHSIG = 1
+WARMUP_CALLS = 2
+
+
+class Link:
+    """Speaks with the controller; without it a worker has nothing to do and ends."""
+
+    def __init__(self) -> None:
+        self._in = int(os.environ["INDOOR_GATE_IN"])
+        self._out = int(os.environ["INDOOR_GATE_OUT"])
+        for descriptor in (self._in, self._out):
+            os.set_inheritable(descriptor, False)
+        self._lines = os.fdopen(self._in, "r", encoding="utf-8")
+        self._known_modules: set[str] = set()
+        self.peers: tuple[int, ...] = ()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Send one message."""
+        write_all(self._out, (json.dumps({"event": event, **fields}) + "\n").encode())
+
+    def listen(self) -> dict[str, Any]:
+        """Return the next message; ends the process where the controller is gone."""
+        line = self._lines.readline()
+        if not line:
+            os._exit(70)
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def new_modules(self) -> dict[str, str]:
+        """Return the files of the modules that were imported since the last call, by name."""
+        found: dict[str, str] = {}
+        for name, module in list(sys.modules.items()):
+            if name in self._known_modules:
+                continue
+            self._known_modules.add(name)
+            path = getattr(module, "__file__", None)
+            # torch names files of some modules that do not exist, such as _classes.py.
+            if isinstance(path, str) and Path(path).is_file():
+                found[name] = str(Path(path).absolute())
+        return found
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, however small the pipe is."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+class Rounds:
+    """What a test handed to `benchmark`, as rounds of a given number of iterations."""
+
+    def __init__(
+        self,
+        fixture: Any,
+        target: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        setup: Callable[[], Any] | None = None,
+        teardown: Callable[..., Any] | None = None,
+        iterations: int | None = None,
+    ) -> None:
+        self._fixture = fixture
+        self._target = target
+        self._args = args
+        self._kwargs = kwargs
+        self._setup = setup
+        self._teardown = teardown
+        self.fixed_iterations = iterations
+        self.seconds: list[float] = []
+        self.result: Any = None
+        self.has_result = False
+
+    def time(self, iterations: int) -> float:
+        """Return the seconds of one round as pytest-benchmark times it."""
+        args, kwargs = self._arguments()
+        runner = self._fixture._make_runner(self._target, args, kwargs)
+        pause: Any = PauseInstrumentation
+        with pause():
+            if iterations == 1:
+                self.result = None  # the last round's, which would take memory beside the next
+                seconds, self.result = runner(None)
+                self.has_result = True
+            else:
+                seconds = runner(range(iterations))
+        if self._teardown is not None:
+            self._teardown(*args, **kwargs)
+        return float(seconds)
+
+    def final_result(self) -> Any:
+        """Return what the test gets back from `benchmark`."""
+        if not self.has_result:
+            args, kwargs = self._arguments()
+            self.result = self._target(*args, **kwargs)
+            if self._teardown is not None:
+                self._teardown(*args, **kwargs)
+        return self.result
+
+    def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._setup is None:
+            return self._args, self._kwargs
+        made = self._setup()
+        if not made:
+            return self._args, self._kwargs
+        if self._args or self._kwargs:
+            raise TypeError("Can't use `args` or `kwargs` if `setup` returns the arguments.")
+        args, kwargs = made
+        return args, kwargs
+
+
+class Control:
+    """A frozen workload that no tree can change: the C library's memmove between two buffers."""
+
+    def __init__(self) -> None:
+        self._pages = [mmap.mmap(-1, CONTROL_BYTES) for _ in range(2)]
+        self._source, self._target = (
+            ctypes.addressof(ctypes.c_char.from_buffer(page)) for page in self._pages
+        )
+
+    def time(self, iterations: int) -> float:
+        """Return the seconds of that many copies."""
+        memmove = ctypes.memmove
+        start = time.perf_counter()
+        for _ in range(iterations):
+            memmove(self._target, self._source, CONTROL_BYTES)
+        return time.perf_counter() - start
+
+
+class Worker:
+    """The hooks of a worker's session."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._failures: dict[str, tuple[str, str]] = {}
+        self._timed: set[str] = set()
+        self._control = Control()
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
+        """Tell which cells there are, and keep those that the controller names, in its order."""
+        yield
+        cells = {
+            item.nodeid: item for item in items if "benchmark" in getattr(item, "fixturenames", ())
+        }
+        if session.testsfailed:
+            return  # pytest tells what could not be collected, and ends
+        fields: dict[str, Any] = {"modules": self._link.new_modules()}
+        if os.environ.get("INDOOR_GATE_DESCRIBE"):
+            fields["python"] = platform.python_version()
+            fields["packages"] = installed()
+        self._link.tell(
+            "collected", cells={name: rules_of(item) for name, item in cells.items()}, **fields
+        )
+        order = self._listen()["cells"]
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in order])
+        items[:] = [cells[name] for name in order]
+        if config.pluginmanager.hasplugin("timeout"):
+            for item in items:
+                item.add_marker(pytest.mark.timeout(0))  # waiting for one's turn takes long
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember why a test failed, and after its end wait until the next may begin."""
+        if report.outcome != "passed":
+            self._failures.setdefault(report.nodeid, (report.outcome, line_of(report)))
+        if report.when == "teardown":
+            outcome, message = self._failures.get(report.nodeid, ("passed", ""))
+            self._link.tell(
+                "tested",
+                cell=report.nodeid,
+                outcome=outcome,
+                message=message,
+                timed=report.nodeid in self._timed,
+                modules=self._link.new_modules(),
+            )
+            self._listen()
+
+    def serve(self, fixture: Any, rounds: Rounds) -> Any:
+        """Time rounds as the controller asks until it lets the test go on.
+
+        Returns:
+            What the test gets back from `benchmark`.
+        """
+        if fixture.fullname in self._timed:
+            raise RuntimeError("benchmark was used twice in one test")
+        self._timed.add(fixture.fullname)
+        self._link.tell("ready", cell=fixture.fullname, iterations=rounds.fixed_iterations)
+        iterations = 1
+        while True:
+            message = self._listen()
+            if message["do"] == "finish":
+                break
+            iterations = message.get("iterations", iterations)
+            if message["do"] == "turn":
+                for _ in range(message["discard"]):
+                    rounds.time(iterations)
+                seconds, idle = self._time_beside(rounds, iterations)
+                rounds.seconds.append(seconds)
+                self._link.tell("round", seconds=seconds, idle=idle)
+            elif message["do"] == "warm":
+                self._link.tell("warm", seconds=warm(rounds, iterations, message["seconds"]))
+            elif message["do"] == "calibrate":
+                found, seconds = calibrate(rounds, message["seconds"])
+                self._link.tell("calibrated", iterations=found, seconds=seconds)
+        result = rounds.final_result()
+        give_stats(fixture, iterations, rounds.seconds)
+        return result
+
+    def _listen(self) -> dict[str, Any]:
+        """Return the next message that is not for the worker itself."""
+        while True:
+            message = self._link.listen()
+            if message["do"] == "peers":
+                self._link.peers = tuple(message["pids"])
+            elif message["do"] == "control":
+                for _ in range(message["discard"]):
+                    self._control.time(message["iterations"])
+                self._link.tell("control", seconds=self._control.time(message["iterations"]))
+            else:
+                return message
+
+    def _time_beside(self, rounds: Rounds, iterations: int) -> tuple[float, float | None]:
+        """Return a round's seconds, and the CPU time of the waiting workers as a share of it."""
+        before = cpu_ns(self._link.peers)
+        start = time.perf_counter()
+        seconds = rounds.time(iterations)
+        took = time.perf_counter() - start
+        after = cpu_ns(self._link.peers)
+        if before is None or after is None or took <= 0:
+            return seconds, None
+        return seconds, (after - before) / 1e9 / took
+
+
+def warm(rounds: Rounds, iterations: int, min_seconds: float) -> float:
+    """Time rounds for so long, two at least; return the fastest."""
+    began = time.perf_counter()
+    best = min(rounds.time(iterations) for _ in range(WARMUP_CALLS))
+    while time.perf_counter() - began < min_seconds:
+        best = min(best, rounds.time(iterations))
+    return best
+
+
+def calibrate(rounds: Rounds, min_seconds: float) -> tuple[int, float]:
+    """Return how many iterations make a round of so many seconds, and what such a round took."""
+    if rounds.fixed_iterations is not None:
+        return rounds.fixed_iterations, warm(rounds, rounds.fixed_iterations, min_seconds)
+    iterations = 1
+    seconds = warm(rounds, iterations, 0)
+    while seconds < min_seconds:
+        # Ten times at most, since a first guess from a very short round is poor.
+        factor = min(10.0, max(1.2, 1.1 * min_seconds / max(seconds, 1e-9)))
+        iterations = max(iterations + 1, int(iterations * factor))
+        seconds = warm(rounds, iterations, 0)
+    return iterations, seconds
+
+
+def cpu_ns(pids: tuple[int, ...]) -> int | None:
+    """Return the nanoseconds that all threads of the processes ran; None where it is not told."""
+    total = 0
+    for pid in pids:
+        try:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                total += int((task / "schedstat").read_bytes().split()[0])
+        except OSError:
+            return None
+    return total
+
+
+def give_stats(fixture: Any, iterations: int, seconds: list[float]) -> None:
+    """Let `benchmark.stats` hold the gate's own rounds, which pytest-benchmark is not to save."""
+    if not seconds:
+        return
+    fixture._add_stats = lambda _: None
+    stats = fixture._make_stats(iterations)
+    for value in seconds:
+        stats.update(value)
+
+
+def uses_benchmark(item: pytest.Item) -> bool:
+    """Return whether the test is a cell."""
+    return "benchmark" in getattr(item, "fixturenames", ())
+
+
+def rules_of(item: pytest.Item) -> dict[str, Any]:
+    """Return what `@pytest.mark.gate(margin=..., tolerance=...)` says of a cell."""
+    marker = item.get_closest_marker("gate")
+    return dict(marker.kwargs) if marker is not None else {}
+
+
+def line_of(report: pytest.TestReport) -> str:
+    """Return why a test failed or was skipped, in one line."""
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = str(crash.message if crash is not None else report.longrepr or "")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return f"{report.when}: {lines[0].strip()}" if lines else str(report.when)
+
+
+def installed() -> dict[str, str]:
+    """Return the installed distributions and their versions."""
+    from importlib.metadata import distributions
+
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found.setdefault(name.lower().replace("_", "-"), str(distribution.version))
+    return found
+
+
+def die_with_parent() -> None:
+    """Have Linux kill this process when the controller is killed, whatever the test is doing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the place of pytest-benchmark's own rounds, and keep it from saving and printing.
+
+    Raises:
+        pytest.UsageError: The tests would run in other processes than this one.
+    """
+    config.addinivalue_line("markers", "gate(margin, tolerance): limits of indoor gate")
+    option = config.option
+    if getattr(option, "dist", "no") != "no":
+        raise pytest.UsageError("the gate needs one process a tree; pass -n0 or -p no:xdist")
+    for name in ("save", "autosave", "json", "compare", "compare_fail", "histogram", "cprofile"):
+        setattr(option, "benchmark_" + name, None)
+    option.benchmark_skip = False
+    option.benchmark_quiet = True
+    die_with_parent()
+    worker = Worker(Link())
+
+    def call(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return worker.serve(fixture, Rounds(fixture, function, args, kwargs))
+
+    def pedantic(
+        fixture: Any,
+        target: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        setup: Callable[[], Any] | None = None,
+        teardown: Callable[..., Any] | None = None,
+        rounds: int = 1,
+        warmup_rounds: int = 0,
+        iterations: int = 1,
+    ) -> Any:
+        del rounds, warmup_rounds  # the controller's matter
+        if setup and iterations > 1:
+            raise ValueError("Can't use more than 1 `iterations` with a `setup` function.")
+        asked = Rounds(
+            fixture,
+            target,
+            args,
+            kwargs or {},
+            setup=setup,
+            teardown=teardown,
+            iterations=iterations,
+        )
+        return worker.serve(fixture, asked)
+
+    replaced: Any = BenchmarkFixture
+    replaced._raw = call
+    replaced._raw_pedantic = pedantic
+    config.pluginmanager.register(worker, "indoor-gate-worker")
