@@ -10,8 +10,8 @@ from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
 from indoor.gate.config import GateConfig, load_config
 from indoor.gate.controller import run_gate
-from indoor.gate.ordinary import SUITE
-from indoor.gate.records import GateReport, PlanRecord
+from indoor.gate.ordinary import ORDINARY_PLAN, SUITE
+from indoor.gate.records import GateReport
 from indoor.gate.report import render_gate
 from indoor.gate.repository import find_repository
 from indoor.gate.selftest import render_self_test, self_test
@@ -19,9 +19,6 @@ from indoor.gate.sides import GateJob
 from indoor.gate.verdicts import exit_status
 
 __all__ = ["run"]
-
-SELF_TEST_PLAN = PlanRecord(launch_s=0.2, max_pairs=12, max_minutes=5.0)
-"""Short: the self-test's functions take milliseconds."""
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -50,7 +47,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 def _self_test(parsed: argparse.Namespace) -> Outcome:
     def run_one(base: Path, head: Path) -> GateReport:
-        config = GateConfig(plan=SELF_TEST_PLAN, suite=SUITE)
+        config = GateConfig(plan=ORDINARY_PLAN, suite=SUITE)
         return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config))
 
     report = self_test(run_one, seed=parsed.seed, say=_say)

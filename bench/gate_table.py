@@ -1,0 +1,137 @@
+"""The studies' files as the README's markdown tables."""
+
+from collections.abc import Sequence
+
+from bench.gate_rivals import RIVALS
+from bench.gate_study_records import OURS, FalseAlarmStudy, Rates, ReplayStudy, Tally
+from indoor.gate.names import shorten
+from indoor.gate.rates import format_share, rate_at_most
+
+__all__ = ["render_studies"]
+
+_NAMES = {OURS: "**`indoor gate`**", **RIVALS}
+
+
+def render_studies(studies: Sequence[ReplayStudy | FalseAlarmStudy]) -> str:
+    """Return the tables: rules against slowdowns for each replay, then the complete gates."""
+    parts = []
+    for study in studies:
+        if isinstance(study, ReplayStudy):
+            parts += [_rules_table(study), _cells_table(study)]
+    complete = [study for study in studies if isinstance(study, FalseAlarmStudy)]
+    if complete:
+        parts.append(_complete_table(complete))
+    return "\n".join(parts)
+
+
+def _rules_table(study: ReplayStudy) -> str:
+    """Return how often each rule is red without a change, and finds one slowed cell."""
+    slowdowns = sorted({rates.slowdown for rates in study.rates} - {0.0})
+    rows = [
+        ["rule", "red without a change", "inconclusive", *(f"finds +{s:.0%}" for s in slowdowns)]
+    ]
+    for rule in _NAMES:
+        found = {rates.slowdown: rates for rates in study.rates if rates.rule == rule}
+        if 0.0 not in found:
+            continue
+        same = found[0.0].runs
+        inconclusive = format_share(same.num_inconclusive / same.num_total)
+        rows.append(
+            [
+                _NAMES[rule],
+                _share_at_most(same.num_fail, same.num_total),
+                inconclusive if rule == OURS else "",
+                *(_found(found.get(slowdown)) for slowdown in slowdowns),
+            ]
+        )
+    return (
+        f"{study.title}: {study.num_gates:,} replayed gates of {len(study.cells)} cells a column, "
+        f"{study.cpu_model}, {study.num_cores} cores\n\n{_markdown(rows)}"
+    )
+
+
+def _cells_table(study: ReplayStudy) -> str:
+    """Return how noisy each cell is and how often ours finds it slower."""
+    _, short = shorten([cell.name for cell in study.cells])
+    ours = sorted((r for r in study.rates if r.rule == OURS), key=lambda rates: rates.slowdown)
+    slowed = [rates for rates in ours if rates.slowdown]
+    header = ["cell", "launches (pairs)", "sd of a pair", "sd of a launch", "lag-1 of rounds"]
+    rows = [[*header, *(f"finds +{rates.slowdown:.0%}" for rates in slowed)]]
+    for cell in study.cells:
+        rows.append(
+            [
+                short[cell.name],
+                f"{cell.num_launches} ({cell.num_pairs:,})",
+                f"{cell.pair_robust_sd:.2%}",
+                f"{cell.launch_sd:.2%}",
+                "" if cell.round_lag1 is None else f"{cell.round_lag1:.2f}",
+                *(_share(rates.slowed.get(cell.name)) for rates in slowed),
+            ]
+        )
+    launches = "; ".join(
+        f"{f'+{r.slowdown:.0%}' if r.slowdown else 'no change'}: {r.launches_mean:.1f} "
+        f"(95% within {r.launches_p95:.0f})"
+        for r in ours
+        if r.launches_mean is not None and r.launches_p95 is not None
+    )
+    num_faster = sum(rates.runs.num_improved for rates in ours if not rates.slowdown)
+    return (
+        f"{_markdown(rows)}\nLaunches a gate: {launches}. "
+        f"Called faster without a change: {num_faster} gates.\n"
+    )
+
+
+def _complete_table(studies: Sequence[FalseAlarmStudy]) -> str:
+    """Return the verdicts of complete gates of identical code."""
+    rows = [
+        [
+            "complete gates of identical code",
+            "false alarms",
+            "called faster",
+            "inconclusive",
+            "unreliable",
+            "minutes a gate",
+        ]
+    ]
+    for study in studies:
+        tally = study.tally
+        minutes = sum(run.measure_s for run in study.runs) / 60 / max(1, tally.num_total)
+        rows.append(
+            [
+                f"{study.title}{', with a CPU hog' if study.hog else ''}",
+                _share_at_most(tally.num_fail, tally.num_total),
+                str(tally.num_improved),
+                str(tally.num_inconclusive),
+                str(tally.num_unreliable),
+                f"{minutes:.1f}",
+            ]
+        )
+    return _markdown(rows)
+
+
+def _found(rates: Rates | None) -> str:
+    if rates is None:
+        return ""
+    total = Tally()
+    for tally in rates.slowed.values():
+        total = total.joined(tally)
+    return _share(total)
+
+
+def _share(tally: Tally | None) -> str:
+    if tally is None or not tally.num_total:
+        return ""
+    return format_share(tally.num_fail / tally.num_total)
+
+
+def _share_at_most(hits: int, total: int) -> str:
+    if not total:
+        return ""
+    at_most = "" if hits == total else f", at most {format_share(rate_at_most(hits, total))}"
+    return f"{hits:,} of {total:,} ({format_share(hits / total)}{at_most})"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    header, *body = rows
+    rule = ["---", *("---:" for _ in header[1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *body))
