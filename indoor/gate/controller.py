@@ -126,6 +126,8 @@ class _Gate:
             try:
                 found[name] = collect_cells(self._sides.arm(name), self._rules)
             except WorkerLostError as error:
+                if error.cut_off:
+                    raise
                 lost[name] = error
         self._progress.collected.update(found)
         config = self._job.config

@@ -1,5 +1,6 @@
 """One launch: fresh workers of all arms, every cell once, its rounds side by side in time."""
 
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ NUM_DISCARDED = 1
 ROUND_S = 0.005
 """Short functions are repeated until a round takes so long: 1,000 times a clock's resolution."""
 
+ONE_THREAD = 1.1
+"""A round that keeps fewer CPUs busy has one thread to speak of."""
+
 WARMUP_S = 0.05
 MAX_PADDING = 4096
 """Bytes of environment that move the stack, so that no launch's layout is another's."""
@@ -46,6 +50,8 @@ class Gauge:
     iterations: int
     num_pairs: int
     pair_s: float
+    num_busy: float = 1.0
+    """CPUs that a round keeps busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +214,7 @@ class _Launch:
         self._outcome = outcome
         self._said: dict[str, dict[str, Any]] = {}
         self._left: dict[str, list[str]] = {}
+        self._cpu = order.choice(_usable_cpus())
 
     def run(self, names: Sequence[str]) -> None:
         """Go through the cells in that order."""
@@ -228,9 +235,9 @@ class _Launch:
                 continue
             self._said[name] = worker.receive(self._rules.start_s)
             worker.send("peers", pids=[pid for other, pid in pids.items() if other != name])
-        for position, cell in enumerate(present):
+        for cell in present:
             arms = list(self._cells[cell])
-            self._measure(cell, arms, with_control=position == 0)
+            self._measure(cell, arms)
             for arm in arms:
                 self._end_test(cell, arm)
 
@@ -242,18 +249,22 @@ class _Launch:
             known[name] = message["cells"]
         return known
 
-    def _measure(self, cell: str, arms: Sequence[str], *, with_control: bool) -> None:
+    def _measure(self, cell: str, arms: Sequence[str]) -> None:
         """Take the cell's pairs, unless a test has ended without handing anything to time."""
         if any(self._said[arm]["event"] != "ready" for arm in arms):
             return
         try:
-            if with_control:
-                self._measure_control(arms[:2])
+            if "head" in arms and CONTROL not in self._outcome.traces:
+                self._measure_control(("base", "head"))
             gauge = self._gauges.get(cell) or self._find_gauge(cell, arms)
+            # On two CPUs of which another program uses one, an arm each would differ all along.
+            cpu = self._cpu if gauge.num_busy < ONE_THREAD else None
             for arm in arms:
-                self._ask(arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S)
+                self._ask(
+                    arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S, cpu=cpu
+                )
             seconds, idle = self._pairs(
-                arms, gauge.num_pairs, "turn", "round", iterations=gauge.iterations
+                arms, gauge.num_pairs, "turn", "round", iterations=gauge.iterations, cpu=cpu
             )
         except _TestEndedError as ended:
             self._said[ended.arm] = ended.message
@@ -274,13 +285,23 @@ class _Launch:
         found = self._ask(arms[0], "calibrate", "calibrated", seconds=ROUND_S)
         pair_s = 2 * (1 + NUM_DISCARDED) * float(found["seconds"])
         num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(plan.launch_s / pair_s)))
-        gauge = Gauge(iterations=int(found["iterations"]), num_pairs=num_pairs, pair_s=pair_s)
+        gauge = Gauge(
+            iterations=int(found["iterations"]),
+            num_pairs=num_pairs,
+            pair_s=pair_s,
+            num_busy=float(found["num_busy"]),
+        )
         self._gauges[cell] = self._outcome.gauges[cell] = gauge
         return gauge
 
     def _measure_control(self, arms: Sequence[str]) -> None:
         seconds, _ = self._pairs(
-            arms, NUM_CONTROL_PAIRS, "control", "control", iterations=CONTROL_ITERATIONS
+            arms,
+            NUM_CONTROL_PAIRS,
+            "control",
+            "control",
+            iterations=CONTROL_ITERATIONS,
+            cpu=self._cpu,
         )
         self._outcome.traces[CONTROL] = LaunchTrace(
             launch=self._number,
@@ -289,7 +310,14 @@ class _Launch:
         )
 
     def _pairs(
-        self, arms: Sequence[str], num_pairs: int, what: str, answer: str, *, iterations: int
+        self,
+        arms: Sequence[str],
+        num_pairs: int,
+        what: str,
+        answer: str,
+        *,
+        iterations: int,
+        cpu: int | None,
     ) -> tuple[dict[str, list[float]], list[float]]:
         """Return each arm's rounds, and the CPU time of those that waited as shares of them."""
         seconds: dict[str, list[float]] = {arm: [] for arm in arms}
@@ -298,7 +326,9 @@ class _Launch:
         for _ in range(num_pairs):
             self._order.shuffle(turns)
             for arm in turns:
-                told = self._ask(arm, what, answer, iterations=iterations, discard=NUM_DISCARDED)
+                told = self._ask(
+                    arm, what, answer, iterations=iterations, discard=NUM_DISCARDED, cpu=cpu
+                )
                 seconds[arm].append(float(told["seconds"]))
                 if told.get("idle") is not None:
                     idle.append(float(told["idle"]))
@@ -334,3 +364,7 @@ class _Launch:
         self._outcome.failures.append(
             CellFailure(cell=cell, arm=arm, outcome=outcome, message=message)
         )
+
+
+def _usable_cpus() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]

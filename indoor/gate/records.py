@@ -61,8 +61,8 @@ class LaunchTrace:
     """One cell's rounds within one launch of fresh processes.
 
     `seconds` are those of one iteration, by arm (`base`, `head`, and `again` where a second copy of
-    base ran); element i of all arms was taken side by side. `idle_share` is the most CPU time that
-    the waiting workers used during a timed round, as a share of the round.
+    base ran); element i of all arms was taken side by side. `idle_share` is the CPU time that the
+    waiting workers used during timed rounds, as a share of the rounds, averaged over them.
     """
 
     launch: int

@@ -54,7 +54,9 @@ def combine(
     missing = [name for name in vanished if not any(matches(name, glob) for glob in allowed)]
     facts = _failed_facts(checks, missing)
     _, short = shorten([cell.name for cell in cells])
-    slower = [short[cell.name] for cell in cells if cell.verdict is GateVerdict.FAIL]
+    red = [cell for cell in cells if cell.verdict is GateVerdict.FAIL]
+    slower = [short[cell.name] for cell in red if cell.ratio is not None]
+    broken = [short[cell.name] for cell in red if cell.ratio is None]
     if instrument.findings:
         distrust = _distrust(instrument.findings)
         if facts:
@@ -62,8 +64,9 @@ def combine(
             return GateVerdict.FAIL, f"{words}: {distrust}"
         words = "This run cannot judge time, so it blames neither side"
         return GateVerdict.UNRELIABLE, f"{words}: {distrust}"
-    if slower and not partial:
-        facts.insert(0, f"{_counted(len(slower), len(cells), 'cell')} slower: {_listed(slower)}")
+    for what, names in (("failed on head", broken), ("slower", slower)):
+        if names and not partial:
+            facts.insert(0, f"{_counted(len(names), len(cells), 'cell')} {what}: {_listed(names)}")
     if facts:
         rest = ", and the run is partial" if partial else ""
         return GateVerdict.FAIL, f"{'; '.join(facts)}{rest}."

@@ -25,12 +25,16 @@ FULL_BYTES = 1 << 16
 
 
 class WorkerLostError(Exception):
-    """A worker that ended, or that gave no answer in time; `arm` is whose."""
+    """A worker that ended, or that gave no answer in time; `arm` is whose.
 
-    def __init__(self, arm: str, reason: str) -> None:
+    `cut_off` tells of one that hangs or was killed from outside, which proves nothing of its code.
+    """
+
+    def __init__(self, arm: str, reason: str, *, cut_off: bool = False) -> None:
         super().__init__(f"{arm}: {reason}")
         self.arm = arm
         self.reason = reason
+        self.cut_off = cut_off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +127,8 @@ class Worker:
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._from], [], [], left)[0]:
-                raise WorkerLostError(self.arm.name, f"no answer for {timeout_s:g} s (it hangs)")
+                reason = f"no answer for {timeout_s:g} s (it hangs)"
+                raise WorkerLostError(self.arm.name, reason, cut_off=True)
             data = os.read(self._from, 1 << 16)
             if not data:
                 raise self._lost()
@@ -170,7 +175,11 @@ class Worker:
     def _lost(self) -> WorkerLostError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
-        return WorkerLostError(self.arm.name, self.last_words() or "it closed its pipe")
+        return WorkerLostError(
+            self.arm.name,
+            self.last_words() or "it closed its pipe",
+            cut_off=self._process.poll() in (-signal.SIGKILL, -signal.SIGTERM),
+        )
 
 
 def _lacking_space(log: Path) -> Sequence[str]:

@@ -26,6 +26,9 @@ from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
 CONTROL_BYTES = 128 * 1024
 """Fits the second-level cache of every CPU of the last ten years."""
 
+ALL_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+"""Where this process may run."""
+
 PR_SET_PDEATHSIG = 1
 WARMUP_CALLS = 2
 
@@ -221,6 +224,7 @@ class Worker:
             if message["do"] == "finish":
                 break
             iterations = message.get("iterations", iterations)
+            stay_on(message.get("cpu"))
             if message["do"] == "turn":
                 for _ in range(message["discard"]):
                     rounds.time(iterations)
@@ -231,7 +235,13 @@ class Worker:
                 self._link.tell("warm", seconds=warm(rounds, iterations, message["seconds"]))
             elif message["do"] == "calibrate":
                 found, seconds = calibrate(rounds, message["seconds"])
-                self._link.tell("calibrated", iterations=found, seconds=seconds)
+                self._link.tell(
+                    "calibrated",
+                    iterations=found,
+                    seconds=seconds,
+                    num_busy=busy_cpus(rounds, found),
+                )
+        stay_on(None)
         result = rounds.final_result()
         give_stats(fixture, iterations, rounds.seconds)
         return result
@@ -243,9 +253,12 @@ class Worker:
             if message["do"] == "peers":
                 self._link.peers = tuple(message["pids"])
             elif message["do"] == "control":
+                stay_on(message.get("cpu"))
                 for _ in range(message["discard"]):
                     self._control.time(message["iterations"])
-                self._link.tell("control", seconds=self._control.time(message["iterations"]))
+                seconds = self._control.time(message["iterations"])
+                stay_on(None)
+                self._link.tell("control", seconds=seconds)
             else:
                 return message
 
@@ -284,6 +297,20 @@ def calibrate(rounds: Rounds, min_seconds: float) -> tuple[int, float]:
     return iterations, seconds
 
 
+def busy_cpus(rounds: Rounds, iterations: int) -> float:
+    """Return how many CPUs a round keeps busy, all threads of this process together."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    rounds.time(iterations)
+    took = time.perf_counter() - wall
+    return (time.process_time() - cpu) / took if took > 0 else 0.0
+
+
+def stay_on(cpu: int | None) -> None:
+    """Keep the thread that runs the tests on one CPU; None lets it go where it could before."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, ALL_CPUS if cpu is None else {cpu})
+
+
 def cpu_ns(pids: tuple[int, ...]) -> int | None:
     """Return the nanoseconds that all threads of the processes ran; None where it is not told."""
     total = 0
@@ -292,6 +319,8 @@ def cpu_ns(pids: tuple[int, ...]) -> int | None:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 total += int((task / "schedstat").read_bytes().split()[0])
         except OSError:
+            if Path("/proc/self/schedstat").exists():
+                continue  # that worker, or its thread, is done
             return None
     return total
 

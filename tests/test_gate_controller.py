@@ -1,0 +1,325 @@
+"""Whole gates with real processes on small suites, whose truth is known."""
+
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gate_trees import (
+    GATE_TOML,
+    LONG_NAP_S,
+    NAP,
+    NAP_S,
+    ONE_LAUNCH,
+    PLAN,
+    cell,
+    gate,
+    left_behind,
+    naps,
+    own_temporary_files,
+    workers,
+    write_tree,
+)
+
+from indoor.cli import main
+from indoor.gate.launch import CONTROL
+from indoor.gate.records import GateReport, GateVerdict
+from indoor.gate.verdicts import exit_status
+from indoor.records import read_record
+
+BASE_CELLS = """
+import time
+
+import pytest
+
+import naps
+
+
+def nap():
+    time.sleep(0.002)
+    return 2
+
+
+@pytest.mark.gate(margin=0.6, tolerance=0.95)
+def test_slower(benchmark):
+    assert benchmark(naps.nap) == naps.SECONDS
+
+
+def test_same(benchmark):
+    assert benchmark(nap) == 2
+
+
+def test_fails_on_head(benchmark):
+    benchmark(nap)
+
+
+def test_fails_on_base(benchmark):
+    benchmark(nap)
+    assert naps.SECONDS > 0.01, "too short a nap"
+
+
+def test_fails_once(benchmark):
+    benchmark(nap)
+
+
+def test_skipped_on_head(benchmark):
+    benchmark(nap)
+
+
+def test_vanished(benchmark):
+    benchmark(nap)
+
+
+def test_without_a_benchmark():
+    pass
+"""
+
+HEAD_CELLS = """
+import time
+from pathlib import Path
+
+import pytest
+
+import naps
+
+TRIED = Path(__file__).with_name("tried")
+
+
+def nap():
+    time.sleep(0.002)
+    return 2
+
+
+@pytest.mark.gate(margin=0.6, tolerance=0.95)
+def test_slower(benchmark):
+    assert benchmark(naps.nap) == naps.SECONDS
+
+
+def test_same(benchmark):
+    assert benchmark(nap) == 2
+
+
+def test_fails_on_head(benchmark):
+    assert benchmark(nap) == 7
+
+
+def test_fails_on_base(benchmark):
+    benchmark(nap)
+
+
+def test_fails_once(benchmark):
+    benchmark(nap)
+    if not TRIED.exists():
+        TRIED.touch()
+        raise RuntimeError("the first try")
+
+
+def test_skipped_on_head(benchmark):
+    pytest.skip("not today")
+
+
+def test_new(benchmark):
+    benchmark(nap)
+"""
+
+FOUR_CELLS = """
+import pytest
+
+
+@pytest.mark.parametrize("power", range(4))
+def test_power(benchmark, power):
+    benchmark.pedantic(pow, (2, power), iterations=10)
+
+
+def test_other(benchmark):
+    benchmark(pow, 2, 500)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of this module's temporary files, in which no gate may leave anything."""
+    with own_temporary_files(tmp_path_factory.mktemp("temporary")) as folder:
+        yield folder
+        assert left_behind(folder) == []
+        assert workers(folder) == []
+
+
+@pytest.fixture(scope="module")
+def same(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
+    """A gate on a tree and itself."""
+    tree = write_tree(tmp_path_factory.mktemp("same"))
+    return gate(tree, tree, seed=5)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
+    """A gate on a head in which everything happens at once."""
+    root = tmp_path_factory.mktemp("mixed")
+    base = write_tree(root / "base", {"suite/test_naps.py": BASE_CELLS})
+    head = write_tree(
+        root / "head", {"suite/test_naps.py": HEAD_CELLS, "naps.py": naps(LONG_NAP_S)}
+    )
+    return gate(base, head)
+
+
+def test_identical_code_passes(same: GateReport) -> None:
+    """A tree against itself is green after the first look, with its ratio near 1."""
+    assert (same.verdict, exit_status(same), same.partial) == (GateVerdict.PASS, 0, False)
+    (only,) = same.cells
+    assert (only.name, only.verdict) == (NAP, GateVerdict.PASS)
+    assert only.ratio == pytest.approx(1, abs=0.4)
+    assert only.base_s == pytest.approx(NAP_S, rel=0.5)
+    assert only.num_launches in PLAN.looks
+    assert only.num_pairs == PLAN.max_pairs * only.num_launches
+    assert (same.seed, same.plan) == (5, PLAN)
+    assert same.base.python == same.head.python == sys.version.split()[0]
+    assert same.base.packages == same.head.packages
+    assert "pytest-benchmark" in same.base.packages
+
+
+def test_the_instrument_is_measured_beside_the_cells(same: GateReport) -> None:
+    """A second copy of base and a frozen workload are in the traces and in the report."""
+    traces = {trace.name: trace for trace in same.traces}
+    assert traces.keys() == {NAP, CONTROL}
+    # The first launch finds out which cells are the cheapest.
+    assert [set(one.seconds) for one in traces[NAP].launches[:2]] == [
+        {"base", "head"},
+        {"base", "head", "again"},
+    ]
+    assert set(traces[CONTROL].launches[0].seconds) == {"base", "head"}
+    assert [one.name for one in same.instrument.again] == [NAP]
+    assert same.instrument.control is not None
+    assert same.instrument.control.ratio == pytest.approx(1, abs=0.5)
+    assert same.instrument.max_idle_share is not None
+    assert same.instrument.findings == ()
+
+
+def test_a_slower_head_fails(mixed: GateReport) -> None:
+    """Head's longer nap is red after fresh launches that reproduced it, and says by how much."""
+    assert (mixed.verdict, exit_status(mixed)) == (GateVerdict.FAIL, 1)
+    assert "1 of 6 cells slower: test_slower;" in mixed.reason
+    slower = cell(mixed, "test_slower")
+    assert slower.verdict is GateVerdict.FAIL
+    assert slower.ratio == pytest.approx(LONG_NAP_S / NAP_S, rel=0.4)
+    assert "reproduced in 2 fresh launches" in slower.reason
+    (trace,) = (one for one in mixed.traces if one.name == slower.name)
+    assert [one.confirms for one in trace.launches[:4]] == [False, False, True, True]
+    assert cell(mixed, "test_same").verdict is GateVerdict.PASS
+
+
+def test_a_faster_head_has_improved(tmp_path: Path) -> None:
+    """The same two naps the other way round are IMPROVED, which is green."""
+    base = write_tree(tmp_path / "base", {"naps.py": naps(LONG_NAP_S)})
+    report = gate(base, write_tree(tmp_path / "head"))
+    assert (report.verdict, exit_status(report)) == (GateVerdict.IMPROVED, 0)
+    assert cell(report, "test_nap").ratio == pytest.approx(NAP_S / LONG_NAP_S, rel=0.4)
+
+
+def test_a_mark_sets_the_margin(mixed: GateReport) -> None:
+    """The suite's own gate mark beats the plan's margin and tolerance."""
+    slower, other = cell(mixed, "test_slower"), cell(mixed, "test_same")
+    assert (slower.margin, slower.tolerance) == (0.6, 0.95)
+    assert (other.margin, other.tolerance) == (PLAN.margin, PLAN.tolerance)
+
+
+def test_a_test_that_fails_on_head_twice_is_red(mixed: GateReport) -> None:
+    """One failure may be chance, two in fresh workers are head's; the assertion is named."""
+    assert "2 of 6 cells failed on head: test_fails_on_head, test_skipped_on_head" in mixed.reason
+    broken = cell(mixed, "test_fails_on_head")
+    assert broken.verdict is GateVerdict.FAIL
+    assert "fails on head, in 2 fresh workers: call: assert" in broken.reason
+    skipped = cell(mixed, "test_skipped_on_head")
+    assert skipped.verdict is GateVerdict.FAIL
+    assert "is skipped on head" in skipped.reason
+    assert "not today" in skipped.reason
+
+
+def test_a_test_that_fails_once_is_noted_and_judged(mixed: GateReport) -> None:
+    """The launch without it is left out, and the cell is decided by the others."""
+    assert cell(mixed, "test_fails_once").verdict is GateVerdict.PASS
+    (note,) = (one for one in mixed.notes if "test_fails_once" in one)
+    assert note.endswith("failed on head once: call: RuntimeError: the first try")
+
+
+def test_a_test_that_fails_on_base_is_unknown(mixed: GateReport) -> None:
+    """There is nothing to compare with, which is neither head's fault nor a pass."""
+    broken = cell(mixed, "test_fails_on_base")
+    assert broken.verdict is GateVerdict.INCONCLUSIVE
+    assert "fails on base, so there is nothing to compare with" in broken.reason
+    assert "too short a nap" in broken.reason
+
+
+def test_only_cells_of_both_sides_are_timed(mixed: GateReport) -> None:
+    """A cell that base lacks is listed as new, one that head lacks as vanished: that is red."""
+    assert mixed.new == ("suite/test_naps.py::test_new",)
+    assert mixed.vanished == ("suite/test_naps.py::test_vanished",)
+    assert "1 cell vanished: suite/test_naps.py::test_vanished" in mixed.reason
+    assert {one.name for one in mixed.cells}.isdisjoint({*mixed.new, *mixed.vanished})
+    assert not any("without_a_benchmark" in one.name for one in mixed.cells)
+
+
+def test_a_cell_may_vanish_by_name(tmp_path: Path) -> None:
+    """allow_vanished lets a renamed cell pass; it is listed all the same."""
+    gone = "def test_gone(benchmark):\n    benchmark(len, 'x')\n"
+    base = write_tree(tmp_path / "base", {"suite/test_gone.py": gone})
+    report = gate(base, write_tree(tmp_path / "head"), allow_vanished=("*::test_gone",))
+    assert report.verdict is GateVerdict.PASS
+    assert report.vanished == ("suite/test_gone.py::test_gone",)
+
+
+def test_the_seed_decides_the_order_of_the_selected_cells(tmp_path: Path) -> None:
+    """One seed gives one order, another seed another; what select leaves out is not measured.
+
+    Time is up after one launch, which decides nothing.
+    """
+    tree = write_tree(tmp_path, {"suite/test_naps.py": FOUR_CELLS})
+    reports = [
+        gate(tree, tree, seed=seed, select=("*::test_power[?]",), max_minutes=ONE_LAUNCH)
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = ([trace.name for trace in report.traces] for report in reports)
+    assert first == again
+    assert first != other
+    assert sorted(first) == sorted(other)
+    assert len(reports[0].cells) == 4
+    assert {report.verdict for report in reports} == {GateVerdict.INCONCLUSIVE}
+    assert not reports[0].partial
+
+
+def test_two_environments_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One tree under two Pythons is red where a package got slower, and the package is named."""
+    pythons = [
+        make_environment(tmp_path / f"environment {version}", version, seconds)
+        for version, seconds in (("1.0", NAP_S), ("2.0", LONG_NAP_S))
+    ]
+    tree = write_tree(
+        tmp_path / "tree",
+        {"naps.py": "from pace import SECONDS, nap\n", "suite/gate.toml": GATE_TOML},
+    )
+    monkeypatch.chdir(tree)
+    out = tmp_path / "gate.json"
+    words = ["gate", "--suite", "suite", "--out", str(out)]
+    status = main([*words, "--base-python", str(pythons[0]), "--head-python", str(pythons[1])])
+    assert status == 1
+    report = read_record(out, GateReport)
+    assert report.verdict is GateVerdict.FAIL
+    packages = report.base.packages.items() ^ report.head.packages.items()
+    assert packages == {("pace", "1.0"), ("pace", "2.0")}
+    assert "pace 1.0" in capsys.readouterr().out
+
+
+def make_environment(folder: Path, version: str, seconds: float) -> Path:
+    """Make a virtual environment with this one's packages and a small one; return its Python."""
+    venv.create(folder, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    (packages / "present.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages / "pace.py").write_text(naps(seconds))
+    metadata = packages / f"pace-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text(f"Metadata-Version: 2.1\nName: pace\nVersion: {version}\n")
+    return folder / "bin" / "python"

@@ -1,0 +1,374 @@
+"""Launches of real workers on suites that use all that pytest-benchmark offers."""
+
+import importlib.util
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gate_trees import NAP, PLAN, config, own_temporary_files, workers, write_tree
+
+from indoor.gate.instrument import judge_instrument
+from indoor.gate.launch import (
+    CONTROL,
+    Gauge,
+    LaunchOutcome,
+    LaunchRules,
+    collect_cells,
+    run_launch,
+)
+from indoor.gate.sides import GateJob, open_sides
+from indoor.gate.worker import Arm, WorkerLostError
+
+FEATURES = """
+import time
+
+import pytest
+
+calls = []
+made = []
+ended = []
+
+
+def work(*numbers):
+    calls.append(numbers)
+    return sum(numbers)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    for told in (calls, made, ended):
+        told.clear()
+
+
+def test_call(benchmark):
+    assert benchmark(work, 1, 2) == 3
+    assert set(calls) == {(1, 2)}
+
+
+def test_decorator(benchmark):
+    @benchmark
+    def result():
+        return work(3)
+
+    assert result == 3
+
+
+def test_setup_and_teardown(benchmark):
+    def setup():
+        made.append(len(made))
+        return (made[-1],), {}
+
+    result = benchmark.pedantic(work, setup=setup, teardown=ended.append, rounds=3)
+    assert [call[0] for call in calls] == made == ended
+    assert result == made[-1]
+    assert len(made) >= 10
+
+
+def test_setup_that_returns_nothing(benchmark):
+    benchmark.pedantic(work, args=(5,), setup=lambda: made.append(1), rounds=3)
+    assert len(made) == len(calls)
+
+
+def test_pedantic_iterations(benchmark):
+    benchmark.pedantic(work, args=(1,), kwargs={}, iterations=7, rounds=2, warmup_rounds=1)
+    assert benchmark.stats.iterations == 7
+    assert len(calls) % 7 == 1  # one more for the result
+
+
+def test_stats(benchmark):
+    benchmark(time.sleep, 0.006)
+    assert benchmark.stats.stats.rounds == 5
+    assert 0.006 <= benchmark.stats.stats.min <= benchmark.stats.stats.max
+    assert benchmark.stats["min"] == benchmark.stats.stats.min
+
+
+def test_extra_info(benchmark):
+    benchmark.extra_info["numbers"] = 2
+    benchmark.group = "sums"
+    benchmark(work, 1, 2)
+    assert benchmark.extra_info == {"numbers": 2}
+    assert benchmark.stats.group == "sums"
+
+
+class TestMethod:
+    @pytest.mark.parametrize("number", [1, 2])
+    @pytest.mark.benchmark(group="methods", max_time=0.1)
+    def test_parametrized(self, benchmark, number):
+        assert benchmark(work, number) == number
+
+
+def test_twice(benchmark):
+    benchmark(work, 1)
+    benchmark(work, 2)
+
+
+def test_never(benchmark):
+    work(1)
+
+
+def test_skips(benchmark):
+    pytest.skip("not here")
+
+
+def test_fails_before(benchmark):
+    raise RuntimeError("no data")
+
+
+def test_function_fails(benchmark):
+    benchmark(int, "one")
+
+
+@pytest.fixture
+def fragile():
+    yield
+    raise RuntimeError("teardown broke")
+
+
+def test_fails_after(benchmark, fragile):
+    benchmark(work, 1)
+"""
+
+WEAVE = """
+import test_features
+
+
+def test_weave(benchmark_weave):
+    benchmark_weave("test_features.work")
+    assert test_features.work(4) == 4
+"""
+
+KEEP = """
+from pathlib import Path
+
+
+def work():
+    for _ in range({repeats}):
+        sum(range(1000))
+
+
+def test_iterations(benchmark):
+    benchmark(work)
+    with (Path(__file__).parents[1] / "iterations").open("a") as file:
+        file.write(f"{{benchmark.stats.iterations}} ")
+"""
+ITERATIONS = "suite/test_keep.py::test_iterations"
+
+SPIN = """
+import hashlib
+import threading
+import time
+
+SECONDS = 0.01
+
+
+def spin():
+    while True:  # outside the interpreter's lock, as a pool of threads does
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000)
+
+
+def nap():
+    time.sleep(SECONDS)
+    return SECONDS
+
+
+threading.Thread(target=spin, daemon=True).start()
+"""
+
+DIST = """
+def pytest_addoption(parser):
+    parser.addoption("--dist", default="no")
+"""
+
+WORKING = (
+    "test_call",
+    "test_decorator",
+    "test_setup_and_teardown",
+    "test_setup_that_returns_nothing",
+    "test_pedantic_iterations",
+    "test_stats",
+    "test_extra_info",
+    "TestMethod::test_parametrized[1]",
+    "TestMethod::test_parametrized[2]",
+)
+
+BROKEN = {
+    "test_twice": ("failed", "Fixture can only be used once"),
+    "test_never": ("untimed", "passed without calling benchmark"),
+    "test_skips": ("skipped", "not here"),
+    "test_fails_before": ("failed", "call: RuntimeError: no data"),
+    "test_function_fails": ("failed", "call: ValueError: invalid literal"),
+    "test_fails_after": ("failed", "teardown: RuntimeError: teardown broke"),
+}
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Two trees and all that a launch needs."""
+
+    arms: tuple[Arm, Arm]
+    rules: LaunchRules
+
+    def cells(self) -> list[str]:
+        """Return base's cells."""
+        return list(collect_cells(self.arms[0], self.rules).cells)
+
+    def launch(
+        self, cells: list[str], gauges: Mapping[str, Gauge] | None = None, number: int = 1
+    ) -> LaunchOutcome:
+        """Measure the cells on both sides."""
+        return run_launch(
+            self.arms,
+            dict.fromkeys(cells, ("base", "head")),
+            gauges or {},
+            self.rules,
+            number=number,
+            confirms=False,
+            order=random.Random(number),
+        )
+
+
+@contextmanager
+def stand(base: Path, head: Path, arguments: tuple[str, ...] = ()) -> Iterator[Stand]:
+    """Lay two trees ready for launches."""
+    job = GateJob(start=base, base_root=base, head_root=head, config=config(), arguments=arguments)
+    with open_sides(job) as sides:
+        rules = LaunchRules(
+            plan=PLAN,
+            start_s=60.0,
+            hang_s=20.0,
+            logs=sides.scratch,
+            check_imports=sides.check_imports,
+        )
+        yield Stand((sides.arm("base"), sides.arm("head")), rules)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of this module's temporary files; no worker may stay."""
+    with own_temporary_files(tmp_path_factory.mktemp("temporary")) as folder:
+        yield folder
+        assert workers(folder) == []
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite that uses everything, and that pytest-benchmark was told to save and compare."""
+    files = {
+        "pytest.ini": "[pytest]\naddopts = --benchmark-autosave --benchmark-save=run "
+        "--benchmark-compare --benchmark-compare-fail=mean:5% --benchmark-sort=name\n",
+        "suite/test_features.py": FEATURES,
+        "suite/test_weave.py": WEAVE,
+    }
+    return write_tree(tmp_path_factory.mktemp("features"), files)
+
+
+@pytest.fixture(scope="module")
+def launched(tree: Path) -> LaunchOutcome:
+    """One launch of all of that suite's cells."""
+    with stand(tree, tree) as two:
+        return two.launch(two.cells())
+
+
+@pytest.mark.parametrize("name", WORKING)
+def test_what_a_suite_uses_keeps_working(launched: LaunchOutcome, name: str) -> None:
+    """The test's own assertions hold under the gate, and its rounds come in pairs."""
+    cell = f"suite/test_features.py::{name}"
+    assert [one.message for one in launched.failures if one.cell == cell] == []
+    seconds = launched.traces[cell].seconds
+    assert {arm: len(values) for arm, values in seconds.items()} == {"base": 5, "head": 5}
+    assert all(value > 0 for values in seconds.values() for value in values)
+
+
+def test_weaving_keeps_working(launched: LaunchOutcome) -> None:
+    """benchmark_weave times a function wherever it is called from."""
+    if importlib.util.find_spec("aspectlib") is None:
+        pytest.skip("weaving needs aspectlib, which pytest-benchmark[aspect] brings")
+    assert [one for one in launched.failures if "weave" in one.cell] == []
+    assert len(launched.traces["suite/test_weave.py::test_weave"].seconds["head"]) == 5
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_measures_nothing_is_told(launched: LaunchOutcome, name: str) -> None:
+    """Both arms' trouble is told with its reason, and no time of such a test is kept."""
+    cell = f"suite/test_features.py::{name}"
+    outcome, message = BROKEN[name]
+    told = [one for one in launched.failures if one.cell == cell]
+    assert [(one.arm, one.outcome) for one in told] == [("base", outcome), ("head", outcome)]
+    assert all(message in one.message for one in told)
+    assert cell not in launched.traces
+
+
+def test_nothing_is_saved(launched: LaunchOutcome, tree: Path) -> None:
+    """What the suite's own configuration says of saving and comparing is not done."""
+    assert launched.traces
+    # pytest-benchmark makes the folder of its storage in any case.
+    assert list((tree / ".benchmarks").rglob("*")) == []
+
+
+def test_the_control_runs_once_a_launch(launched: LaunchOutcome) -> None:
+    """The frozen workload is timed in base's and head's workers, even if the first cell fails."""
+    seconds = launched.traces[CONTROL].seconds
+    assert seconds.keys() == {"base", "head"}
+    assert len(seconds["base"]) == len(seconds["head"]) == 12
+
+
+def test_iterations_are_found_on_base_and_shared(tmp_path: Path) -> None:
+    """Head repeats its function as often as base does, however slow it is; launches agree."""
+    base = write_tree(tmp_path / "base", {"suite/test_keep.py": KEEP.format(repeats=1)})
+    head = write_tree(tmp_path / "head", {"suite/test_keep.py": KEEP.format(repeats=4)})
+    with stand(base, head) as two:
+        first = two.launch([ITERATIONS])
+        second = two.launch([ITERATIONS], first.gauges, number=2)
+    iterations = first.gauges[ITERATIONS].iterations
+    assert iterations > 20
+    assert second.gauges == {}
+    for tree in (base, head):
+        assert (tree / "iterations").read_text().split() == [str(iterations)] * 2
+    seconds = second.traces[ITERATIONS].seconds
+    # Of one iteration: 1,000 additions take from 2 to 200 us anywhere.
+    assert 2e-6 < min(seconds["base"]) < 2e-4
+    assert min(seconds["head"]) > 2 * min(seconds["base"])
+
+
+def test_sleeping_workers_are_idle(launched: LaunchOutcome) -> None:
+    """A worker that waits for its turn uses no CPU time, as /proc tells."""
+    shares = [one.idle_share for name, one in launched.traces.items() if name != CONTROL]
+    assert None not in shares
+    assert max(shares) < 0.02
+    assert judge_instrument({}, None, shares, PLAN).findings == ()
+
+
+def test_a_worker_that_spins_while_it_waits_is_found(tmp_path: Path) -> None:
+    """A background thread of base that takes a core's time from head is a finding."""
+    quiet = write_tree(tmp_path / "head", {"naps.py": SPIN.replace("threading.Thread", "# ")})
+    spinning = write_tree(tmp_path / "base", {"naps.py": SPIN})
+    with stand(spinning, quiet) as two:
+        share = two.launch([NAP]).traces[NAP].idle_share
+    assert share is not None
+    assert share > 0.1
+    (finding,) = judge_instrument({}, None, [share], PLAN).findings
+    assert "background threads" in finding
+
+
+def test_tests_in_other_processes_are_refused(tmp_path: Path) -> None:
+    """A distributed run would measure nothing in the worker itself."""
+    tree = write_tree(tmp_path, {"suite/conftest.py": DIST})
+    with (
+        stand(tree, tree, ("--dist=load",)) as two,
+        pytest.raises(WorkerLostError, match="one process a tree; pass -n0 or -p no:xdist"),
+    ):
+        two.cells()
+
+
+def test_xdist_is_refused(tmp_path: Path) -> None:
+    """The same with the plugin itself, where it is installed."""
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    tree = write_tree(tmp_path)
+    with (
+        stand(tree, tree, ("-p", "xdist", "-n2")) as two,
+        pytest.raises(WorkerLostError, match="one process a tree; pass -n0 or -p no:xdist"),
+    ):
+        two.cells()
