@@ -103,7 +103,7 @@ def test_reasons_carry_their_figures() -> None:
     decisions, _ = drive(steady(slowdowns), tuple(slowdowns))
     assert decisions["same"].reason == "no slowdown above 3% (at most 0.2%)"
     assert decisions["slow"].reason == (
-        "slower by 4.7 to 5.3% (adjusted for 3 cells and 4 looks), margin 1%, "
+        "slower by 4.7 to 5.3% (adjusted for 3 cells and 5 looks), margin 1%, "
         "reproduced in 4 fresh launches"
     )
     assert decisions["fast"].reason.startswith("takes 4.7 to 5.3% less time (adjusted for 3 cells")

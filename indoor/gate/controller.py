@@ -222,11 +222,14 @@ class _Gate:
 
     def _arms_of(self, request: LaunchRequest) -> dict[str, tuple[str, ...]]:
         """Return which arms measure which cells in the next launch."""
+        # A third worker's start is dear, and after the first look every other launch will do.
+        number = self._num_launches + 1
+        watches = not request.confirms and (number <= self._plan.looks[0] or number % 2 == 0)
         arms: dict[str, tuple[str, ...]] = {}
         for cell in request.cells:
-            both = cell in self._again and not request.confirms
+            both = cell in self._again and watches
             arms[cell] = ("base", "head", "again") if both else ("base", "head")
-        if not request.confirms:
+        if watches:
             # The instrument is watched to the end, whatever became of its cell.
             for cell in self._again:
                 arms.setdefault(cell, ("base", "again"))

@@ -32,6 +32,10 @@ CONTROL_ITERATIONS = 300
 NUM_DISCARDED = 1
 """Rounds at the start of a turn: the other side's turn has emptied the caches."""
 
+LONG_S = 0.1
+"""Filling the caches again takes a few milliseconds; of a round as long it is no matter, and a
+second round would cost as much as another pair."""
+
 ROUND_S = 0.005
 """Short functions are repeated until a round takes so long: 1,000 times a clock's resolution."""
 
@@ -50,6 +54,7 @@ class Gauge:
     iterations: int
     num_pairs: int
     pair_s: float
+    num_discarded: int = NUM_DISCARDED
     num_busy: float = 1.0
     """CPUs that a round keeps busy."""
 
@@ -264,7 +269,13 @@ class _Launch:
                     arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S, cpu=cpu
                 )
             seconds, idle = self._pairs(
-                arms, gauge.num_pairs, "turn", "round", iterations=gauge.iterations, cpu=cpu
+                arms,
+                gauge.num_pairs,
+                "turn",
+                "round",
+                iterations=gauge.iterations,
+                discard=gauge.num_discarded,
+                cpu=cpu,
             )
         except _TestEndedError as ended:
             self._said[ended.arm] = ended.message
@@ -283,12 +294,14 @@ class _Launch:
         """Calibrate the timer on base, and give the cell its share of a launch."""
         plan = self._rules.plan
         found = self._ask(arms[0], "calibrate", "calibrated", seconds=ROUND_S)
-        pair_s = 2 * (1 + NUM_DISCARDED) * float(found["seconds"])
+        num_discarded = NUM_DISCARDED if float(found["seconds"]) < LONG_S else 0
+        pair_s = 2 * (1 + num_discarded) * float(found["seconds"])
         num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(plan.launch_s / pair_s)))
         gauge = Gauge(
             iterations=int(found["iterations"]),
             num_pairs=num_pairs,
             pair_s=pair_s,
+            num_discarded=num_discarded,
             num_busy=float(found["num_busy"]),
         )
         self._gauges[cell] = self._outcome.gauges[cell] = gauge
@@ -301,6 +314,7 @@ class _Launch:
             "control",
             "control",
             iterations=CONTROL_ITERATIONS,
+            discard=NUM_DISCARDED,
             cpu=self._cpu,
         )
         self._outcome.traces[CONTROL] = LaunchTrace(
@@ -317,6 +331,7 @@ class _Launch:
         answer: str,
         *,
         iterations: int,
+        discard: int,
         cpu: int | None,
     ) -> tuple[dict[str, list[float]], list[float]]:
         """Return each arm's rounds, and the CPU time of those that waited as shares of them."""
@@ -326,9 +341,7 @@ class _Launch:
         for _ in range(num_pairs):
             self._order.shuffle(turns)
             for arm in turns:
-                told = self._ask(
-                    arm, what, answer, iterations=iterations, discard=NUM_DISCARDED, cpu=cpu
-                )
+                told = self._ask(arm, what, answer, iterations=iterations, discard=discard, cpu=cpu)
                 seconds[arm].append(float(told["seconds"]))
                 if told.get("idle") is not None:
                     idle.append(float(told["idle"]))

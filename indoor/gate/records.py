@@ -45,12 +45,12 @@ class PlanRecord:
 
     margin: float = 0.01
     tolerance: float = 0.03
-    looks: tuple[int, ...] = (6, 10, 14, 20)
+    looks: tuple[int, ...] = (6, 10, 16, 24, 36)
     num_confirming: int = 4
     alpha_fail: float = 0.01
     alpha_pass: float = 0.025
     alpha_instrument: float = 0.01
-    launch_s: float = 3.0
+    launch_s: float = 2.0
     min_pairs: int = 4
     max_pairs: int = 40
     max_minutes: float = 12.0
