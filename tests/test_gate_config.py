@@ -86,7 +86,7 @@ def test_the_defaults_pass_their_own_check(tmp_path: Path, monkeypatch: pytest.M
     assert load_config(None) == GateConfig()
     assert load_config(written(tmp_path, "")) == GateConfig()
     plan = GateConfig().plan
-    assert (plan.margin, plan.tolerance, plan.looks) == (0.01, 0.03, (6, 10, 14, 20))
+    assert (plan.margin, plan.tolerance, plan.looks) == (0.01, 0.03, (6, 10, 16, 24, 36))
 
 
 def test_the_suites_own_file_is_found(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def _plan_faults(plan: PlanRecord) -> Iterator[tuple[str, object, str]]:
     looks = plan.looks
     rising = all(early < late for early, late in itertools.pairwise(looks))
     if not looks or looks[0] < 2 or not rising:
-        yield "plan.looks", list(looks), "rising numbers of launches from 2 on, as [6, 10, 14, 20]"
+        yield "plan.looks", list(looks), "rising numbers of launches from 2 on, as [6, 10, 16]"
     if plan.num_confirming < 2:
         yield "plan.num_confirming", plan.num_confirming, "2 launches or more"
     for key in ("alpha_fail", "alpha_pass", "alpha_instrument"):
