@@ -26,7 +26,6 @@ REPEATS = {repeats}
 _random = random.Random(0)
 NUMBERS = [_random.random() for _ in range(400)]
 RECORD = {{f"key{{i}}": [i, str(i), i / 7] for i in range(24)}}
-TEXT = bytes(_random.choice(b"abcdefgh ") for _ in range(1500))
 BLOCK = bytes(1 << 16)
 
 
@@ -40,12 +39,6 @@ def round_trip():
     for _ in range(REPEATS):
         copy = json.loads(json.dumps(RECORD))
     return copy
-
-
-def compress():
-    for _ in range(REPEATS):
-        packed = zlib.compress(TEXT, 1)
-    return packed
 
 
 def checksum():
@@ -69,21 +62,17 @@ def test_round_trip(benchmark):
     assert benchmark(ordinary.round_trip) == ordinary.RECORD
 
 
-def test_compress(benchmark):
-    assert zlib.decompress(benchmark(ordinary.compress)) == ordinary.TEXT
-
-
 def test_checksum(benchmark):
     assert benchmark.pedantic(ordinary.checksum, rounds=10) == zlib.crc32(ordinary.BLOCK)
 '''
 
 
 def write_suite(root: Path, slowdown: float = 0.0) -> None:
-    """Write a tree with four ordinary functions and their benchmarks in `SUITE`.
+    """Write a tree with three ordinary functions and their benchmarks in `SUITE`.
 
     Args:
         root: A folder that does not exist yet.
-        slowdown: By how much all four are slower, a multiple of 1%.
+        slowdown: By how much all three are slower, a multiple of 1%.
 
     Raises:
         ValueError: No whole number of repetitions is that much slower.
