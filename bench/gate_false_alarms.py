@@ -38,7 +38,13 @@ while os.getppid() == parent:
 
 def run_ordinary(base: Path, head: Path, plan: PlanRecord, seed: int) -> GateReport:
     """Run the real gate on two trees that `write_suite` wrote."""
-    config = GateConfig(plan=plan, suite=SUITE)
+    # Hundreds of gates: their workers need not load what else is installed here.
+    config = GateConfig(
+        plan=plan,
+        suite=SUITE,
+        arguments=("-p", "pytest_benchmark.plugin"),
+        environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
     return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
 
 
