@@ -75,9 +75,10 @@ def _cells_table(study: ReplayStudy) -> str:
         if r.launches_mean is not None and r.launches_p95 is not None
     )
     num_faster = sum(rates.runs.num_improved for rates in ours if not rates.slowdown)
+    green = "; ".join(f"+{r.slowdown:.0%}: {format_share(_green(r.runs))}" for r in slowed)
     return (
-        f"{_markdown(rows)}\nLaunches a gate: {launches}. "
-        f"Called faster without a change: {num_faster} gates.\n"
+        f"{_markdown(rows)}\nGreen although a cell is slower: {green}. "
+        f"Launches a gate: {launches}. Called faster without a change: {num_faster} gates.\n"
     )
 
 
@@ -116,6 +117,10 @@ def _found(rates: Rates | None) -> str:
     for tally in rates.slowed.values():
         total = total.joined(tally)
     return _share(total)
+
+
+def _green(tally: Tally) -> float:
+    return 1 - (tally.num_fail + tally.num_inconclusive + tally.num_unreliable) / tally.num_total
 
 
 def _share(tally: Tally | None) -> str:

@@ -313,6 +313,22 @@ def test_two_environments_are_compared(
     assert "pace 1.0" in capsys.readouterr().out
 
 
+def test_a_defect_of_the_gate_is_no_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's status of an exception is 1, which CI would read as a slower head."""
+
+    def break_down(_job: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("indoor.cli.gate.run_gate", break_down)
+    monkeypatch.chdir(write_tree(tmp_path / "tree"))
+    assert main(["gate", "--base", "HEAD", "--suite", "suite"]) == 3
+    told = capsys.readouterr()
+    assert "it blames nobody" in told.out
+    assert "ZeroDivisionError: a defect" in told.err
+
+
 def make_environment(folder: Path, version: str, seconds: float) -> Path:
     """Make a virtual environment with this one's packages and a small one; return its Python."""
     venv.create(folder, symlinks=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,23 @@ from indoor.gate.verdicts import exit_status
 __all__ = ["run"]
 
 
+BROKEN = 3
+"""As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""
+
+
 def run(parsed: argparse.Namespace) -> Outcome:
     """Run the gate, or test it on code whose truth is known."""
-    if parsed.self_test:
-        return _self_test(parsed)
+    try:
+        return _self_test(parsed) if parsed.self_test else _gate(parsed)
+    except IndoorError:
+        raise
+    except Exception:  # noqa: BLE001 - a defect of the gate must not read as one of head's
+        _say(f"defect in the gate itself, please report it:\n{traceback.format_exc()}")
+        text = "INCONCLUSIVE: the gate itself broke (the traceback is above); it blames nobody.\n"
+        return Outcome(record=None, text=text, status=BROKEN)
+
+
+def _gate(parsed: argparse.Namespace) -> Outcome:
     config = _config(parsed)
     job = GateJob(
         start=Path.cwd(),

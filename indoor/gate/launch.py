@@ -235,16 +235,19 @@ class _Launch:
         for name, worker in self._workers.items():
             self._left[name] = [cell for cell in present if name in self._cells[cell]]
             worker.send("order", cells=self._left[name])
-            if not self._left[name]:
-                worker.wait(self._rules.hang_s)
-                continue
-            self._said[name] = worker.receive(self._rules.start_s)
-            worker.send("peers", pids=[pid for other, pid in pids.items() if other != name])
+            if self._left[name]:  # one after another: two teams of threads would fight for CPUs
+                self._said[name] = worker.receive(self._rules.start_s)
+                worker.send("peers", pids=[pid for other, pid in pids.items() if other != name])
         for cell in present:
             arms = list(self._cells[cell])
             self._measure(cell, arms)
             for arm in arms:
                 self._end_test(cell, arm)
+        for name, worker in self._workers.items():
+            if self._said.get(name):
+                worker.send("next")
+        for worker in self._workers.values():
+            worker.wait(self._rules.hang_s)
 
     def _collect(self) -> dict[str, dict[str, Any]]:
         known = {}
@@ -368,9 +371,6 @@ class _Launch:
         self._left[arm].remove(cell)
         if self._left[arm]:
             self._said[arm] = worker.ask("next", self._rules.start_s)
-        else:
-            worker.send("next")
-            worker.wait(self._rules.hang_s)
 
     def _fail(self, cell: str, arm: str, outcome: str, message: str) -> None:
         self._outcome.traces.pop(cell, None)  # no time is worth keeping of a test that failed

@@ -3,7 +3,8 @@
 A log-ratio is ln(head's time / base's time), so above 0 is slower. Two questions are asked of the
 same pairs, and the more cautious answer counts. The sign test on all pairs is exact whatever the
 shape of the noise, but takes every pair for independent. Student's t over the medians of the
-launches allows for processes that differ (memory layout), but wants them roughly normal.
+launches allows for processes that differ (memory layout); from ten launches on it is the trimmed
+one of Tukey and McLaughlin (Sankhya A 25, 1963), which a few outlying processes cannot stretch.
 `bench/gate_coverage_study.py` holds them against a hierarchical bootstrap.
 """
 
@@ -17,6 +18,8 @@ from scipy.special import bdtr, stdtr, stdtrit
 
 __all__ = [
     "MIN_LAUNCH_SD",
+    "MIN_TRIMMED",
+    "TRIMMED_SHARE",
     "Evidence",
     "Launches",
     "Summary",
@@ -40,6 +43,12 @@ A coarse timer gives equal medians, from which t would conclude with certainty. 
 in one process differed by 0.29%, so no real spread of processes is made wider than it is.
 """
 
+TRIMMED_SHARE = 0.2
+"""Of the launch medians, at either end: the usual one."""
+
+MIN_TRIMMED = 10
+"""Fewer launches would leave too few degrees of freedom for the small errors of a look."""
+
 _LEVEL = 0.95
 _ROBUST_SD_OF_MAD = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
@@ -58,9 +67,11 @@ class Evidence:
     num_launches: int
     known: bool
     mean: float
-    """Of the launches' medians."""
+    """Of the launches' medians, trimmed from `MIN_TRIMMED` launches on."""
     standard_error: float
     """Of `mean`."""
+    num_degrees: int
+    """Of freedom of `standard_error`."""
 
     def mirrored(self) -> "Evidence":
         """Return the evidence with base and head swapped."""
@@ -70,6 +81,7 @@ class Evidence:
             known=self.known,
             mean=-self.mean,
             standard_error=self.standard_error,
+            num_degrees=self.num_degrees,
         )
 
 
@@ -95,17 +107,35 @@ def gather(launches: Launches | Evidence) -> Evidence:
     filled = [np.asarray(launch, dtype=np.float64) for launch in launches if len(launch)]
     pairs = np.sort(np.concatenate(filled)) if filled else np.empty(0)
     if len(filled) < 2 or not np.isfinite(pairs).all():
-        return Evidence(pairs, len(filled), False, math.nan, math.inf)
-    medians = np.array([np.median(launch) for launch in filled])
-    sd = max(float(medians.std(ddof=1)), MIN_LAUNCH_SD)
-    return Evidence(pairs, len(filled), True, float(medians.mean()), sd / math.sqrt(len(filled)))
+        return Evidence(pairs, len(filled), False, math.nan, math.inf, 0)
+    medians = sorted(float(np.median(launch)) for launch in filled)
+    return Evidence(pairs, len(filled), True, *_trimmed_mean(medians))
+
+
+def _trimmed_mean(ordered: Sequence[float]) -> tuple[float, float, int]:
+    """Return the trimmed mean of rising values, its standard error and degrees of freedom.
+
+    The error comes from the winsorized values: those cut off count as the last ones kept. Tukey's
+    and McLaughlin's degrees, one less than the kept values, err up to twice too often in the far
+    tail (0.10% instead of 0.05% for 10 normal values). One less for each value cut off at one end
+    errs 0.035 to 0.055%, as a million draws of 10 to 36 values told.
+    """
+    num = len(ordered)
+    num_cut = int(TRIMMED_SHARE * num) if num >= MIN_TRIMMED else 0
+    kept = ordered[num_cut : num - num_cut]
+    winsorized = [kept[0]] * num_cut + list(kept) + [kept[-1]] * num_cut
+    # fsum, since it does not depend on the order: swapping the sides mirrors to the last bit.
+    center = math.fsum(winsorized) / num
+    variance = math.fsum((value - center) ** 2 for value in winsorized) / (num - 1)
+    sd = max(math.sqrt(variance) * num / len(kept), MIN_LAUNCH_SD)
+    return math.fsum(kept) / len(kept), sd / math.sqrt(num), len(kept) - max(1, num_cut)
 
 
 def lower_bound(launches: Launches | Evidence, alpha: float) -> float:
     """Return a one-sided lower confidence bound of the median log-ratio.
 
-    It is the smaller of the sign test's order statistic over all pairs and Student's t bound over
-    the medians of the launches.
+    It is the smaller of the sign test's order statistic over all pairs and Student's t bound,
+    trimmed or not, over the medians of the launches.
 
     Args:
         launches: The log-ratios of each launch; two launches or more for anything finite.
@@ -125,9 +155,7 @@ def lower_bound(launches: Launches | Evidence, alpha: float) -> float:
     rank = _sign_rank(len(evidence.ordered), alpha)
     if rank == 0:
         return -math.inf
-    by_launches = evidence.mean - evidence.standard_error * _t_quantile(
-        evidence.num_launches - 1, alpha
-    )
+    by_launches = evidence.mean - evidence.standard_error * _t_quantile(evidence.num_degrees, alpha)
     return min(float(evidence.ordered[rank - 1]), by_launches)
 
 
@@ -172,7 +200,7 @@ def p_mean_above(launches: Launches | Evidence, threshold: float) -> float:
     if not evidence.known:
         return 1.0
     t = (evidence.mean - threshold) / evidence.standard_error
-    return float(stdtr(evidence.num_launches - 1, -t))
+    return float(stdtr(evidence.num_degrees, -t))
 
 
 def holm(p_values: Sequence[float], alpha: float) -> tuple[list[bool], list[float]]:
