@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bench.gate_rivals import RIVALS
 from bench.gate_study_records import OURS, FalseAlarmStudy, Rates, ReplayStudy, Tally
 from indoor.gate.names import shorten
-from indoor.gate.rates import format_share, rate_at_most
+from indoor.gate.rates import format_at_most, format_share, rate_at_most
 
 __all__ = ["render_studies"]
 
@@ -132,7 +132,7 @@ def _share(tally: Tally | None) -> str:
 def _share_at_most(hits: int, total: int) -> str:
     if not total:
         return ""
-    at_most = "" if hits == total else f", at most {format_share(rate_at_most(hits, total))}"
+    at_most = "" if hits == total else f", at most {format_at_most(rate_at_most(hits, total))}"
     return f"{hits:,} of {total:,} ({format_share(hits / total)}{at_most})"
 
 

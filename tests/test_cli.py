@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,6 +166,34 @@ def test_a_gate_without_a_base_is_a_mistake(
     assert run("gate", "--format", "json") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("indoor gate: nothing to compare with: give --base REV")
+
+
+def test_a_head_without_a_base_is_a_mistake(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two environments run the working tree; a revision beside them would go unread."""
+    assert run("gate", "--base-python", "old", "--head", "v2") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("indoor gate: --head v2: expected --base REV beside it")
+
+
+def test_a_finding_stays_one_where_nobody_reads_on(
+    photographs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The exit status is the finding's, also with the reader of a pipe gone or on a full disk."""
+    shutil.copytree(photographs, tmp_path / "d")
+    (tmp_path / "d" / "Images" / "bars" / "bars_01.jpg").write_bytes(b"no picture")
+    words = ["data", "verify", str(tmp_path / "d")]
+    command = [sys.executable, "-c", "from indoor.cli import main; raise SystemExit(main())"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full:
+        for output in (writer, full):
+            assert subprocess.run([*command, *words], stdout=output, check=False).returncode == 1
+    os.close(writer)
+    told = capfd.readouterr().err
+    assert "the result cannot be printed: No space left on device" in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.parametrize("output_format", ["table", "markdown", "json", "csv"])

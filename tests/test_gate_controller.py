@@ -27,6 +27,7 @@ from indoor.cli import main
 from indoor.gate.launch import CONTROL
 from indoor.gate.records import GateReport, GateVerdict
 from indoor.gate.verdicts import exit_status
+from indoor.machine import num_usable_cores
 from indoor.records import read_record
 
 BASE_CELLS = """
@@ -64,6 +65,10 @@ def test_fails_once(benchmark):
     benchmark(nap)
 
 
+def test_flaky(benchmark):
+    benchmark(nap)
+
+
 def test_skipped_on_head(benchmark):
     benchmark(nap)
 
@@ -85,6 +90,7 @@ import pytest
 import naps
 
 TRIED = Path(__file__).with_name("tried")
+TRIES = Path(__file__).with_name("tries")
 
 
 def nap():
@@ -114,6 +120,13 @@ def test_fails_once(benchmark):
     if not TRIED.exists():
         TRIED.touch()
         raise RuntimeError("the first try")
+
+
+def test_flaky(benchmark):
+    benchmark(nap)
+    with TRIES.open("a") as file:
+        file.write("x")
+    assert TRIES.stat().st_size not in (2, 3), "a coin fell on its edge"
 
 
 def test_skipped_on_head(benchmark):
@@ -200,7 +213,7 @@ def test_the_instrument_is_measured_beside_the_cells(same: GateReport) -> None:
 def test_a_slower_head_fails(mixed: GateReport) -> None:
     """Head's longer nap is red after fresh launches that reproduced it, and says by how much."""
     assert (mixed.verdict, exit_status(mixed)) == (GateVerdict.FAIL, 1)
-    assert "1 of 6 cells slower: test_slower;" in mixed.reason
+    assert "1 of 7 cells slower: test_slower;" in mixed.reason
     slower = cell(mixed, "test_slower")
     assert slower.verdict is GateVerdict.FAIL
     assert slower.ratio == pytest.approx(LONG_NAP_S / NAP_S, rel=0.4)
@@ -227,7 +240,7 @@ def test_a_mark_sets_the_margin(mixed: GateReport) -> None:
 
 def test_a_test_that_fails_on_head_twice_is_red(mixed: GateReport) -> None:
     """One failure may be chance, two in fresh workers are head's; the assertion is named."""
-    assert "2 of 6 cells failed on head: test_fails_on_head, test_skipped_on_head" in mixed.reason
+    assert "2 of 7 cells failed on head: test_fails_on_head, test_skipped_on_head" in mixed.reason
     broken = cell(mixed, "test_fails_on_head")
     assert broken.verdict is GateVerdict.FAIL
     assert "fails on head, in 2 fresh workers: call: assert" in broken.reason
@@ -241,7 +254,65 @@ def test_a_test_that_fails_once_is_noted_and_judged(mixed: GateReport) -> None:
     """The launch without it is left out, and the cell is decided by the others."""
     assert cell(mixed, "test_fails_once").verdict is GateVerdict.PASS
     (note,) = (one for one in mixed.notes if "test_fails_once" in one)
-    assert note.endswith("failed on head once: call: RuntimeError: the first try")
+    assert note.endswith("failed on head: call: RuntimeError: the first try")
+
+
+def test_a_flaky_test_is_unknown(mixed: GateReport) -> None:
+    """Two failures do not make a FAIL of a test that passed in another worker."""
+    flaky = cell(mixed, "test_flaky")
+    assert flaky.verdict is GateVerdict.INCONCLUSIVE
+    assert "fails on head, in 2 of 3 fresh workers: call: AssertionError: a coin" in flaky.reason
+
+
+def test_a_failing_test_does_not_end_the_watch(tmp_path: Path) -> None:
+    """The only cell fails on head once; the second copy of base is measured all the same."""
+    fails_once = """
+        from pathlib import Path
+
+        import naps
+
+        TRIED = Path(__file__).with_name("tried")
+
+
+        def test_nap(benchmark):
+            benchmark(naps.nap)
+            if not TRIED.exists():
+                TRIED.touch()
+                raise RuntimeError("the first try")
+    """
+    head = write_tree(tmp_path / "head", {"suite/test_naps.py": fails_once})
+    report = gate(write_tree(tmp_path / "base"), head)
+    assert report.verdict is GateVerdict.PASS, report.reason
+    (copy,) = report.instrument.again
+    assert copy.num_launches >= 1
+
+
+@pytest.mark.skipif(num_usable_cores() < 2, reason="one CPU, on which all run anyway")
+def test_a_head_that_uses_more_threads_may_use_more_cpus(tmp_path: Path) -> None:
+    """Base keeps one CPU busy and head two: neither is kept on one."""
+    work = """
+        import os
+        import zlib
+        from concurrent.futures import ThreadPoolExecutor
+
+        SECONDS = 0
+        BLOCK = bytes(1 << 22)
+        CPUS = len(os.sched_getaffinity(0))
+
+
+        def nap():
+            {work}
+            {check}
+            return SECONDS
+    """
+    alone = "zlib.crc32(BLOCK)"
+    both = "with ThreadPoolExecutor(2) as pool: list(pool.map(zlib.crc32, [BLOCK] * 8))"
+    check = "assert len(os.sched_getaffinity(0)) == CPUS, 'kept on one CPU'"
+    base = write_tree(tmp_path / "base", {"naps.py": work.format(work=alone, check="")})
+    head = write_tree(tmp_path / "head", {"naps.py": work.format(work=both, check=check)})
+    report = gate(base, head)
+    assert not [note for note in report.notes if "kept on one CPU" in note]
+    assert cell(report, "test_nap").num_pairs > 0
 
 
 def test_a_test_that_fails_on_base_is_unknown(mixed: GateReport) -> None:

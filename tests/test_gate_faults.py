@@ -328,6 +328,25 @@ def test_modules_of_the_other_tree_are_refused(
     assert num_worktrees(repo) == 1
 
 
+def test_one_python_without_pytest_is_a_mistake(tmp_path: Path) -> None:
+    """It is no regression of head's suite; the option is named."""
+    tree = write_tree(tmp_path / "tree")
+    job = GateJob(start=tree, head_python=Path("/bin/false"), config=config())
+    with pytest.raises(IndoorError, match="--head-python /bin/false: it cannot run a suite"):
+        run_gate(job)
+
+
+def test_settings_above_a_tree_do_not_rename_its_cells(tmp_path: Path) -> None:
+    """Settings are looked for in every folder above; base's worktree lies elsewhere."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    base = write_tree(tmp_path / "elsewhere" / "base")
+    head = write_tree(tmp_path / "outer" / "head")
+    (head / "pytest.ini").unlink()
+    report = gate(base, head)
+    assert report.verdict is GateVerdict.PASS, report.reason
+    assert report.vanished == ()
+
+
 def test_a_python_without_pytest_is_no_verdict(tmp_path: Path) -> None:
     """An interpreter that cannot run the suite on either side is a mistake, in one line."""
     tree = write_tree(tmp_path / "tree")

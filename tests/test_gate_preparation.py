@@ -121,6 +121,15 @@ def test_a_base_that_cannot_be_prepared_proves_nothing(tmp_path: Path) -> None:
     assert "no data" in report.reason
 
 
+def test_a_head_without_room_proves_nothing(tmp_path: Path) -> None:
+    """A full disk is nobody's regression."""
+    full = "import errno, os; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))"
+    report = run(tree(tmp_path / "base"), tree(tmp_path / "head", prepare=full))
+    assert report.verdict is GateVerdict.INCONCLUSIVE
+    assert "head cannot be prepared" in report.reason
+    assert "No space left on device" in report.reason
+
+
 def test_a_head_that_is_killed_while_it_prepares_proves_nothing(tmp_path: Path) -> None:
     """Out of memory is no regression that anybody has shown."""
     killed = tree(tmp_path / "head", prepare="import os; os.kill(os.getpid(), 9)")

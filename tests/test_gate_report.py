@@ -181,7 +181,12 @@ def test_unknown_is_never_a_pass(
     assert (run.verdict in _GREEN) == bool(is_known and is_good and is_measured)
     if any(check.verdict is GateVerdict.FAIL for check in checks) or vanished:
         assert run.verdict is GateVerdict.FAIL
-    is_waved = allow_inconclusive and run.verdict is GateVerdict.INCONCLUSIVE and not partial
+    is_waved = (
+        allow_inconclusive
+        and run.verdict is GateVerdict.INCONCLUSIVE
+        and not partial
+        and any(cell.num_pairs for cell in cells)
+    )
     status = exit_status(run, allow_inconclusive=allow_inconclusive)
     assert (status == 0) == (run.verdict in _GREEN or is_waved)
 
@@ -196,11 +201,21 @@ def test_unknown_is_never_a_pass(
         (gate(IMPROVED), 0, 0),
         (gate(SLOWER), 1, 1),
         (gate(OPEN), 3, 0),
+        (gate(), 3, 3),
         (gate(PASSED, instrument=MOVED), 3, 3),
         (gate(PASSED, partial=True), 3, 3),
         (gate(SLOWER, partial=True), 3, 3),
     ],
-    ids=["pass", "improved", "fail", "inconclusive", "unreliable", "partial", "partial fail"],
+    ids=[
+        "pass",
+        "improved",
+        "fail",
+        "inconclusive",
+        "nothing",
+        "unreliable",
+        "partial",
+        "partial fail",
+    ],
 )
 def test_the_exit_status_is_the_verdict(report: GateReport, status: int, allowed: int) -> None:
     """0, 0, 1, 3, 3; --allow-inconclusive waves through what could not be told, not what broke."""

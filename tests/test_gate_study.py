@@ -32,7 +32,13 @@ from bench.gate_table import render_studies
 from bench.options import LAB, SETTINGS
 from indoor.errors import IndoorError
 from indoor.gate.ordinary import ORDINARY_PLAN, SUITE, write_suite
-from indoor.gate.rates import format_share, rate_at_least, rate_at_most
+from indoor.gate.rates import (
+    format_at_least,
+    format_at_most,
+    format_share,
+    rate_at_least,
+    rate_at_most,
+)
 from indoor.gate.records import (
     CellReport,
     CellTrace,
@@ -118,6 +124,16 @@ def test_bounds_of_rates_are_clopper_and_pearsons() -> None:
     assert rate_at_most(0, 60) == pytest.approx(1 - 0.05 ** (1 / 60))
     assert rate_at_most(0, 300) < 0.01
     assert rate_at_most(3, 40) == pytest.approx(1 - rate_at_least(37, 40))
+
+
+@given(total=st.integers(1, 10_000), data=st.data())
+def test_bounds_are_rounded_away_from_what_was_seen(total: int, data: st.DataObject) -> None:
+    """0 of 2,000 allows 0.1497%, which is not at most 0.1%."""
+    assert format_at_most(rate_at_most(0, 2000)) == "0.2%"
+    hits = data.draw(st.integers(0, total))
+    most, least = rate_at_most(hits, total), rate_at_least(hits, total)
+    assert float(format_at_most(most).rstrip("%")) >= 100 * most - 1e-6
+    assert float(format_at_least(least).rstrip("%")) <= 100 * least + 1e-6
 
 
 @given(total=st.integers(1, 10_000), data=st.data())
@@ -353,7 +369,7 @@ def test_false_alarms_are_counted_and_gone_on_with(tmp_path: Path) -> None:
     assert study == read_record(out, FalseAlarmStudy)
     assert study.tally == Tally(num_total=5, num_fail=1)
     assert [path.name for path in tmp_path.glob("study-*")] == ["study-seed1.json"]
-    assert "| x | 1 of 5 (20.0%, at most 65.7%) | 0 | 0 | 0 | 1.0 |" in render_studies([study])
+    assert "| x | 1 of 5 (20.0%, at most 65.8%) | 0 | 0 | 0 | 1.0 |" in render_studies([study])
 
 
 def test_another_study_is_not_gone_on_with(tmp_path: Path) -> None:

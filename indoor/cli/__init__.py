@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     from indoor.cli.output import print_outcome, tell
 
+    outcome = None
     try:
         outcome = parsed.command(parsed)
         print_outcome(outcome, parsed.format)
@@ -42,7 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKE
     except BrokenPipeError:  # `indoor report | head` closes our output: nobody reads on
         sys.stderr.close()
-        return 0
+        return int(outcome.status) if outcome is not None else 0
+    except OSError as error:
+        if outcome is None:
+            raise
+        tell(f"the result cannot be printed: {error.strerror or error}; expected room for it")
+        return int(outcome.status) or MISTAKE
     except KeyboardInterrupt:
         tell("interrupted; what was finished is kept, the same command goes on from there")
         return INTERRUPTED

@@ -66,3 +66,8 @@ def _check(gate: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     """End with a mistake where the words do not make sense together."""
     if not (parsed.base or parsed.base_python or parsed.self_test):
         gate.error("nothing to compare with: give --base REV, --base-python FILE or --self-test")
+    if parsed.head and not parsed.base:
+        gate.error(
+            f"--head {parsed.head}: expected --base REV beside it; two environments alone "
+            "run the working tree on both sides"
+        )

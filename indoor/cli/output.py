@@ -1,5 +1,6 @@
 """What a command found, printed for a person or for a machine."""
 
+import io
 import os
 import shutil
 import sys
@@ -21,7 +22,12 @@ class Outcome:
 
 
 def print_outcome(outcome: Outcome, output_format: str) -> None:
-    """Print the outcome to standard output, as text or as JSON."""
+    """Print the outcome to standard output, as text or as JSON.
+
+    Characters that standard output's encoding lacks, such as a table's lines, become `?`.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     if output_format == "json" and outcome.record is not None:
         from indoor.records import to_json
 

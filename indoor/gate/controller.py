@@ -37,7 +37,10 @@ AGAIN_SHARE = 0.2
 """Of a launch's time, for the second copy of base; the cheapest cells, one at least."""
 
 MAX_FAILURES = 2
-"""A test that fails on head alone in so many fresh workers fails there for sure."""
+"""A test that failed in so many fresh workers, and passed in none, does not fail by chance."""
+
+MAX_FLAKY = 0.25
+"""The share of launches in which a test may fail that passes in others, from 2 failures on."""
 
 
 def run_gate(job: GateJob) -> GateReport:
@@ -60,7 +63,7 @@ def run_gate(job: GateJob) -> GateReport:
                 progress.begin(sides)
                 _Gate(job, sides, progress).run()
         except KeyboardInterrupt as interrupt:
-            progress.break_off(f"interrupted ({interrupt or 'Ctrl-C'})")
+            progress.break_off(f"interrupted ({str(interrupt) or 'Ctrl-C'})")
         except WorkerLostError as lost:
             progress.break_off(f"a worker was lost: {lost}")
         except OSError as error:  # a full disk, too many processes: nobody's code got worse
@@ -93,7 +96,7 @@ class _Gate:
         )
         self._gauges: dict[str, Gauge] = {}
         self._again: tuple[str, ...] = ()
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, str]] = Counter()
         self._num_launches = 0
 
     def run(self) -> None:
@@ -212,7 +215,8 @@ class _Gate:
         except StopIteration as stop:
             decisions: dict[str, CellDecision] = stop.value
         self._progress.decisions = decisions
-        again = self._progress.pairs("again", self._again)
+        again = self._progress.pairs("again", self._gauges)
+        again = {cell: launches for cell, launches in again.items() if launches}
         control = self._progress.pairs("head", (CONTROL,)).get(CONTROL)
         self._progress.instrument = judge_instrument(
             again, control, self._progress.idle_shares(), self._plan
@@ -249,8 +253,10 @@ class _Gate:
             for failure in outcome.failures
             if failure.cell in request.cells and (name := self._judge_failure(failure))
         )
-        failed = {failure.cell for failure in outcome.failures}
-        self._again = tuple(cell for cell in self._again if cell not in failed)
+        lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
+        if lost & set(self._again):  # other cells take over
+            lost |= self._progress.broken_cells.keys()
+            self._again = _cheapest({c: g for c, g in self._gauges.items() if c not in lost})
         for cell, trace in outcome.traces.items():
             gauge = self._gauges.get(cell)
             self._progress.add_trace(cell, gauge.iterations if gauge else 1, trace)
@@ -280,18 +286,23 @@ class _Gate:
         return True
 
     def _judge_failure(self, failure: CellFailure) -> str | None:
-        """Return the cell if it leaves the plan, judged; a test may fail on head once by chance."""
+        """Return the cell if it leaves the plan, judged; a flaky test does not."""
         cell, rules = failure.cell, self._progress.rules[failure.cell]
-        if failure.arm == "head":
-            self._failures[cell] += 1
-            if self._failures[cell] < MAX_FAILURES:
-                self._progress.note(f"{cell} failed on head once: {failure.message}")
-                return None
-            verdict = GateVerdict.FAIL
-            words = f"in {MAX_FAILURES} fresh workers"
+        side = "head" if failure.arm == "head" else "base"
+        self._failures[cell, side] += 1
+        num_failed = self._failures[cell, side]
+        num_passed = len(self._progress.pairs("head", (cell,))[cell])
+        is_flaky = num_failed < MAX_FAILURES or num_failed <= MAX_FLAKY * num_passed
+        if is_flaky:
+            self._progress.note(f"{cell} failed on {side}: {failure.message}")
+            return None
+        if num_passed:
+            verdict = GateVerdict.INCONCLUSIVE
+            words = f"in {num_failed} of {num_failed + num_passed} fresh workers"
+        elif side == "head":
+            verdict, words = GateVerdict.FAIL, f"in {MAX_FAILURES} fresh workers"
         else:
             verdict, words = GateVerdict.INCONCLUSIVE, "so there is nothing to compare with"
-        side = "head" if failure.arm == "head" else "base"
         said = {"missing": "is missing", "skipped": "is skipped", "untimed": "times nothing"}
         what = said.get(failure.outcome, "fails")
         # Base's own trouble is known even if head failed in the same launch, and counts first.
@@ -330,7 +341,8 @@ def _signals_as_interrupts() -> Iterator[None]:
     before = {}
     try:
         for one in (signal.SIGTERM, signal.SIGHUP):
-            before[one] = signal.signal(one, interrupt)
+            if signal.getsignal(one) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                before[one] = signal.signal(one, interrupt)
     except ValueError:
         pass  # not the main thread: signals are its caller's matter
     try:

@@ -39,8 +39,8 @@ second round would cost as much as another pair."""
 ROUND_S = 0.005
 """Short functions are repeated until a round takes so long: 1,000 times a clock's resolution."""
 
-ONE_THREAD = 1.1
-"""A round that keeps fewer CPUs busy has one thread to speak of."""
+MAX_OTHER_SHARE = 0.1
+"""A round of whose CPU time other threads take less has one thread to speak of."""
 
 WARMUP_S = 0.05
 MAX_PADDING = 4096
@@ -55,8 +55,8 @@ class Gauge:
     num_pairs: int
     pair_s: float
     num_discarded: int = NUM_DISCARDED
-    num_busy: float = 1.0
-    """CPUs that a round keeps busy."""
+    other_share: float = 0.0
+    """Of a round's CPU time, what other threads than the test's take; the larger of both sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +266,7 @@ class _Launch:
                 self._measure_control(("base", "head"))
             gauge = self._gauges.get(cell) or self._find_gauge(cell, arms)
             # On two CPUs of which another program uses one, an arm each would differ all along.
-            cpu = self._cpu if gauge.num_busy < ONE_THREAD else None
+            cpu = self._cpu if gauge.other_share < MAX_OTHER_SHARE else None
             for arm in arms:
                 self._ask(
                     arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S, cpu=cpu
@@ -294,9 +294,14 @@ class _Launch:
         )
 
     def _find_gauge(self, cell: str, arms: Sequence[str]) -> Gauge:
-        """Calibrate the timer on base, and give the cell its share of a launch."""
+        """Calibrate the timer on base, and give the cell its share of a launch.
+
+        The others are asked as well, since head may use more threads than base does.
+        """
         plan = self._rules.plan
-        found = self._ask(arms[0], "calibrate", "calibrated", seconds=ROUND_S)
+        found, *others = [
+            self._ask(arm, "calibrate", "calibrated", seconds=ROUND_S) for arm in arms
+        ]
         num_discarded = NUM_DISCARDED if float(found["seconds"]) < LONG_S else 0
         pair_s = 2 * (1 + num_discarded) * float(found["seconds"])
         num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(plan.launch_s / pair_s)))
@@ -305,7 +310,7 @@ class _Launch:
             num_pairs=num_pairs,
             pair_s=pair_s,
             num_discarded=num_discarded,
-            num_busy=float(found["num_busy"]),
+            other_share=max(float(told["other_share"]) for told in (found, *others)),
         )
         self._gauges[cell] = self._outcome.gauges[cell] = gauge
         return gauge

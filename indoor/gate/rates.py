@@ -1,10 +1,15 @@
 """How often something happens, with the bound that so many tries allow."""
 
+import math
+
 from scipy.stats import binomtest
 
-__all__ = ["format_share", "rate_at_least", "rate_at_most"]
+__all__ = ["format_at_least", "format_at_most", "format_share", "rate_at_least", "rate_at_most"]
 
 _LEVEL = 0.95
+_PER_MILLE = 1000
+_ROUNDING = 1e-9
+"""Less than any digit that is printed; what is 0.1% but for the last bit stays 0.1%."""
 
 
 def rate_at_most(hits: int, total: int) -> float:
@@ -25,6 +30,16 @@ def rate_at_most(hits: int, total: int) -> float:
 def rate_at_least(hits: int, total: int) -> float:
     """Return the one-sided 95% lower bound of a rate; see `rate_at_most`."""
     return float(binomtest(hits, total, alternative="greater").proportion_ci(_LEVEL).low)
+
+
+def format_at_most(share: float) -> str:
+    """Return an upper bound as a percentage, never rounded down."""
+    return format_share(min(1.0, math.ceil(_PER_MILLE * share - _ROUNDING) / _PER_MILLE))
+
+
+def format_at_least(share: float) -> str:
+    """Return a lower bound as a percentage, never rounded up."""
+    return format_share(max(0.0, math.floor(_PER_MILLE * share + _ROUNDING) / _PER_MILLE))
 
 
 def format_share(share: float) -> str:

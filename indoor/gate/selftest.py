@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indoor.errors import IndoorError
 from indoor.gate.ordinary import write_suite
-from indoor.gate.rates import format_share, rate_at_least, rate_at_most
+from indoor.gate.rates import format_at_least, format_at_most, rate_at_least, rate_at_most
 from indoor.gate.records import GateReport, GateVerdict
 
 __all__ = [
@@ -152,8 +152,8 @@ def render_self_test(report: SelfTestReport) -> str:
         ).rstrip()
         for row in [header, *rows]
     ]
-    at_most = format_share(rate_at_most(num_alarms, same.total()))
-    at_least = format_share(rate_at_least(num_found, slower.total()))
+    at_most = format_at_most(rate_at_most(num_alarms, same.total()))
+    at_least = format_at_least(rate_at_least(num_found, slower.total()))
     minutes = sum(gate.measure_s for gate in report.gates) / 60
     lines += [
         "",

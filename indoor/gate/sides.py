@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from indoor.errors import IndoorError
 from indoor.gate.config import GateConfig
 from indoor.gate.imports import import_paths
 from indoor.gate.launch import Collected
-from indoor.gate.repository import find_repository, uncopied_parts
+from indoor.gate.repository import find_repository, last_line, uncopied_parts
 from indoor.gate.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
 from indoor.gate.worker import PLUGIN, Arm
 
@@ -30,6 +31,9 @@ _SOURCES = frozenset({".py", ".json", ".toml"})
 _NO_SOURCES = frozenset({"tests", "data", "results"})
 
 _SCRATCH = "indoor-gate-scratch-"
+
+_IMPORT_S = 120
+"""For a Python to import pytest, on a slow disk as well."""
 
 NUM_HOMES = 6
 """Kept in the cache; a home of the default suite holds about 150 MB."""
@@ -141,6 +145,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
             head = head_tree(job.head_root or job.base_root, head_python, label="head")
         elif job.base is None:
             root = _root_without_git(job.start)
+            notes = ("both sides run the working tree's own code; only the environments differ",)
             head = head_tree(root, head_python, label="working tree, head's environment")
             base = head_tree(root, base_python, label="working tree, base's environment")
         else:
@@ -181,6 +186,23 @@ def _python(given: Path | None, option: str) -> Path:
         raise IndoorError(
             f"{option} {given}: there is no such file; expected the python of an environment, "
             "such as .venv-old/bin/python"
+        )
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own interpreter
+            [path, "-c", "import pytest, pytest_benchmark"],
+            capture_output=True,
+            check=False,
+            timeout=_IMPORT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise IndoorError(
+            f"{option} {given}: it cannot be run ({error}); expected the python of an environment"
+        ) from error
+    if done.returncode != 0:
+        reason = last_line(done.stderr.decode(errors="replace"))
+        raise IndoorError(
+            f"{option} {given}: it cannot run a suite ({reason}); expected a Python "
+            "that has pytest and pytest-benchmark; install them there"
         )
     return path
 

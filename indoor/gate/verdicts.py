@@ -88,12 +88,13 @@ def exit_status(report: GateReport, *, allow_inconclusive: bool = False) -> int:
     Args:
         report: The run.
         allow_inconclusive: Whether a run that could not tell counts as 0. A partial run does not:
-            there something broke, and what broke may be head.
+            there something broke, and what broke may be head. Nor does one that measured nothing.
     """
     if report.partial and report.verdict is not GateVerdict.FAIL:
         return _EXIT_STATUS[GateVerdict.INCONCLUSIVE]
     if allow_inconclusive and report.verdict is GateVerdict.INCONCLUSIVE:
-        return 0
+        has_measured = any(cell.num_pairs for cell in report.cells)
+        return 0 if has_measured else _EXIT_STATUS[GateVerdict.INCONCLUSIVE]
     return _EXIT_STATUS[report.verdict]
 
 

@@ -1,5 +1,6 @@
 """A worker as its controller sees it: a pytest process that answers messages, or is lost."""
 
+import errno
 import json
 import os
 import select
@@ -22,6 +23,9 @@ LAST_LINES = 3
 DESCRIBE = "INDOOR_GATE_DESCRIBE"
 FULL_BYTES = 1 << 16
 """Less free space on a disk than this is none."""
+
+
+_NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 
 
 class WorkerLostError(Exception):
@@ -55,7 +59,9 @@ class Arm:
     def command(self) -> list[str]:
         """Return the process's command line."""
         plugins = [word for plugin in self.plugins for word in ("-p", plugin)]
-        return [str(self.python), "-m", "pytest", "-p", "no:cacheprovider", *plugins, *self.words]
+        # Without --rootdir, settings in a folder above would name head's cells otherwise.
+        own = [f"--rootdir={self.root}", "-p", "no:cacheprovider"]
+        return [str(self.python), "-m", "pytest", *own, *plugins, *self.words]
 
     def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return the process's whole environment."""
@@ -90,6 +96,8 @@ class Worker:
         except OSError as error:
             for descriptor in (ours[1], theirs[0]):
                 os.close(descriptor)
+            if error.errno not in _NOT_RUNNABLE:  # a full disk, too many processes
+                raise
             raise IndoorError(
                 f"cannot start {arm.python}: {error.strerror or error}; "
                 "expected a Python that has pytest and pytest-benchmark"
@@ -175,10 +183,11 @@ class Worker:
     def _lost(self) -> WorkerLostError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
+        words = self.last_words()
+        is_full = os.strerror(errno.ENOSPC) in words or bool(_lacking_space(self._log))
+        is_killed = self._process.poll() in (-signal.SIGKILL, -signal.SIGTERM)
         return WorkerLostError(
-            self.arm.name,
-            self.last_words() or "it closed its pipe",
-            cut_off=self._process.poll() in (-signal.SIGKILL, -signal.SIGTERM),
+            self.arm.name, words or "it closed its pipe", cut_off=is_killed or is_full
         )
 
 

@@ -239,7 +239,7 @@ class Worker:
                     "calibrated",
                     iterations=found,
                     seconds=seconds,
-                    num_busy=busy_cpus(rounds, found),
+                    other_share=other_share(rounds, found),
                 )
         stay_on(None)
         result = rounds.final_result()
@@ -297,12 +297,22 @@ def calibrate(rounds: Rounds, min_seconds: float) -> tuple[int, float]:
     return iterations, seconds
 
 
-def busy_cpus(rounds: Rounds, iterations: int) -> float:
-    """Return how many CPUs a round keeps busy, all threads of this process together."""
-    wall, cpu = time.perf_counter(), time.process_time()
+def other_share(rounds: Rounds, iterations: int) -> float:
+    """Return the share of a round's CPU time that is not the test's own thread's.
+
+    Other threads of this process count, and processes that began and ended in the round. Unlike
+    time on the wall it is the same on a machine whose CPUs are all taken.
+    """
+    own, total = time.thread_time(), total_cpu_s()
     rounds.time(iterations)
-    took = time.perf_counter() - wall
-    return (time.process_time() - cpu) / took if took > 0 else 0.0
+    own, total = time.thread_time() - own, total_cpu_s() - total
+    return max(0.0, 1 - own / total) if total > 0 else 0.0
+
+
+def total_cpu_s() -> float:
+    """Return the CPU seconds of this process's threads and of its processes that have ended."""
+    told = os.times()
+    return time.process_time() + told.children_user + told.children_system
 
 
 def stay_on(cpu: int | None) -> None:
