@@ -216,7 +216,11 @@ class Stand:
         return list(collect_cells(self.arms[0], self.rules).cells)
 
     def launch(
-        self, cells: list[str], gauges: Mapping[str, Gauge] | None = None, number: int = 1
+        self,
+        cells: list[str],
+        gauges: Mapping[str, Gauge] | None = None,
+        number: int = 1,
+        share: float = 1.0,
     ) -> LaunchOutcome:
         """Measure the cells on both sides."""
         return run_launch(
@@ -227,6 +231,7 @@ class Stand:
             number=number,
             confirms=False,
             order=random.Random(number),
+            share=share,
         )
 
 
@@ -280,6 +285,16 @@ def test_what_a_suite_uses_keeps_working(launched: LaunchOutcome, name: str) -> 
     seconds = launched.traces[cell].seconds
     assert {arm: len(values) for arm, values in seconds.items()} == {"base": 5, "head": 5}
     assert all(value > 0 for values in seconds.values() for value in values)
+
+
+@pytest.mark.parametrize(("share", "num_pairs"), [(1.0, 2), (2.0, 4), (3.0, 5)])
+def test_open_cells_may_get_more_pairs(tmp_path: Path, share: float, num_pairs: int) -> None:
+    """Two pairs a launch become four, but never more than the plan's five."""
+    tree = write_tree(tmp_path / "tree")
+    with stand(tree, tree) as two:
+        gauges = {NAP: Gauge(iterations=3, num_pairs=2, pair_s=0.01)}
+        outcome = two.launch([NAP], gauges, share=share)
+    assert len(outcome.traces[NAP].seconds["head"]) == num_pairs
 
 
 def test_weaving_keeps_working(launched: LaunchOutcome) -> None:

@@ -36,6 +36,9 @@ __all__ = ["GateJob", "run_gate"]
 AGAIN_SHARE = 0.2
 """Of a launch's time, for the second copy of base; the cheapest cells, one at least."""
 
+MAX_SHARE = 2.0
+"""Decided cells leave their time to open ones: these get up to so many times their usual pairs."""
+
 MAX_FAILURES = 2
 """A test that failed in so many fresh workers, and passed in none, does not fail by chance."""
 
@@ -203,6 +206,8 @@ class _Gate:
                         number=self._num_launches + 1,
                         confirms=request.confirms,
                         order=self._order,
+                        # Starting workers costs as much for one cell as for all.
+                        share=min(MAX_SHARE, len(cells) / len(request.cells)),
                     )
                     broken = outcome.lost
                 except KeyboardInterrupt as interrupt:

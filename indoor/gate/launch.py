@@ -143,6 +143,7 @@ def run_launch(
     number: int,
     confirms: bool,
     order: random.Random,
+    share: float = 1.0,
 ) -> LaunchOutcome:
     """Start every arm anew and measure the cells in pairs.
 
@@ -156,6 +157,7 @@ def run_launch(
         number: Counts the launches.
         confirms: Whether it is to reproduce a finding.
         order: Decides the orders of cells and of turns, and the layouts.
+        share: How many times its usual pairs a cell gets, up to the plan's most.
 
     Returns:
         What was measured, which is less than was asked for if a worker was lost or a test failed.
@@ -170,7 +172,8 @@ def run_launch(
     order.shuffle(names)
     try:
         with _crew([a for a in arms if a.name in needed], rules, number, padding) as workers:
-            _Launch(workers, cells, gauges, rules, number, confirms, order, outcome).run(names)
+            launch = _Launch(workers, cells, gauges, rules, number, confirms, order, outcome)
+            launch.run(names, share)
     except WorkerLostError as lost:
         return LaunchOutcome(
             traces=outcome.traces, failures=outcome.failures, gauges=outcome.gauges, lost=lost
@@ -221,7 +224,7 @@ class _Launch:
         self._left: dict[str, list[str]] = {}
         self._cpu = order.choice(_usable_cpus())
 
-    def run(self, names: Sequence[str]) -> None:
+    def run(self, names: Sequence[str], share: float) -> None:
         """Go through the cells in that order."""
         known = self._collect()
         present = []
@@ -240,7 +243,7 @@ class _Launch:
                 worker.send("peers", pids=[pid for other, pid in pids.items() if other != name])
         for cell in present:
             arms = list(self._cells[cell])
-            self._measure(cell, arms)
+            self._measure(cell, arms, share)
             for arm in arms:
                 self._end_test(cell, arm)
         for name, worker in self._workers.items():
@@ -257,7 +260,7 @@ class _Launch:
             known[name] = message["cells"]
         return known
 
-    def _measure(self, cell: str, arms: Sequence[str]) -> None:
+    def _measure(self, cell: str, arms: Sequence[str], share: float) -> None:
         """Take the cell's pairs, unless a test has ended without handing anything to time."""
         if any(self._said[arm]["event"] != "ready" for arm in arms):
             return
@@ -271,9 +274,13 @@ class _Launch:
                 self._ask(
                     arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S, cpu=cpu
                 )
+            num_pairs = gauge.num_pairs
+            if "head" in arms:  # a second copy of base alone is not what is doubtful
+                most = max(num_pairs, self._rules.plan.max_pairs)
+                num_pairs = min(most, int(num_pairs * share))
             seconds, idle = self._pairs(
                 arms,
-                gauge.num_pairs,
+                num_pairs,
                 "turn",
                 "round",
                 iterations=gauge.iterations,
