@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from gate_trees import NAP, PLAN, config, own_temporary_files, workers, write_tree
 
-from indoor.gate.instrument import judge_instrument
+from indoor.gate.instrument import MAX_IDLE_SHARE, judge_instrument
 from indoor.gate.launch import (
     CONTROL,
     Gauge,
@@ -129,6 +129,27 @@ def fragile():
 
 def test_fails_after(benchmark, fragile):
     benchmark(work, 1)
+"""
+
+LINGERS = """
+import hashlib
+import threading
+import time
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        hashlib.pbkdf2_hmac("sha256", b"key", b"salt", 100)
+
+
+def work():
+    threading.Thread(target=spin, args=(0.03,)).start()
+    spin(0.006)
+
+
+def test_lingers(benchmark):
+    benchmark(work)
 """
 
 WEAVE = """
@@ -349,7 +370,7 @@ def test_iterations_are_found_on_base_and_shared(tmp_path: Path) -> None:
 
 
 def test_sleeping_workers_are_idle(launched: LaunchOutcome) -> None:
-    """A worker that waits for its turn uses no CPU time, as /proc tells."""
+    """A worker that waits for its turn uses no CPU time, as the system tells."""
     shares = [one.idle_share for name, one in launched.traces.items() if name != CONTROL]
     assert None not in shares
     assert max(shares) < 0.02
@@ -366,6 +387,19 @@ def test_a_worker_that_spins_while_it_waits_is_found(tmp_path: Path) -> None:
     assert share > 0.1
     (finding,) = judge_instrument({}, None, [share], PLAN).findings
     assert "background threads" in finding
+
+
+def test_a_turn_waits_for_threads_that_spin_on(tmp_path: Path) -> None:
+    """A team of threads that spins a while after its work costs the other side nothing."""
+    tree = write_tree(tmp_path, {"suite/test_lingers.py": LINGERS})
+    with stand(tree, tree) as two:
+        share = (
+            two.launch(["suite/test_lingers.py::test_lingers"])
+            .traces["suite/test_lingers.py::test_lingers"]
+            .idle_share
+        )
+    assert share is not None
+    assert share <= MAX_IDLE_SHARE  # 0.4 where a turn begins at once
 
 
 def test_tests_in_other_processes_are_refused(tmp_path: Path) -> None:

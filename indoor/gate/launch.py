@@ -36,6 +36,10 @@ LONG_S = 0.1
 """Filling the caches again takes a few milliseconds; of a round as long it is no matter, and a
 second round would cost as much as another pair."""
 
+SPIN_S = 0.015
+"""A team of threads spins for some 6 ms when its work is done (libgomp's default), in the other
+side's turn. Discarded rounds that take longer outlast it; before others the turn waits for it."""
+
 ROUND_S = 0.005
 """Short functions are repeated until a round takes so long: 1,000 times a clock's resolution."""
 
@@ -57,6 +61,11 @@ class Gauge:
     num_discarded: int = NUM_DISCARDED
     other_share: float = 0.0
     """Of a round's CPU time, what other threads than the test's take; the larger of both sides."""
+
+    @property
+    def discarded_s(self) -> float:
+        """Seconds that a turn's discarded rounds take."""
+        return self.pair_s / 2 * self.num_discarded / (1 + self.num_discarded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +294,7 @@ class _Launch:
                 "round",
                 iterations=gauge.iterations,
                 discard=gauge.num_discarded,
+                settle=cpu is None and gauge.discarded_s < SPIN_S,
                 cpu=cpu,
             )
         except _TestEndedError as ended:
@@ -330,6 +340,7 @@ class _Launch:
             "control",
             iterations=CONTROL_ITERATIONS,
             discard=NUM_DISCARDED,
+            settle=False,
             cpu=self._cpu,
         )
         self._outcome.traces[CONTROL] = LaunchTrace(
@@ -347,16 +358,18 @@ class _Launch:
         *,
         iterations: int,
         discard: int,
+        settle: bool,
         cpu: int | None,
     ) -> tuple[dict[str, list[float]], list[float]]:
         """Return each arm's rounds, and the CPU time of those that waited as shares of them."""
+        fields = {"iterations": iterations, "discard": discard, "settle": settle, "cpu": cpu}
         seconds: dict[str, list[float]] = {arm: [] for arm in arms}
         idle: list[float] = []
         turns = list(arms)
         for _ in range(num_pairs):
             self._order.shuffle(turns)
             for arm in turns:
-                told = self._ask(arm, what, answer, iterations=iterations, discard=discard, cpu=cpu)
+                told = self._ask(arm, what, answer, **fields)
                 seconds[arm].append(float(told["seconds"]))
                 if told.get("idle") is not None:
                     idle.append(float(told["idle"]))

@@ -32,6 +32,15 @@ ALL_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(
 PR_SET_PDEATHSIG = 1
 WARMUP_CALLS = 2
 
+CPUCLOCK_SCHED = 2
+"""Linux makes the clock's number of a process's and this one (linux/posix-timers.h)."""
+
+SPIN_END_S = 0.008
+"""After its work libgomp's team spins for some 6 ms more."""
+TICK_S = 0.004
+"""Linux brings a running thread's CPU time up to date so often (CONFIG_HZ=250)."""
+MAX_SETTLE_S = 0.05
+
 
 class Link:
     """Speaks with the controller; without it a worker has nothing to do and ends."""
@@ -228,6 +237,8 @@ class Worker:
             if message["do"] == "turn":
                 for _ in range(message["discard"]):
                     rounds.time(iterations)
+                if message["settle"]:
+                    settle(self._link.peers)
                 seconds, idle = self._time_beside(rounds, iterations)
                 rounds.seconds.append(seconds)
                 self._link.tell("round", seconds=seconds, idle=idle)
@@ -271,7 +282,7 @@ class Worker:
         after = cpu_ns(self._link.peers)
         if before is None or after is None or took <= 0:
             return seconds, None
-        return seconds, (after - before) / 1e9 / took
+        return seconds, max(0, after - before) / 1e9 / took
 
 
 def warm(rounds: Rounds, iterations: int, min_seconds: float) -> float:
@@ -322,17 +333,48 @@ def stay_on(cpu: int | None) -> None:
 
 
 def cpu_ns(pids: tuple[int, ...]) -> int | None:
-    """Return the nanoseconds that all threads of the processes ran; None where it is not told."""
+    """Return the nanoseconds that the processes ran; None where the system does not tell.
+
+    Threads that have ended count as well, which the files under /proc/PID/task leave out.
+    """
+    if not TELLS_CPU_TIME:
+        return None
     total = 0
     for pid in pids:
-        try:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                total += int((task / "schedstat").read_bytes().split()[0])
-        except OSError:
-            if Path("/proc/self/schedstat").exists():
-                continue  # that worker, or its thread, is done
-            return None
+        with contextlib.suppress(OSError):  # that worker is done
+            total += time.clock_gettime_ns(cpu_clock(pid))
     return total
+
+
+def cpu_clock(pid: int) -> int:
+    """Return the number of a process's clock of CPU time."""
+    return ~pid << 3 | CPUCLOCK_SCHED
+
+
+def tells_cpu_time() -> bool:
+    """Return whether the system has clocks of other processes' CPU time."""
+    try:
+        return (
+            sys.platform.startswith("linux") and time.clock_gettime_ns(cpu_clock(os.getpid())) > 0
+        )
+    except OSError:
+        return False
+
+
+TELLS_CPU_TIME = tells_cpu_time()
+
+
+def settle(pids: tuple[int, ...]) -> None:
+    """Wait until the threads of those processes rest, `MAX_SETTLE_S` at most."""
+    deadline = time.perf_counter() + MAX_SETTLE_S
+    time.sleep(SPIN_END_S)
+    before = cpu_ns(pids)
+    while time.perf_counter() < deadline:
+        time.sleep(TICK_S)
+        after = cpu_ns(pids)
+        if after == before:
+            return
+        before = after
 
 
 def give_stats(fixture: Any, iterations: int, seconds: list[float]) -> None:
