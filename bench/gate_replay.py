@@ -45,6 +45,7 @@ def replay(
     seed: int,
     slowdown: float,
     slower: Sequence[CellTrace] | None = None,
+    max_launches: int | None = None,
 ) -> Rates:
     """Run the gate's procedure on launches drawn from traces of identical code.
 
@@ -54,12 +55,13 @@ def replay(
 
     Args:
         traces: One a cell, of identical code.
-        plan: The gate's rules; its minutes are not replayed.
+        plan: The gate's rules.
         num_gates: 1 or more.
         seed: Gate i is the same for every slowdown.
         slowdown: What head's seconds grow by, in one cell a gate, each cell in its turn.
         slower: Traces whose head really was slower by that much: the slow cell's pairs are then
             drawn from these, as they are, instead of being computed.
+        max_launches: Those that the plan's minutes hold; None for as many as its looks ask for.
 
     Raises:
         IndoorError: There is no trace of a cell, or one without a launch.
@@ -71,7 +73,9 @@ def replay(
     for gate in range(num_gates):
         random = np.random.default_rng([seed, gate])
         slow = pool.names[gate % len(pool.names)]
-        verdicts, count = _replay_gate(pool, rules, plan, random, slow, slowdown, slow_pool)
+        verdicts, count = _replay_gate(
+            pool, rules, plan, random, slow, slowdown, slow_pool, max_launches
+        )
         runs = runs.plus(_worst(verdicts.values()))
         slowed[slow] = slowed[slow].plus(verdicts[slow])
         num_launches.append(count)
@@ -233,6 +237,7 @@ def _replay_gate(
     slow: str,
     slowdown: float,
     slow_pool: _Pool | None,
+    max_launches: int | None,
 ) -> tuple[dict[str, GateVerdict], int]:
     """Return the verdicts of one gate and its number of launches."""
     steps = run_plan(rules, plan)
@@ -248,7 +253,9 @@ def _replay_gate(
                     if slow_pool is None
                     else slow_pool.draw_as_recorded(slow, random)
                 )
-            request = steps.send(LaunchResult(pairs=pairs))
+            left = None if max_launches is None else max_launches - num_launches
+            result = LaunchResult(pairs=pairs, launches_left=left)
+            request = steps.send(result)
     except StopIteration as end:
         return {name: decision.verdict for name, decision in end.value.items()}, num_launches
 

@@ -47,6 +47,7 @@ def replay_files(
     seed: int,
     rival_launches: int,
     slower: Mapping[float, Sequence[Path]] | None = None,
+    max_launches: int | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> ReplayStudy:
     """Replay gates of identical code from the traces in gate reports.
@@ -60,6 +61,7 @@ def replay_files(
         seed: Decides the draws.
         rival_launches: Launches whose rounds make one side for the usual rules.
         slower: By slowdown, JSON of gates whose head really was that much slower.
+        max_launches: Those that the plan's minutes hold; None for as many as its looks ask for.
         say: Hears a line after each slowdown.
 
     Raises:
@@ -88,7 +90,7 @@ def replay_files(
     }
     rates: list[Rates] = []
     for slowdown in SLOWDOWNS:
-        ours = replay(traces, plan, num_gates, seed, slowdown, real.get(slowdown))
+        ours = replay(traces, plan, num_gates, seed, slowdown, real.get(slowdown), max_launches)
         rates += [ours, *replay_rivals(traces, num_gates, seed, slowdown, rival_launches)]
         say(f"+{slowdown:.0%}: {ours.runs.num_fail} of {num_gates:,} gates are red")
     return ReplayStudy(
@@ -108,6 +110,7 @@ def replay_files(
         seed=seed,
         num_gates=num_gates,
         rival_launches=rival_launches,
+        max_launches=max_launches,
         cells=describe_noise(traces),
         rates=tuple(rates),
     )
@@ -123,6 +126,7 @@ def _replay(parsed: argparse.Namespace) -> int:
         seed=parsed.seed,
         rival_launches=parsed.rival_launches,
         slower=_slower_files(parsed.slower),
+        max_launches=parsed.launches,
         say=_say,
     )
     if parsed.out:
@@ -237,6 +241,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     replay.add_argument("--out", type=Path, help="where to write the study as JSON")
     replay.add_argument("--title", default="replay", help="what the table calls it")
     replay.add_argument("--seed", type=int, default=0)
+    replay.add_argument(
+        "--launches", type=_positive, metavar="N", help="as many as the gate's minutes hold"
+    )
     replay.add_argument("--rival-launches", type=_positive, default=1, help="a side's launches")
     replay.add_argument("--margin", type=float, default=plan.margin)
     replay.add_argument("--tolerance", type=float, default=plan.tolerance)

@@ -112,6 +112,8 @@ class ReplayStudy:
     seed: int
     num_gates: int
     rival_launches: int
+    max_launches: int | None = None
+    """Those that the gate's minutes hold; None where only the plan ended a gate."""
     cells: tuple[CellNoise, ...]
     rates: tuple[Rates, ...]
     really_slower: tuple[Slowed, ...] = ()

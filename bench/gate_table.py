@@ -44,9 +44,10 @@ def _rules_table(study: ReplayStudy) -> str:
                 *(_found(found.get(slowdown)) for slowdown in slowdowns),
             ]
         )
+    at_most = f", {study.max_launches} launches at most" if study.max_launches else ""
     return (
-        f"{study.title}: {study.num_gates:,} replayed gates of {len(study.cells)} cells a column, "
-        f"{study.cpu_model}, {study.num_cores} cores\n\n{_markdown(rows)}"
+        f"{study.title}: {study.num_gates:,} replayed gates of {len(study.cells)} cells a column"
+        f"{at_most}, {study.cpu_model}, {study.num_cores} cores\n\n{_markdown(rows)}"
     )
 
 

@@ -2,13 +2,14 @@
 
 import math
 
-from scipy.optimize import brentq
 from scipy.special import ndtri
-from scipy.stats import binomtest
 
 from indoor.records import Interval, Rate
 
 __all__ = ["difference_interval", "mcnemar_p", "wilson"]
+
+# scipy.stats and scipy.optimize are imported where they are needed: they take half a second, which
+# every worker of a gate would spend in every launch.
 
 _LEVEL = 0.95
 _Z = float(ndtri((1 + _LEVEL) / 2))
@@ -29,6 +30,8 @@ def wilson(hits: int, total: int) -> Rate:
     """
     if not 0 <= hits <= total or total == 0:
         raise ValueError(f"{hits} of {total} is no share, expected 0 <= hits <= total, total >= 1")
+    from scipy.stats import binomtest
+
     interval = binomtest(hits, total).proportion_ci(_LEVEL, method="wilson")
     return Rate(
         num_hits=hits,
@@ -58,6 +61,8 @@ def mcnemar_p(num_only_baseline_right: int, num_only_candidate_right: int) -> fl
     num_discordant = num_only_baseline_right + num_only_candidate_right
     if num_discordant == 0:
         return 1.0
+    from scipy.stats import binomtest
+
     return float(binomtest(num_only_candidate_right, num_discordant, 0.5).pvalue)
 
 
@@ -112,4 +117,6 @@ def _lower_limit(gained: int, lost: int, total: int) -> float:
 
     # The estimate itself is a root, too, where the variance vanishes there: stay off it.
     estimate = (gained - lost) / total
+    from scipy.optimize import brentq
+
     return float(brentq(excess, -1.0, estimate - 1e-12, xtol=1e-13))

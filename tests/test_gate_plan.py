@@ -180,7 +180,7 @@ def test_when_time_is_up_there_is_one_more_look(slowdown: float, expected: GateV
 
     def answer(request: LaunchRequest, num_before: int) -> LaunchResult:
         brought = {c: pairs_around(slowdown) for c in request.cells}
-        return LaunchResult(brought, time_up=num_before == 4)
+        return LaunchResult(brought, launches_left=0 if num_before == 4 else None)
 
     decisions, requests = drive(answer)
     assert len(requests) == 5
@@ -195,7 +195,7 @@ def test_time_up_while_reproducing_is_no_pass() -> None:
 
     def answer(request: LaunchRequest, num_before: int) -> LaunchResult:
         brought = {c: pairs_around(0.02 if c == "slow" else 0) for c in request.cells}
-        return LaunchResult(brought, time_up=num_before == 8)
+        return LaunchResult(brought, launches_left=0 if num_before == 8 else None)
 
     decisions, requests = drive(answer, ("slow", "same"))
     assert len(requests) == 9
@@ -204,12 +204,45 @@ def test_time_up_while_reproducing_is_no_pass() -> None:
     assert decisions["same"].verdict is GateVerdict.PASS
 
 
+def limited(pairs: Callable[[int], np.ndarray], limit: int | None) -> Answer:
+    """Return launches of which there is time for so many."""
+    return lambda request, n: LaunchResult(
+        dict.fromkeys(request.cells, pairs(n)),
+        launches_left=None if limit is None else limit - n - 1,
+    )
+
+
+@pytest.mark.parametrize(("limit", "first"), [(19, 14), (None, 16)])
+def test_a_finding_is_looked_for_while_there_is_time_to_reproduce_it(
+    limit: int | None, first: int
+) -> None:
+    """Too doubtful at launch 10, and 16 + 4 launches do not fit into 19."""
+    answer = limited(lambda n: pairs_around(0.02 if n in (1, 3, 5) else 0.06), limit)
+    decisions, requests = drive(answer)
+    assert decisions["a"].verdict is GateVerdict.FAIL
+    assert [i for i, request in enumerate(requests) if request.confirms] == [
+        *range(first, first + 4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "num_launches"), [(7, 7), (10, 10), (12, 10), (15, 10), (40, 10)]
+)
+def test_no_look_is_wasted_for_want_of_time(limit: int, num_launches: int) -> None:
+    """Hardly more launches than at the last look, or none after it, are not worth the last one."""
+    wide = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
+    plan = replace(PLAN, looks=(6, 10))
+    decisions, requests = drive(limited(lambda n: wide + 0.1 * (-1) ** n, limit), plan=plan)
+    assert decisions["a"].verdict is GateVerdict.INCONCLUSIVE
+    assert len(requests) == num_launches
+
+
 def test_time_up_with_the_last_confirming_launch_is_in_time() -> None:
     """All four launches are there, so the finding stands."""
 
     def answer(request: LaunchRequest, num_before: int) -> LaunchResult:
         brought = {c: pairs_around(0.05) for c in request.cells}
-        return LaunchResult(brought, time_up=num_before == 9)
+        return LaunchResult(brought, launches_left=0 if num_before == 9 else None)
 
     assert verdict_of(answer) is GateVerdict.FAIL
 
@@ -262,7 +295,7 @@ def test_looks_share_the_error_rate() -> None:
 
     def answer(_: LaunchRequest, num_before: int) -> LaunchResult:
         pairs = launches[num_before % 6] + np.linspace(-0.002, 0.002, 9)
-        return LaunchResult({"a": pairs}, time_up=num_before == 5)
+        return LaunchResult({"a": pairs}, launches_left=0 if num_before == 5 else None)
 
     # t is 4.5 with 5 degrees: p is 0.003, below 1% and above 1% / 4.
     assert "slower by" in drive(answer, plan=replace(PLAN, looks=(6,)))[0]["a"].reason
@@ -290,7 +323,7 @@ def test_the_unknown_is_never_a_pass(brought: dict[str, np.ndarray], words: str)
 
 def test_pairs_too_few_for_a_bound_say_so() -> None:
     """Two pairs in two launches bound nothing at the level of a look."""
-    decision = drive(lambda _, n: LaunchResult({"a": np.zeros(1)}, time_up=n == 1))[0]["a"]
+    decision = drive(lambda _, n: LaunchResult({"a": np.zeros(1)}, launches_left=1 - n))[0]["a"]
     assert decision.verdict is GateVerdict.INCONCLUSIVE
     assert decision.reason == (
         "time ran out after 2 launches: too few pairs to bound the slowdown (2 pairs)"
@@ -308,7 +341,7 @@ def test_few_and_broken_pairs_are_never_a_pass(shapes: list[list[float]]) -> Non
 
     def answer(_: LaunchRequest, num_before: int) -> LaunchResult:
         pairs = np.array(shapes[num_before]) if num_before < len(shapes) else np.array([])
-        return LaunchResult({"a": pairs}, time_up=num_before >= len(shapes))
+        return LaunchResult({"a": pairs}, launches_left=0 if num_before >= len(shapes) else None)
 
     num_launches = sum(1 for shape in shapes if shape)
     if num_launches < 2 or any(math.isnan(x) for shape in shapes for x in shape):

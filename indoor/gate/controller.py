@@ -194,9 +194,9 @@ class _Gate:
         procedure = run_plan(cells, self._plan)
         request = next(procedure)
         broken: BaseException | None = None
+        ended = [began]
         try:
             while True:
-                launched = time.monotonic()
                 try:
                     outcome = run_launch(
                         arms,
@@ -213,9 +213,11 @@ class _Gate:
                 except KeyboardInterrupt as interrupt:
                     outcome, broken = LaunchOutcome(), interrupt
                 self._progress.measure_s = time.monotonic() - began
-                # The next launch takes about as long as this one.
-                ends = 2 * time.monotonic() - launched
-                result = self._take(outcome, request, time_up=broken is not None or ends > deadline)
+                ended = [*ended, time.monotonic()][-3:]
+                # The next launches take about as long as the last two.
+                launch_s = (ended[-1] - ended[0]) / (len(ended) - 1)
+                left = 0 if broken else max(0, int((deadline - ended[-1]) / launch_s))
+                result = self._take(outcome, request, left)
                 request = procedure.send(result)
         except StopIteration as stop:
             decisions: dict[str, CellDecision] = stop.value
@@ -245,7 +247,7 @@ class _Gate:
         return arms
 
     def _take(
-        self, outcome: LaunchOutcome, request: LaunchRequest, *, time_up: bool
+        self, outcome: LaunchOutcome, request: LaunchRequest, launches_left: int
     ) -> LaunchResult:
         """Keep what a launch measured, and return it as the plan wants it."""
         self._num_launches += 1
@@ -265,7 +267,8 @@ class _Gate:
         for cell, trace in outcome.traces.items():
             gauge = self._gauges.get(cell)
             self._progress.add_trace(cell, gauge.iterations if gauge else 1, trace)
-        time_up = time_up or not self._save()
+        if launches_left and not self._save():
+            launches_left = 0
         looks = [look for look in self._plan.looks if look >= self._num_launches]
         self._job.say(
             f"launch {self._num_launches}{' (to reproduce)' if request.confirms else ''}: "
@@ -278,7 +281,7 @@ class _Gate:
             for cell, trace in outcome.traces.items()
             if cell in request.cells and "head" in trace.seconds
         }
-        return LaunchResult(pairs=pairs, dropped=dropped, time_up=time_up)
+        return LaunchResult(pairs=pairs, dropped=dropped, launches_left=launches_left)
 
     def _save(self) -> bool:
         """Keep what there is so far in case all is killed; return whether that worked."""

@@ -279,10 +279,14 @@ class _Launch:
             gauge = self._gauges.get(cell) or self._find_gauge(cell, arms)
             # On two CPUs of which another program uses one, an arm each would differ all along.
             cpu = self._cpu if gauge.other_share < MAX_OTHER_SHARE else None
+            fields = {
+                "iterations": gauge.iterations,
+                "seconds": WARMUP_S,
+                "calls": 2 if gauge.num_discarded else 1,  # a long round is dear
+                "cpu": cpu,
+            }
             for arm in arms:
-                self._ask(
-                    arm, "warm", "warm", iterations=gauge.iterations, seconds=WARMUP_S, cpu=cpu
-                )
+                self._ask(arm, "warm", "warm", **fields)
             num_pairs = gauge.num_pairs
             if "head" in arms:  # a second copy of base alone is not what is doubtful
                 most = max(num_pairs, self._rules.plan.max_pairs)

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+MIN_FRESH = 2
+"""Launches since the last look without which another one would hardly see anything new."""
+
+
 @dataclass(frozen=True)
 class LaunchRequest:
     """The next launch of fresh processes measures just these cells."""
@@ -46,13 +50,13 @@ class LaunchResult:
     """What a launch brought: log-ratios by cell, ln(head's time / base's).
 
     A requested cell that is missing in `pairs` got none this time. Dropped cells leave the plan,
-    undecided ones its result too; the controller judges them. After `time_up` nothing more is asked
-    for.
+    undecided ones its result too; the controller judges them. `launches_left` is how many more
+    there is time for, where that is limited; after 0 nothing more is asked for.
     """
 
     pairs: Mapping[str, np.ndarray]
     dropped: frozenset[str] = frozenset()
-    time_up: bool = False
+    launches_left: int | None = None
 
 
 def run_plan(
@@ -62,7 +66,8 @@ def run_plan(
 
     At a look, Holm's procedure over all cells of the run names those slower, and those faster, than
     their margin; fresh launches must reproduce each. A slowdown that is not reproduced leaves its
-    cell open. What is left passes if a slowdown as large as its tolerance can be excluded.
+    cell open. What is left passes if a slowdown as large as its tolerance can be excluded. When
+    there is just time to reproduce a finding, the next look is taken at once.
 
     Args:
         cells: The limits of each cell, by name.
@@ -80,13 +85,22 @@ def run_plan(
     _check(plan)
     state = {name: CellState(rules) for name, rules in cells.items()}
     num_launches = num_looks = 0
+    last_look = 0
     time_up = False
     while num_looks < len(plan.looks) and not time_up and _open_cells(state):
         request = LaunchRequest(_open_cells(state), confirms=False)
-        time_up = _take(state, request, (yield request))
+        result = yield request
+        time_up = _take(state, request, result)
         num_launches += 1
-        if num_launches < plan.looks[num_looks] and not time_up:
+        is_last_look = num_looks + 1 == len(plan.looks)
+        num_fresh = plan.num_confirming if is_last_look else MIN_FRESH
+        last_chance = result.launches_left in (
+            plan.num_confirming,
+            plan.num_confirming + 1,
+        ) and num_launches >= max(plan.looks[0], last_look + num_fresh)
+        if num_launches < plan.looks[num_looks] and not time_up and not last_chance:
             continue
+        last_look = num_launches
         num_looks += 1
         findings = look(state, plan)
         time_up = yield from _confirm(state, findings, plan, time_up)
@@ -121,7 +135,7 @@ def _take(state: Mapping[str, CellState], request: LaunchRequest, result: Launch
         cell.num_confirming += request.confirms
         if len(result.pairs.get(name, ())):
             cell.launches.append(np.asarray(result.pairs[name], dtype=np.float64))
-    return result.time_up
+    return result.launches_left == 0
 
 
 def _confirm(

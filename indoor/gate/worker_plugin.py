@@ -243,7 +243,8 @@ class Worker:
                 rounds.seconds.append(seconds)
                 self._link.tell("round", seconds=seconds, idle=idle)
             elif message["do"] == "warm":
-                self._link.tell("warm", seconds=warm(rounds, iterations, message["seconds"]))
+                fastest = warm(rounds, iterations, message["seconds"], message["calls"])
+                self._link.tell("warm", seconds=fastest)
             elif message["do"] == "calibrate":
                 found, seconds = calibrate(rounds, message["seconds"])
                 self._link.tell(
@@ -285,10 +286,10 @@ class Worker:
         return seconds, max(0, after - before) / 1e9 / took
 
 
-def warm(rounds: Rounds, iterations: int, min_seconds: float) -> float:
-    """Time rounds for so long, two at least; return the fastest."""
+def warm(rounds: Rounds, iterations: int, min_seconds: float, calls: int = WARMUP_CALLS) -> float:
+    """Time rounds for so long, and that many at least; return the fastest."""
     began = time.perf_counter()
-    best = min(rounds.time(iterations) for _ in range(WARMUP_CALLS))
+    best = min(rounds.time(iterations) for _ in range(calls))
     while time.perf_counter() - began < min_seconds:
         best = min(best, rounds.time(iterations))
     return best

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from indoor.records import Epoch, Recipe, TrainingCurves
@@ -90,5 +89,7 @@ def overfit_note(best: Epoch, num_train: int, num_val: int) -> str | None:
 
 
 def _wilson(rate: float, num_total: int) -> tuple[float, float]:
+    from scipy.stats import binomtest  # half a second, which every worker of a gate would spend
+
     interval = binomtest(round(rate * num_total), num_total).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
