@@ -1,13 +1,14 @@
-"""Complete gates of identical code on ordinary functions, one after another, and a CPU hog."""
+"""Complete gates of identical code on small suites, one after another, and a CPU hog."""
 
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from bench.gate_models import write_models
 from bench.gate_study_records import FalseAlarmStudy, RunOutcome
 from indoor.errors import IndoorError
 from indoor.gate.config import GateConfig
@@ -18,10 +19,16 @@ from indoor.gate.sides import GateJob
 from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.records import read_record, write_record
 
-__all__ = ["RunSeeded", "count_false_alarms", "hog_cpu", "run_ordinary"]
+__all__ = ["SUITES", "RunSeeded", "count_false_alarms", "hog_cpu", "run_small"]
 
 RunSeeded = Callable[[Path, Path, PlanRecord, int], GateReport]
 """Runs a gate on two trees by a plan and a seed."""
+
+SUITES: Mapping[str, Callable[[Path], None]] = {
+    "ordinary functions": write_suite,
+    "short models": write_models,
+}
+"""What writes each suite's tree, by what a table calls the suite."""
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,8 +43,8 @@ while os.getppid() == parent:
 """
 
 
-def run_ordinary(base: Path, head: Path, plan: PlanRecord, seed: int) -> GateReport:
-    """Run the real gate on two trees that `write_suite` wrote."""
+def run_small(base: Path, head: Path, plan: PlanRecord, seed: int) -> GateReport:
+    """Run the real gate on two trees that one of `SUITES` wrote."""
     # Hundreds of gates: their workers need not load what else is installed here.
     config = GateConfig(
         plan=plan,
@@ -52,11 +59,11 @@ def count_false_alarms(
     out: Path,
     num_runs: int,
     *,
-    title: str,
+    title: str = "ordinary functions",
     seed: int = 0,
     hog: bool = False,
     plan: PlanRecord = ORDINARY_PLAN,
-    run: RunSeeded = run_ordinary,
+    run: RunSeeded = run_small,
     say: Callable[[str], None] = lambda _line: None,
 ) -> FalseAlarmStudy:
     """Run gates until there are `num_runs`, and keep each one's outcome as it comes.
@@ -67,7 +74,7 @@ def count_false_alarms(
     Args:
         out: The study's JSON.
         num_runs: Gates in all, those already in `out` included.
-        title: What a table calls the study.
+        title: One of `SUITES`.
         seed: The first gate's; the next has one more.
         hog: Whether another program takes a core away at random.
         plan: The gate's rules.
@@ -77,6 +84,7 @@ def count_false_alarms(
     Raises:
         IndoorError: `out` holds a study of another machine, code or plan, or a gate broke off.
     """
+    write = SUITES[title]
     study = _open(out, title, hog, plan)
     done = {known.seed for known in study.runs}
     for number in range(seed, seed + num_runs):
@@ -87,8 +95,8 @@ def count_false_alarms(
             hog_cpu(number) if hog else nullcontext(),
         ):
             base, head = Path(folder) / "base", Path(folder) / "head"
-            write_suite(base)
-            write_suite(head)
+            write(base)
+            write(head)
             report = run(base, head, plan, number)
         if report.partial:
             raise IndoorError(

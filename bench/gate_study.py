@@ -168,12 +168,14 @@ def _record(parsed: argparse.Namespace) -> int:
 
 
 def _false_alarms(parsed: argparse.Namespace) -> int:
-    from bench.gate_false_alarms import count_false_alarms
+    from bench.gate_false_alarms import SUITES, count_false_alarms
 
+    if parsed.suite not in SUITES:
+        raise IndoorError(f"--suite {parsed.suite}: expected one of {', '.join(SUITES)}")
     study = count_false_alarms(
         parsed.out,
         parsed.runs,
-        title=parsed.title,
+        title=parsed.suite,
         seed=parsed.seed,
         hog=parsed.hog,
         say=_say,
@@ -265,7 +267,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     alarms = commands.add_parser("false-alarms", help="complete gates of identical code")
     alarms.add_argument("--runs", type=_positive, default=300, help="with those already in --out")
     alarms.add_argument("--out", type=Path, required=True, help="the study; it is gone on with")
-    alarms.add_argument("--title", default="ordinary functions", help="what the table calls it")
+    alarms.add_argument(
+        "--suite", default="ordinary functions", help="that (default), or: short models"
+    )
     alarms.add_argument("--seed", type=int, default=0, help="of the first gate")
     alarms.add_argument("--hog", action="store_true", help="keep a core busy at random moments")
     alarms.set_defaults(command=_false_alarms)

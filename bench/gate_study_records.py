@@ -1,8 +1,10 @@
 """What the gate's studies count and store: verdicts by rule, and one file a study."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from indoor.errors import IndoorError
 from indoor.gate.records import GateVerdict, PlanRecord
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "RunOutcome",
     "Slowed",
     "Tally",
+    "join_studies",
 ]
 
 OURS = "ours"
@@ -156,3 +159,26 @@ class FalseAlarmStudy:
         for run in self.runs:
             tally = tally.plus(run.verdict)
         return tally
+
+
+def join_studies(studies: Iterable[FalseAlarmStudy]) -> list[FalseAlarmStudy]:
+    """Return studies that differ in nothing but their gates as one, in the order of their first.
+
+    Args:
+        studies: Such as those of two cores that ran side by side.
+
+    Raises:
+        IndoorError: A gate is in two of them.
+    """
+    joined: dict[str, FalseAlarmStudy] = {}
+    for study in studies:
+        key = repr(replace(study, runs=()))
+        runs = (*joined[key].runs, *study.runs) if key in joined else study.runs
+        seeds = [run.seed for run in runs]
+        if len(set(seeds)) < len(seeds):
+            raise IndoorError(
+                f"two studies of {study.title} hold gates of the same seed, expected each gate "
+                "once; name each file once, and give each study a --seed of its own"
+            )
+        joined[key] = replace(study, runs=runs)
+    return list(joined.values())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.gate_rivals import RIVALS
-from bench.gate_study_records import OURS, FalseAlarmStudy, Rates, ReplayStudy, Tally
+from bench.gate_study_records import OURS, FalseAlarmStudy, Rates, ReplayStudy, Tally, join_studies
 from indoor.gate.names import shorten
 from indoor.gate.rates import format_at_most, format_share, rate_at_most
 
@@ -18,7 +18,7 @@ def render_studies(studies: Sequence[ReplayStudy | FalseAlarmStudy]) -> str:
     for study in studies:
         if isinstance(study, ReplayStudy):
             parts += [_rules_table(study), _cells_table(study)]
-    complete = [study for study in studies if isinstance(study, FalseAlarmStudy)]
+    complete = join_studies(study for study in studies if isinstance(study, FalseAlarmStudy))
     if complete:
         parts.append(_complete_table(complete))
     return "\n".join(parts)

@@ -23,7 +23,7 @@ from pytest_benchmark.utils import PercentageRegressionCheck
 
 from bench import gate_calibrate, gate_slowdown, gate_study
 from bench.gate_calibrate import OUT, SECONDS, SHARE, calibrate_cell
-from bench.gate_false_alarms import count_false_alarms, hog_cpu
+from bench.gate_false_alarms import SUITES, count_false_alarms, hog_cpu
 from bench.gate_replay import describe_noise, join_runs, replay, replay_rivals
 from bench.gate_rivals import RIVALS, compare_fail, judge_as_rivals, mann_whitney
 from bench.gate_slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
@@ -363,21 +363,61 @@ def test_false_alarms_are_counted_and_gone_on_with(tmp_path: Path) -> None:
         return gate_report(GateVerdict.FAIL if seed == 1 else GateVerdict.PASS)
 
     out = tmp_path / "study.json"
-    count_false_alarms(out, 3, title="x", run=run)
-    study = count_false_alarms(out, 5, title="x", run=run)
+    count_false_alarms(out, 3, run=run)
+    study = count_false_alarms(out, 5, run=run)
     assert seeds == [0, 1, 2, 3, 4]
     assert study == read_record(out, FalseAlarmStudy)
     assert study.tally == Tally(num_total=5, num_fail=1)
     assert [path.name for path in tmp_path.glob("study-*")] == ["study-seed1.json"]
-    assert "| x | 1 of 5 (20.0%, at most 65.8%) | 0 | 0 | 0 | 1.0 |" in render_studies([study])
+    assert (
+        "| ordinary functions | 1 of 5 (20.0%, at most 65.8%) | 0 | 0 | 0 | 1.0 |"
+        in render_studies([study])
+    )
 
 
 def test_another_study_is_not_gone_on_with(tmp_path: Path) -> None:
     """Gates with a hog do not join those without; the refusal names the field."""
     out = tmp_path / "study.json"
-    count_false_alarms(out, 1, title="x", run=lambda *_: gate_report())
+    count_false_alarms(out, 1, run=lambda *_: gate_report())
     with pytest.raises(IndoorError, match=r"holds another study \(hog differ\)"):
-        count_false_alarms(out, 2, title="x", hog=True, run=lambda *_: gate_report())
+        count_false_alarms(out, 2, hog=True, run=lambda *_: gate_report())
+
+
+def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
+    """Gates of other seeds add up; the same gate twice, or another plan, does not."""
+    first, second = tmp_path / "a.json", tmp_path / "b.json"
+    count_false_alarms(first, 2, run=lambda *_: gate_report())
+    count_false_alarms(second, 3, seed=2, run=lambda *_: gate_report())
+    studies = [read_record(path, FalseAlarmStudy) for path in (first, second)]
+    assert "| ordinary functions | 0 of 5 (0%" in render_studies(studies)
+    other = replace(studies[1], plan=PlanRecord())
+    assert "| ordinary functions | 0 of 3 (0%" in render_studies([studies[0], other])
+    with pytest.raises(IndoorError, match="hold gates of the same seed, expected each gate once"):
+        render_studies([studies[0], studies[0]])
+
+
+def test_gates_run_on_the_suite_that_the_title_names(tmp_path: Path) -> None:
+    """Both sides are the short models' tree; a suite that does not exist is one line."""
+
+    def run(base: Path, head: Path, _plan: PlanRecord, _seed: int) -> GateReport:
+        assert (base / "models.py").read_bytes() == (head / "models.py").read_bytes()
+        return gate_report()
+
+    count_false_alarms(tmp_path / "a.json", 1, title="short models", run=run)
+    with pytest.raises(IndoorError, match="--suite x: expected one of ordinary functions, short"):
+        gate_study.main(["false-alarms", "--suite", "x", "--out", str(tmp_path / "b.json")])
+
+
+@pytest.mark.parametrize("write", SUITES.values(), ids=SUITES)
+def test_small_suites_run_under_plain_pytest(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    """Anybody's pytest-benchmark can measure what the study measures."""
+    write(tmp_path / "tree")
+    command = [sys.executable, "-m", "pytest", "-q", SUITE, "--benchmark-disable"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "tree", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 def test_a_gate_that_broke_off_is_not_counted(tmp_path: Path) -> None:
@@ -386,7 +426,7 @@ def test_a_gate_that_broke_off_is_not_counted(tmp_path: Path) -> None:
     reports = iter([whole, partial])
     out = tmp_path / "study.json"
     with pytest.raises(IndoorError, match="the gate with seed 1 broke off: so it was"):
-        count_false_alarms(out, 3, title="x", run=lambda *_: next(reports))
+        count_false_alarms(out, 3, run=lambda *_: next(reports))
     assert [known.seed for known in read_record(out, FalseAlarmStudy).runs] == [0]
     with pytest.raises(IndoorError, match="gate 1 of the self-test broke off: so it was"):
         self_test(lambda *_: partial)

@@ -194,9 +194,10 @@ class _Gate:
         procedure = run_plan(cells, self._plan)
         request = next(procedure)
         broken: BaseException | None = None
-        ended = [began]
+        took: list[float] = []
         try:
             while True:
+                started = time.monotonic()
                 try:
                     outcome = run_launch(
                         arms,
@@ -212,11 +213,14 @@ class _Gate:
                     broken = outcome.lost
                 except KeyboardInterrupt as interrupt:
                     outcome, broken = LaunchOutcome(), interrupt
-                self._progress.measure_s = time.monotonic() - began
-                ended = [*ended, time.monotonic()][-3:]
-                # The next launches take about as long as the last two.
-                launch_s = (ended[-1] - ended[0]) / (len(ended) - 1)
-                left = 0 if broken else max(0, int((deadline - ended[-1]) / launch_s))
+                ended = time.monotonic()
+                self._progress.measure_s = ended - began
+                # The next launches take about as long as the last two; those that confirm, less,
+                # and after them all open cells are measured again.
+                if not request.confirms or not took:
+                    took = [*took, ended - started][-2:]
+                launch_s = sum(took) / len(took)
+                left = 0 if broken else max(0, int((deadline - ended) / launch_s))
                 result = self._take(outcome, request, left)
                 request = procedure.send(result)
         except StopIteration as stop:
