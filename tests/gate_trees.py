@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import textwrap
 import time
+import venv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -142,6 +144,17 @@ def write_repository(root: Path, files: Mapping[str, str] | None = None) -> Path
     git(root, "add", ".")
     git(root, "commit", "--quiet", "-m", "base")
     return root
+
+
+def environment_with(folder: Path, files: Mapping[str, str]) -> Path:
+    """Make a virtual environment with those files before this one's packages; return its Python."""
+    venv.create(folder, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    (packages / "present.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    for name, text in files.items():
+        (packages / name).parent.mkdir(exist_ok=True)
+        (packages / name).write_text(text)
+    return folder / "bin" / "python"
 
 
 def git(repo: Path, *words: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,8 +31,9 @@ from bench import gate_run
 from bench.baseline import choose_baseline, refuse_other_machines
 from bench.ratios import render_ratios
 from bench.storage import find_runs, lost_promotions
+from indoor.cli.arguments import parse
 from indoor.report import from_benchmark_json
-from indoor.storage import SavedRun, write_promoted
+from indoor.storage import SavedRun, lock_results, write_promoted
 
 FAKE_GATE = """
 import json, sys
@@ -41,6 +43,27 @@ Path(words[words.index("--out") + 1]).write_text(json.dumps(words))
 print("| the gate's own table |")
 sys.exit(3)
 """
+
+TELL_SAVING = """
+import os
+from pathlib import Path
+
+import bench.saving
+
+lock = bench.saving.lock_results
+
+
+def tell_and_lock(results):
+    (Path(os.environ["SAVING"]) / str(os.getpid())).touch()
+    return lock(results)
+
+
+bench.saving.lock_results = tell_and_lock
+"""
+"""A plugin that tells when a run is about to save."""
+
+POLL_S = 0.05
+"""How often who waits for a lock looks at it."""
 
 
 def saved(number: int, machine: Any = ZEN3, *, promoted: bool = False, **changes: Any) -> SavedRun:
@@ -198,6 +221,10 @@ def test_the_gate_gets_what_was_given_to_the_suite(tmp_path: Path) -> None:
         "--suite-argument=--model=resnet18",
         "--suite-argument=--no-download",
     ]
+    parsed = parse(command[3:])
+    assert (parsed.base, parsed.suite) == ("origin/main", "bench")
+    assert (parsed.out, parsed.format) == (tmp_path / "gate.json", "table")
+    assert parsed.suite_arguments == [word.partition("=")[2] for word in command[9:]]
 
 
 def test_ctrl_c_reaches_the_gate_which_ends_by_itself(
@@ -240,36 +267,64 @@ def test_a_gate_that_a_signal_ended_is_no_pass(tmp_path: Path) -> None:
         assert gate_run._wait([sys.executable, "-c", code], printed) == 128 + signal.SIGKILL
 
 
+@dataclasses.dataclass(frozen=True)
+class Two:
+    """A storage into which two processes saved at once, what they printed, and what was seen.
+
+    `early` are the files of the storage while somebody else held its lock.
+    """
+
+    suite: Suite
+    printed: list[str]
+    early: list[Path]
+
+
 @pytest.fixture(scope="module")
-def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, list[str]]:
-    """A storage into which two processes saved at once, and what they printed."""
+def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Two:
+    """Two runs that both wait for the lock before they save, and get it at the same moment."""
     folder = tmp_path_factory.mktemp("two")
     weights = folder / "tiny.safetensors"
     save_tiny(weights, photographs)
     suite = Suite(photographs, weights, folder / "home", folder / "results")
     prepared = suite.run("--benchmark-disable", *NARROW, target=LATENCY)
     assert prepared.returncode == 0, prepared.stdout
-    processes = [
-        subprocess.Popen(
-            suite.command(*NARROW, "--fresh", f"--cell-seconds={seconds}", target=LATENCY),
-            cwd=ROOT,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for seconds in (0.1, 0.11)  # finished cells of their own
-    ]
+    (folder / "tell_saving.py").write_text(TELL_SAVING)
+    saving = folder / "saving"
+    saving.mkdir()
+    known = environment() | {"PYTHONPATH": str(folder), "SAVING": str(saving)}
+    plugin = ("-p", "tell_saving")
+    with lock_results(suite.results):
+        processes = [
+            subprocess.Popen(
+                suite.command(
+                    *plugin, *NARROW, "--fresh", f"--cell-seconds={seconds}", target=LATENCY
+                ),
+                cwd=ROOT,
+                env=known,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for seconds in (0.1, 0.11)  # finished cells of their own
+        ]
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(list(saving.iterdir())) < 2 and time.monotonic() < deadline:
+            if any(process.poll() is not None for process in processes):
+                break  # what it printed says why
+            time.sleep(POLL_S)
+        time.sleep(10 * POLL_S)
+        early = suite.saved()
     printed = [process.communicate(timeout=TIMEOUT_S)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], printed
-    return suite, printed
+    assert len(list(saving.iterdir())) == 2, printed
+    return Two(suite, printed, early)
 
 
 @pytest.fixture
-def suite(two: tuple[Suite, list[str]], tmp_path: Path) -> Suite:
+def suite(two: Two, tmp_path: Path) -> Suite:
     """The suite with a storage of its own that holds one whole run, 0001."""
     results = tmp_path / "results"
-    shutil.copytree(two[0].results, results)
+    shutil.copytree(two.suite.results, results)
     first, second = sorted(results.glob("*/*.json"))
     second.unlink()
 
@@ -277,17 +332,22 @@ def suite(two: tuple[Suite, list[str]], tmp_path: Path) -> Suite:
         entry["extra_info"]["indoor"]["run"].update(narrowed=False, not_a_baseline=None)
 
     edit(first, whole)
-    return dataclasses.replace(two[0], results=results)
+    return dataclasses.replace(two.suite, results=results)
 
 
-def test_two_runs_that_save_at_once_lose_neither(two: tuple[Suite, list[str]]) -> None:
+def test_a_run_waits_to_save_while_another_does(two: Two) -> None:
+    """Nothing appears as long as the lock is held; afterwards it does."""
+    assert two.early == []
+    assert two.suite.saved() != []
+
+
+def test_two_runs_that_save_at_once_lose_neither(two: Two) -> None:
     """Each has a number, a file and a picture of its own, and says which."""
-    suite, printed = two
-    files = suite.saved()
+    files = two.suite.saved()
     assert [path.name[:5] for path in files] == ["0001_", "0002_"]
     assert all(len(measurements(path)) == 2 for path in files)
     assert all(path.with_suffix(".png").is_file() for path in files)
-    told = {line.split()[-1] for text in printed for line in lines_with(text, "saved: ")}
+    told = {line.split()[-1] for text in two.printed for line in lines_with(text, "saved: ")}
     assert told == {str(path) for path in files}
 
 

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gate_records import PASSED, SLOWER, gate
 
 from indoor.cli import main
 from indoor.cli.bar import Bar
+from indoor.gate.records import CellReport, GateReport
+from indoor.gate.sides import GateJob
 
 
 @pytest.fixture
@@ -175,6 +178,132 @@ def test_a_head_without_a_base_is_a_mistake(
     assert run("gate", "--base-python", "old", "--head", "v2") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("indoor gate: --head v2: expected --base REV beside it")
+
+
+@pytest.mark.parametrize(
+    ("out", "folder", "reason"),
+    [
+        ("file/gate.json", "file", "Not a directory"),
+        ("file/new/gate.json", "file", "Not a directory"),
+        ("link/gate.json", "link", "No such file or directory"),
+        ("x" * 250, "", "File name too long"),
+        ("/proc/new/gate.json", "/proc", "No such file or directory"),  # root may write elsewhere
+    ],
+    ids=["file", "below a file", "link to nowhere", "long", "no files"],
+)
+def test_a_gates_file_that_cannot_be_written_is_refused_at_once(
+    run: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    out: str,
+    folder: str,
+    reason: str,
+) -> None:
+    """One line names the option, the folder and what is wrong, and no gate has begun."""
+    monkeypatch.setattr("indoor.cli.gate.run_gate", lambda _: pytest.fail("it has begun"))
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert run("gate", "--base", "HEAD", "--out", out) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"indoor: --out {out}: nothing can be written to {tmp_path / folder} (")
+    assert f"({reason}); expected a folder with write permission and free space" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_a_folder_as_the_gates_file_is_refused(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told at once what was expected."""
+    assert run("gate", "--base", "HEAD", "--out", tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"indoor: --out {tmp_path}: it is a folder; expected a file's name; add one"
+
+
+def test_a_gates_file_may_lie_in_a_folder_that_is_not_there_yet(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate makes it when it has something to write; before, nothing appears."""
+    asked: list[GateJob] = []
+
+    def stub(job: GateJob) -> GateReport:
+        assert list(tmp_path.iterdir()) == []
+        asked.append(job)
+        return gate(PASSED)
+
+    monkeypatch.setattr("indoor.cli.gate.run_gate", stub)
+    assert run("gate", "--base", "HEAD", "--out", "new/deep/gate.json") == 0
+    assert [job.out for job in asked] == [tmp_path / "new" / "deep" / "gate.json"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--base", "HEAD"],
+        ["--head", "HEAD"],
+        ["--base-python", "python"],
+        ["--head-python", "python"],
+        ["--config", "gate.toml"],
+        ["--suite", "bench"],
+        ["--suite-argument=--data"],
+        ["--out", "gate.json"],
+        ["--allow-inconclusive"],
+        ["--minutes", "3"],
+        ["--no-facts"],
+        ["--format", "markdown"],
+    ],
+    ids=" ".join,
+)
+def test_a_self_test_refuses_what_it_would_not_heed(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    """One line names the option, before half an hour is spent without it."""
+    monkeypatch.setattr("indoor.cli.gate.run_gate", lambda _: pytest.fail("it has begun"))
+    assert run("gate", "--self-test", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    option = " ".join(words) if words[0] == "--format" else words[0].partition("=")[0]
+    assert line.startswith(f"indoor gate: {option}: a self-test measures trees of its own")
+
+
+@pytest.mark.parametrize(
+    ("slower", "status"),
+    [(SLOWER, 0), (PASSED, 3)],
+    ids=["found", "not found"],
+)
+@pytest.mark.parametrize("output_format", ["table", "json"])
+def test_a_self_test_runs_gates_on_trees_of_its_own(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    slower: CellReport,
+    status: int,
+    output_format: str,
+) -> None:
+    """25 gates whose truth their sources tell; slowdowns that are not found end with exit 3."""
+    jobs: list[GateJob] = []
+
+    def stub(job: GateJob) -> GateReport:
+        jobs.append(job)
+        assert job.base_root is not None
+        assert job.head_root is not None
+        base, head = (
+            (root / "ordinary.py").read_bytes() for root in (job.base_root, job.head_root)
+        )
+        return gate(PASSED if base == head else slower)
+
+    monkeypatch.setattr("indoor.cli.gate.run_gate", stub)
+    assert run("gate", "--self-test", "--seed", 2, "--format", output_format) == status
+    told = capsys.readouterr()
+    assert len(told.err.splitlines()) == len(jobs) == 25
+    assert {(job.config.suite, job.out, job.base) for job in jobs} == {("suite", None, None)}
+    if output_format == "json":
+        ended = json.loads(told.out)["gates"]
+        assert [one["verdict"] for one in ended if one["slowdown"]] == [slower.verdict] * 5
+    else:
+        assert ("NOT TO BE TRUSTED HERE: 5 of 5 slowdowns" in told.out) == (status == 3)
 
 
 def test_a_finding_stays_one_where_nobody_reads_on(

@@ -22,6 +22,7 @@ from indoor.gate.records import PlanRecord
 
 FULL = """
 suite = "suite"
+paths = ["python", "tools/lib"]
 select = ["suite/test_latency.py::*"]
 arguments = ["--benchmark-disable", "--batch", "1,8"]
 facts = "suite/facts.py"
@@ -64,6 +65,7 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
     assert load_config(written(tmp_path, FULL), root=tmp_path) == GateConfig(
         plan=PlanRecord(margin=0.02, tolerance=0.05, looks=(4, 8), max_minutes=5.0),
         suite="suite",
+        paths=("python", "tools/lib"),
         select=("suite/test_latency.py::*",),
         arguments=("--benchmark-disable", "--batch", "1,8"),
         facts="suite/facts.py",
@@ -148,6 +150,8 @@ def test_a_suite_outside_the_tree_is_refused(tmp_path: Path) -> None:
         ("select = 'bench/*'", r"select is 'bench/\*'; expected a list"),
         ("arguments = ['--batch', 8]", r"arguments\[1\] is 8; expected text"),
         ("facts = 1", "facts is 1; expected text"),
+        ("paths = 'python'", "paths is 'python'; expected a list"),
+        ("paths = ['python', 1]", r"paths\[1\] is 1; expected text"),
         ("cells = [1]", r"cells\[0\] is 1; expected a table"),
         ("[[cells]]\nmargin = 0.1", r"cells\[0\] is .*; expected a table with a glob"),
         ("[[cells]]\nglob = 'x'\nmargin = 'y'", r"cells\[0\].margin is 'y'; expected a number"),
@@ -191,6 +195,9 @@ def test_a_wrong_key_or_type_is_named(tmp_path: Path, text: str, message: str) -
         ("suite = ''", "suite is ''; expected a path"),
         ("facts = '../facts.py'", "facts is '../facts.py'; expected a path .* without .."),
         ("facts = '/facts.py'", "facts is '/facts.py'; expected a path"),
+        ("paths = ['']", r"paths\[0\] is ''; expected a path"),
+        ("paths = ['a', '/b']", r"paths\[1\] is '/b'; expected a path from the root"),
+        ("paths = ['a/../..']", r"paths\[0\] is 'a/../..'; expected a path .* without .."),
         ("[[cells]]\nglob = 'x'", r"cells\[0\] is .*; expected a glob and a margin"),
         ("[[cells]]\nglob = ''\nmargin = 0.1", r"cells\[0\] is .*; expected a glob and a margin"),
         ("[[cells]]\nglob = 'x'\nmargin = 2", r"cells\[0\].margin is 2.0; expected a share"),

@@ -14,21 +14,24 @@ from gate_trees import (
     NAP_S,
     ONE_LAUNCH,
     PLAN,
+    SUITE,
     cell,
     gate,
     left_behind,
     naps,
     own_temporary_files,
     workers,
+    write_repository,
     write_tree,
 )
+from test_gate_worker import SPIN
 
 from indoor.cli import main
 from indoor.gate.launch import CONTROL
 from indoor.gate.records import GateReport, GateVerdict
 from indoor.gate.verdicts import exit_status
 from indoor.machine import num_usable_cores
-from indoor.records import read_record
+from indoor.records import from_json, read_record
 
 BASE_CELLS = """
 import time
@@ -382,6 +385,139 @@ def test_two_environments_are_compared(
     packages = report.base.packages.items() ^ report.head.packages.items()
     assert packages == {("pace", "1.0"), ("pace", "2.0")}
     assert "pace 1.0" in capsys.readouterr().out
+
+
+SKIPS = """
+import pytest
+import naps
+
+
+def test_nap(benchmark):
+    benchmark.pedantic(naps.nap, iterations=3)
+
+
+@pytest.mark.skip(reason="no GPU here")
+def test_on_gpu(benchmark):
+    benchmark(naps.nap)
+"""
+
+
+def test_a_cell_that_both_sides_skip_is_no_doubt(tmp_path: Path) -> None:
+    """It is noted and not compared; what was compared decides."""
+    tree = write_tree(tmp_path / "tree", {"suite/test_naps.py": SKIPS})
+    report = gate(tree, tree)
+    assert report.verdict is GateVerdict.PASS, report.reason
+    assert [one.name for one in report.cells] == [NAP]
+    assert "suite/test_naps.py::test_on_gpu is skipped on both sides" in " ".join(report.notes)
+    only = gate(tree, tree, select=("*::test_on_gpu",))
+    assert only.verdict is GateVerdict.INCONCLUSIVE
+    assert "No cell was timed" in only.reason
+
+
+STATS = """
+import naps
+
+
+def test_nap(benchmark):
+    benchmark.pedantic(naps.nap, iterations=3)
+    assert benchmark.stats.stats.mean < 1
+"""
+
+
+def test_a_function_that_fails_on_head_is_not_bases_fault(tmp_path: Path) -> None:
+    """Base's test goes on to look at its figures, although no pair was ever taken."""
+    files = {"suite/test_naps.py": STATS}
+    base = write_tree(tmp_path / "base", files)
+    head = write_tree(tmp_path / "head", {**files, "naps.py": "def nap():\n    return 1 / 0\n"})
+    report = gate(base, head)
+    assert report.verdict is GateVerdict.FAIL, report.reason
+    assert "fails on head" in cell(report, "test_nap").reason
+    assert "ZeroDivisionError" in cell(report, "test_nap").reason
+
+
+EXCLUSIVE = """
+import fcntl
+from pathlib import Path
+
+import naps
+import pytest
+
+
+@pytest.fixture
+def port():
+    with Path({lock!r}).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield file
+
+
+def test_nap(benchmark, port):
+    benchmark.pedantic(naps.nap, iterations=3)
+"""
+
+
+def test_a_test_that_wants_the_machine_alone_is_no_fail(tmp_path: Path) -> None:
+    """Base holds what head wants, too: that is the gate's own doing, and is told."""
+    suite = EXCLUSIVE.format(lock=str(tmp_path / "lock"))
+    tree = write_tree(tmp_path / "tree", {"suite/test_naps.py": suite})
+    report = gate(tree, tree)
+    assert report.verdict is GateVerdict.INCONCLUSIVE, report.reason
+    assert "fails on head, beside base's worker and passes alone" in cell(report, "test_nap").reason
+
+
+def test_a_suite_that_stops_at_the_first_failure_does_not_stop_the_gate(tmp_path: Path) -> None:
+    """`-x` in its settings would end a worker; the other cell is measured all the same."""
+    files = {"pytest.ini": "[pytest]\naddopts = -x\n", "suite/test_naps.py": FOUR_CELLS}
+    base = write_tree(tmp_path / "base", files)
+    fails = FOUR_CELLS.replace("benchmark(pow, 2, 500)", "assert not benchmark(pow, 2, 500)")
+    head = write_tree(tmp_path / "head", {**files, "suite/test_naps.py": fails})
+    report = gate(base, head)
+    assert (report.verdict, report.partial) == (GateVerdict.FAIL, False), report.reason
+    assert {one.name.split("::")[1]: one.num_pairs > 0 for one in report.cells} == {
+        "test_other": False,
+        **{f"test_power[{power}]": True for power in range(4)},
+    }
+
+
+@pytest.mark.parametrize("words", [(), ("--allow-inconclusive",)], ids=["strict", "allowing"])
+def test_a_run_that_cannot_judge_time_is_unreliable(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    """Base's worker computes while head is timed: no side is blamed, and no option allows it."""
+    repo = write_repository(tmp_path / "repository", {"naps.py": SPIN})
+    (repo / "naps.py").write_text(SPIN.replace("threading.Thread", "# "))
+    monkeypatch.chdir(repo)
+    out = tmp_path / "gate.json"
+    rules = ("--suite", SUITE, "--minutes", str(ONE_LAUNCH), "--out", str(out))
+    assert main(["gate", "--base", "HEAD", *rules, *words]) == 3
+    printed = capsys.readouterr().out
+    report = read_record(out, GateReport)
+    assert (report.verdict, report.partial) == (GateVerdict.UNRELIABLE, False)
+    assert report.reason.startswith("This run cannot judge time, so it blames neither side: ")
+    assert "look for background threads in the suite" in report.reason
+    assert "INSTRUMENT UNRELIABLE" in printed
+    assert cell(report, "test_nap").num_pairs > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [((), 3), (("--allow-inconclusive",), 0)], ids=["strict", "allowing"]
+)
+def test_a_run_that_could_not_tell_may_be_allowed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    status: int,
+) -> None:
+    """A single launch decides nothing: exit 3, and 0 where the user said so; the verdict stays."""
+    monkeypatch.chdir(write_repository(tmp_path / "repository"))
+    rules = ("--suite", SUITE, "--minutes", str(ONE_LAUNCH))
+    assert main(["gate", "--base", "HEAD", *rules, "--format", "json", *words]) == status
+    report = from_json(capsys.readouterr().out.encode(), GateReport, "standard output")
+    assert (report.verdict, report.partial) == (GateVerdict.INCONCLUSIVE, False)
+    assert cell(report, "test_nap").num_pairs > 0
 
 
 def test_a_defect_of_the_gate_is_no_fail(

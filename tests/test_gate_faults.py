@@ -1,14 +1,21 @@
 """What a gate makes of workers that die, trees that are broken, full disks, and of its own end."""
 
+import errno
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import psutil
 import pytest
 from gate_trees import (
+    GATE_TOML,
     HANG,
     KILL,
     NAP,
@@ -44,6 +51,22 @@ FILL = """with open(os.environ["FULL"], "wb") as file:
                 file.flush()"""
 """Writes to a file until the disk is full, and fails then."""
 
+SLOW_FACTS = """
+import os
+import subprocess
+import time
+from pathlib import Path
+
+
+def pytest_runtestloop(session):
+    child = subprocess.Popen(["sleep", "600"])
+    told = Path(os.environ["PREPARING"])
+    told.with_suffix(".new").write_text(f"{os.getpid()} {child.pid}")
+    told.with_suffix(".new").replace(told)
+    time.sleep(600)
+"""
+"""A facts plugin that tells its process and its child's, and never comes to an end."""
+
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path) -> Iterator[Path]:
@@ -72,6 +95,14 @@ def measured_launches(report: GateReport) -> list[int]:
     """Return which launches the report has pairs of."""
     (trace,) = (trace for trace in report.traces if trace.name == NAP)
     return [one.launch for one in trace.launches if one.seconds["head"]]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether the process runs; one that its parent has not asked after does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def run_with_trap(tmp_path: Path, what: str, **rules: float) -> GateReport:
@@ -162,6 +193,92 @@ def test_an_interrupted_gate_keeps_what_it_measured(
     assert "Traceback" not in told
     assert workers(temporary) == []
     assert num_worktrees(repo) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_gate_that_is_interrupted_while_it_prepares_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """The process that collects facts, its child and the worktree are gone; exit 3, partial."""
+    told = tmp_path / "preparing"
+    monkeypatch.setenv("PREPARING", str(told))
+    settings = f'facts = "suite/facts.py"\n{GATE_TOML}'
+    files = {"suite/facts.py": SLOW_FACTS, "suite/gate.toml": settings}
+    repo = write_repository(tmp_path / "repository", files)
+    out = tmp_path / "gate.json"
+    with running(repo, "--base", "HEAD", "--out", str(out)) as process:
+        wait_until(told.exists, "base is prepared", 60)
+        preparing = [psutil.Process(int(pid)) for pid in told.read_text().split()]
+        assert num_worktrees(repo) == 2
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
+    wait_until(lambda: not any(map(is_alive, preparing)), "what prepared base ends")
+    assert num_worktrees(repo) == 1
+    report = read_record(out, GateReport)
+    assert (report.verdict, report.partial) == (GateVerdict.INCONCLUSIVE, True)
+    assert report.reason == f"interrupted ({'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'})"
+    assert cell(report, "test_nap").reason == "not measured"
+    assert "Traceback" not in said
+
+
+def test_what_prepares_ends_with_a_gate_that_is_killed(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would train on beside the next gate's timings; Linux ends it with its parent."""
+    told = tmp_path / "preparing"
+    monkeypatch.setenv("PREPARING", str(told))
+    settings = f'facts = "suite/facts.py"\n{GATE_TOML}'
+    files = {"suite/facts.py": SLOW_FACTS, "suite/gate.toml": settings}
+    repo = write_repository(tmp_path / "repository", files)
+    with running(repo, "--base", "HEAD") as process:
+        wait_until(told.exists, "base is prepared", 60)
+        facts, child = (psutil.Process(int(pid)) for pid in told.read_text().split())
+        process.kill()
+        process.communicate(timeout=60)
+    wait_until(lambda: not is_alive(facts), "what prepared base ends")
+    child.kill()  # its own child is not tied to the gate
+    for name in left_behind(temporary):  # as the next gate would
+        shutil.rmtree(temporary / name)
+
+
+@pytest.mark.parametrize("code", [errno.EAGAIN, errno.ENOMEM], ids=["processes", "memory"])
+@pytest.mark.parametrize(("start", "launches"), [(2, []), (6, [1])], ids=["collect", "launch 2"])
+def test_a_machine_that_cannot_start_a_worker_is_no_pass(
+    tmp_path: Path,
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    start: int,
+    launches: list[int],
+) -> None:
+    """It is nobody's fault: partial, exit 3, and the launch's other worker and its pipes are gone.
+
+    Both sides' collection and the first launch start two workers each, the second launch three.
+    """
+    num_started = 0
+
+    def start_worker(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        nonlocal num_started
+        num_started += 1
+        if num_started == start:
+            raise OSError(code, os.strerror(code))
+        return subprocess.Popen(*words, **options)
+
+    scarce = SimpleNamespace(**{**vars(subprocess), "Popen": start_worker})
+    monkeypatch.setattr("indoor.gate.worker.subprocess", scarce)
+    tree = write_tree(tmp_path / "tree")
+    out = tmp_path / "gate.json"
+    before = psutil.Process().num_fds()
+    report = run_gate(GateJob(start=tree, base_root=tree, config=config(), out=out))
+    assert num_started == start
+    assert (report.verdict, report.partial) == (GateVerdict.INCONCLUSIVE, True)
+    assert exit_status(report) == exit_status(report, allow_inconclusive=True) == 3
+    assert report.reason == f"this machine cannot go on: [Errno {code}] {os.strerror(code)}"
+    assert sorted({one.launch for trace in report.traces for one in trace.launches}) == launches
+    assert read_record(out, GateReport) == report
+    assert workers(temporary) == []
+    assert psutil.Process().num_fds() == before
 
 
 def test_a_base_that_does_not_import_is_no_verdict_on_head(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
 from indoor.gate.plan import (
@@ -371,19 +371,42 @@ def test_swapping_base_and_head_mirrors_the_verdict(seed: int, slowdown: float) 
             assert other.verdict not in mirror
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), factor=st.floats(0.9, 1.1))
+@example(seed=0, factor=1.1)
+@example(seed=0, factor=0.9)
+@example(seed=0, factor=1.001)
 def test_a_constant_factor_shifts_the_bounds(seed: int, factor: float) -> None:
-    """Head slower by a factor: its interval is the old one times the factor."""
+    """Head slower by a factor: the bound is the old one times the factor, whatever the verdict.
+
+    The bound is of the look, and the same launches come before it; those that a finding asks for
+    come after it, so the interval of all launches shifts only where as many were asked for.
+    """
     plain = drive(noisy(seed, 0), plan=ONE_LOOK)[0]["a"]
     shifted = drive(noisy(seed, factor - 1), plan=ONE_LOOK)[0]["a"]
+    target(float(plain.verdict is not shifted.verdict), label="another verdict")
     assert plain.slowdown_at_least is not None
     assert shifted.slowdown_at_least is not None
+    assert math.log1p(shifted.slowdown_at_least) == pytest.approx(
+        math.log1p(plain.slowdown_at_least) + math.log(factor), abs=1e-9
+    )
     if plain.num_confirming == shifted.num_confirming:
         assert plain.summary is not None
         assert shifted.summary is not None
-        assert shifted.summary.low == pytest.approx(plain.summary.low + math.log(factor))
-        assert shifted.summary.high == pytest.approx(plain.summary.high + math.log(factor))
+        assert shifted.summary.low == pytest.approx(plain.summary.low + math.log(factor), abs=1e-9)
+        assert shifted.summary.high == pytest.approx(
+            plain.summary.high + math.log(factor), abs=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [(1.1, GateVerdict.FAIL), (0.9, GateVerdict.IMPROVED), (1.001, GateVerdict.PASS)],
+)
+def test_a_factor_decides_the_verdict(factor: float, expected: GateVerdict) -> None:
+    """The examples above meet all verdicts, from the noise of a cell that passes without one."""
+    assert verdict_of(noisy(0, 0), ONE_LOOK) is GateVerdict.PASS
+    assert verdict_of(noisy(0, factor - 1), ONE_LOOK) is expected
 
 
 def test_false_alarms_and_power_by_simulation() -> None:

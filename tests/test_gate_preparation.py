@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gate_trees import gate, left_behind, own_temporary_files, write_tree
+from gate_trees import TEST_NAPS, gate, left_behind, own_temporary_files, write_tree
 
 from indoor.gate.records import GateReport, GateVerdict
 
@@ -80,6 +80,20 @@ def test_equal_facts_pass_and_the_cells_are_timed(tmp_path: Path) -> None:
     assert "-k nap" in (head / "words").read_text()
     assert "-k nap" not in (base / "words").read_text()
     assert report.cells[0].num_pairs > 0
+
+
+def test_a_marked_cell_may_be_prepared_for_by_strict_pytest(tmp_path: Path) -> None:
+    """The gate's own mark is known where facts are collected, as it is in workers."""
+    marked = f"import pytest\n{TEST_NAPS}".replace(
+        "def test", "@pytest.mark.gate(margin=0.6)\ndef test"
+    )
+    strict = {"pytest.ini": "[pytest]\naddopts = --strict-markers\n", "suite/test_naps.py": marked}
+    sides = [tree(tmp_path / name) for name in ("base", "head")]
+    for side in sides:
+        write_tree(side, strict)
+    report = run(*sides)
+    assert report.verdict is GateVerdict.PASS, report.reason
+    assert report.cells[0].margin == 0.6
 
 
 def test_a_larger_model_fails_and_nothing_is_timed(tmp_path: Path) -> None:

@@ -12,16 +12,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from gate_trees import LEAN, NAP, PLAN, config, environment_with, naps, write_tree
 
 from indoor.errors import IndoorError
-from indoor.gate import repository
+from indoor.gate import repository, worker_plugin
+from indoor.gate import sides as sides_module
 from indoor.gate.imports import import_paths, provided_names
+from indoor.gate.launch import Collected, LaunchRules, collect_cells
 from indoor.gate.lock import machine_lock, take_lock
 from indoor.gate.repository import find_repository, resolve_revision, uncopied_parts
+from indoor.gate.sides import HOME, NUM_HOMES, GateJob, Sides, open_sides
 from indoor.gate.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
 
 PYTHON = Path(sys.executable)
@@ -360,9 +365,33 @@ def test_provided_names_are_what_python_would_find(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     for name in ("random.py", "__main__.py", "not-a-name.py", "README.md"):
         (tmp_path / name).touch()
-    assert provided_names(tmp_path) == {"flat", "inner", "single", "fast"}
-    assert import_paths(tmp_path) == [tmp_path / "src", tmp_path]
-    assert import_paths(tmp_path / "flat") == [tmp_path / "flat"]
+    folders = import_paths(tmp_path, "bench")
+    assert folders == [tmp_path / "src", tmp_path]
+    assert provided_names(folders) == {"flat", "inner", "single", "fast"}
+    assert import_paths(tmp_path / "flat", "bench") == [tmp_path / "flat"]
+
+
+def test_a_suites_own_projects_are_searched_from_within(tmp_path: Path) -> None:
+    """In a monorepo the projects around the suite come before the root, each with its src first."""
+    for name in ("a/b/src", "a/b/c/bench", "src", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("a/setup.cfg", "a/b/pyproject.toml", "other/pyproject.toml", "pyproject.toml"):
+        (tmp_path / name).touch()
+    (tmp_path / "a/b/c/bench/test_x.py").touch()
+    inner = [tmp_path / name for name in ("a/b/src", "a/b", "a", "src")]
+    assert import_paths(tmp_path, "a/b/c/bench") == [*inner, tmp_path]
+    assert import_paths(tmp_path, "a/b/c/bench/test_x.py") == [*inner, tmp_path]
+    assert import_paths(tmp_path, "a/b") == [*inner, tmp_path]
+
+
+def test_the_named_folders_are_searched_first(tmp_path: Path) -> None:
+    """The paths of gate.toml beat all others, in their order; one that base lacks is left out."""
+    for name in ("backend", "python", "lib"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "backend/setup.py").touch()
+    first = [tmp_path / name for name in ("python", "lib", "backend")]
+    assert import_paths(tmp_path, "backend/bench", ("python", "gone", "lib")) == [*first, tmp_path]
+    assert import_paths(tmp_path, "backend/bench", ("backend",)) == [first[2], tmp_path]
 
 
 def tree_at(root: Path, label: str) -> Tree:
@@ -463,13 +492,312 @@ def test_an_editable_install_of_head_is_found_out(repo: Path) -> None:
         head = head_tree(repo, PYTHON)
 
         def modules(*editable: str) -> dict[str, str]:
-            words = [sys.executable, "-c", code, *editable, *map(str, import_paths(base.root))]
+            words = [
+                sys.executable,
+                "-c",
+                code,
+                *editable,
+                *map(str, import_paths(base.root, "bench")),
+            ]
             done = subprocess.run(words, cwd=base.root, check=True, capture_output=True, text=True)
             return dict(json.loads(done.stdout))
 
         check_imports(base, head, modules())
         with pytest.raises(IndoorError, match="v1 imported package from"):
             check_imports(base, head, modules(str(repo)))
+
+
+@pytest.mark.parametrize(
+    ("suite", "paths"), [("backend/bench/test_x.py", ()), ("bench", ("python", "backend"))]
+)
+def test_the_code_of_an_inner_project_counts(
+    sides: tuple[Tree, Tree], suite: str, paths: tuple[str, ...]
+) -> None:
+    """What the suite's own project or a named folder provides may not come from elsewhere."""
+    base, head = sides
+    (base.root / "backend").mkdir()
+    (base.root / "backend/pyproject.toml").touch()
+    (base.root / "backend/foo.py").touch()
+    check_imports(base, head, {"foo": "/opt/foo.py"})
+    own = {"foo": str(base.root / "backend/foo.py")}
+    check_imports(base, head, own, suite=suite, paths=paths)
+    with pytest.raises(IndoorError, match=r"base imported foo from .*outside its tree"):
+        check_imports(base, head, {"foo": "/opt/foo.py"}, suite=suite, paths=paths)
+
+
+@pytest.mark.parametrize("place", ["own", "other", "repository"])
+def test_a_copy_of_the_compared_code_is_refused(
+    sides: tuple[Tree, Tree], tmp_path: Path, place: str
+) -> None:
+    """What was installed from either tree or the repository is no side's; the cure is named."""
+    base, head = sides
+    clone = tmp_path / "clone"
+    folder = {"own": base.root, "other": head.root, "repository": clone}[place] / "a"
+    with pytest.raises(
+        IndoorError,
+        match=rf"base imported foo.x from /opt/foo/x.py, a copy .* from {folder}; expected it from "
+        rf"{base.root}; both .*: name the folder that holds foo in gate.toml's paths, such as",
+    ):
+        check_imports(
+            base,
+            head,
+            {"foo.x": "/opt/foo/x.py"},
+            repository=clone,
+            installed_from={"foo": str(folder)},
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("foo", "package/part.py"), ("space.numbers", "/opt/numbers.py"), ("far", "/opt/far.py")],
+)
+def test_what_is_no_copy_passes(sides: tuple[Tree, Tree], name: str, file: str) -> None:
+    """The tree's own module, a neighbour in a namespace, and code from elsewhere are fine."""
+    base, head = sides
+    copies = {"foo": str(head.root), "space.foo": str(head.root), "far": "/opt/downloads"}
+    check_imports(base, head, {name: str(base.root / file)}, installed_from=copies)
+
+
+def test_the_working_tree_is_no_side_of_two_revisions(
+    sides: tuple[Tree, Tree], tmp_path: Path
+) -> None:
+    """With --head both sides are worktrees, and an editable install of the clone is neither."""
+    base, head = sides
+    file = tmp_path / "clone" / "backend" / "foo.py"
+    with pytest.raises(IndoorError, match=r"base imported foo from .*the working tree.*without -e"):
+        check_imports(base, head, {"foo": str(file)}, repository=tmp_path / "clone")
+
+
+def distribution(folder: Path, name: str, files: str, told: object) -> None:
+    """Write a distribution's metadata; `told` is what direct_url.json holds."""
+    place = folder / f"{name}-1.0.dist-info"
+    place.mkdir(parents=True)
+    (place / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (place / "RECORD").write_text("".join(f"{file},,\n" for file in files.split()))
+    (place / "direct_url.json").write_text(told if isinstance(told, str) else json.dumps(told))
+
+
+def test_a_worker_tells_what_was_copied_from_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only copies from files count, under the names that belong to their distribution alone."""
+    local = {"url": "file:///the%20repo/a", "dir_info": {}}
+    flat = "flat/__init__.py flat/part/__init__.py one.py fast.cpython-311-x86_64-linux-gnu.so"
+    scripts = "flat-1.0.dist-info/RECORD ../../../bin/script.py flat/data.json"
+    distribution(tmp_path, "flat", f"{flat} {scripts}", local)
+    distribution(tmp_path, "space", "space/mine/__init__.py space/mine/x.py space/y.py", local)
+    distribution(tmp_path, "linked", "linked.py", {**local, "dir_info": {"editable": True}})
+    distribution(tmp_path, "far", "far.py", {"url": "https://example.invalid/far.whl"})
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    names = ("flat", "one", "fast", "space.mine", "space.y")
+    assert worker_plugin.installed_from() == dict.fromkeys(names, "/the repo/a")
+
+
+@pytest.mark.parametrize("told", ["{", "[]", '{"url": 3}', '{"url": "file:///a", "dir_info": 1}'])
+def test_broken_metadata_hide_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """What one distribution's metadata should say does not keep the others' from being heard."""
+    distribution(tmp_path, "a", "a.py", told)
+    distribution(tmp_path, "b", "b.py", {"url": "file:///b", "dir_info": {}})
+    (tmp_path / "b-1.0.dist-info" / "RECORD").unlink()
+    (tmp_path / "b-1.0.dist-info" / "top_level.txt").write_text("b\n")
+    (tmp_path / "c-1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert worker_plugin.installed_from() == {"b": "/b"}
+    assert worker_plugin.installed() == {"a": "1.0", "b": "1.0"}
+
+
+def test_a_suite_that_runs_an_installed_copy_is_refused(tmp_path: Path, temporary: Path) -> None:
+    """A worker tells that its module was copied from head; with `paths` it finds the tree's own."""
+    assert temporary.is_dir()
+    test = "import foo\n\ndef test_nap(benchmark):\n    benchmark(foo.nap)\n"
+    files = {"python/foo.py": naps(), "suite/test_naps.py": test}
+    base, head = (write_tree(tmp_path / name, files) for name in ("base", "head"))
+    installed = {
+        "foo.py": naps(),
+        "foo-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n",
+        "foo-1.0.dist-info/RECORD": "foo.py,,\n",
+        "foo-1.0.dist-info/direct_url.json": json.dumps({"url": head.as_uri(), "dir_info": {}}),
+    }
+    python = environment_with(tmp_path / "environment", installed)
+
+    def collect(**settings: object) -> list[str]:
+        job = GateJob(
+            start=head,
+            base_root=base,
+            head_root=head,
+            base_python=python,
+            head_python=python,
+            config=config(**settings),
+            cache=tmp_path / "cache",
+        )
+        with open_sides(job) as two:
+            rules = LaunchRules(
+                plan=PLAN, start_s=60, hang_s=20, logs=two.scratch, check_imports=two.check_imports
+            )
+            return list(collect_cells(two.arm("base"), rules).cells)
+
+    with pytest.raises(IndoorError, match=rf"base imported foo .* copy .* from {head}; .*paths"):
+        collect()
+    assert collect(paths=("python",)) == [NAP]
+
+
+@contextmanager
+def opened(tmp_path: Path, *, out: Path | None = None) -> Iterator[Sides]:
+    """Lay two equal trees ready, whose suite asks for a home of each side's own."""
+    base, head = (tmp_path / name for name in ("base", "head"))
+    for root in (base, head):
+        if not root.exists():
+            write_tree(root)
+    job = GateJob(
+        start=head,
+        base_root=base,
+        head_root=head,
+        config=config(arguments=(*LEAN, f"--home={HOME}")),
+        out=out,
+        cache=tmp_path / "cache",
+    )
+    with open_sides(job) as two:
+        yield two
+
+
+COLLECTED = Collected(cells={}, python="3.11.7", packages={"numpy": "2.4.6"})
+
+
+def test_a_copy_is_known_also_when_it_is_imported_late(tmp_path: Path, temporary: Path) -> None:
+    """A launch's worker tells only modules; what its Python has installed was told before."""
+    assert temporary.is_dir()
+    with opened(tmp_path) as two:
+        copies = {"foo": str(two.head.root)}
+        two.check_imports(replace(two.arm("base"), installed_from=copies), {})
+        with pytest.raises(IndoorError, match=r"base imported foo from .*, a copy"):
+            two.check_imports(two.arm("again"), {"foo": "/opt/foo.py"})
+
+
+def test_a_folder_that_neither_side_has_is_told(tmp_path: Path, temporary: Path) -> None:
+    """A misspelt entry of `paths` would leave the installed copy in place."""
+    assert temporary.is_dir()
+    tree = write_tree(tmp_path / "tree")
+    job = GateJob(start=tree, base_root=tree, config=config(paths=("suite", "pyhton")))
+    with (
+        pytest.raises(IndoorError, match=r"paths: there is no folder pyhton .*; correct gate.toml"),
+        open_sides(job),
+    ):
+        pytest.fail("there is nothing to import")
+
+
+def test_the_same_code_finds_its_home_again(tmp_path: Path, temporary: Path) -> None:
+    """A second gate on unchanged code takes what the first prepared."""
+    assert temporary.is_dir()
+    with opened(tmp_path) as two:
+        assert two.needs_home()
+        first = two.home("base", COLLECTED)
+        (first / "prepared").touch()
+    with opened(tmp_path) as two:
+        assert two.home("base", COLLECTED) == first
+    assert (first / "prepared").is_file()
+    assert first.parent == tmp_path / "cache"
+
+
+@pytest.mark.parametrize("name", ["naps.py", "new.py", "suite/settings.json"])
+def test_other_code_has_a_home_of_its_own(tmp_path: Path, temporary: Path, name: str) -> None:
+    """A source that changed, or a new one, may have prepared something else."""
+    assert temporary.is_dir()
+    with opened(tmp_path) as two:
+        before = two.home("head", COLLECTED)
+        (two.head.root / name).write_text("SECONDS = 2\n")
+        assert two.home("head", COLLECTED) != before
+
+
+def test_other_packages_have_a_home_of_their_own(tmp_path: Path, temporary: Path) -> None:
+    """What another version of a package made is not taken for this one's."""
+    assert temporary.is_dir()
+    with opened(tmp_path) as two:
+        other = replace(COLLECTED, packages={"numpy": "2.4.5"})
+        assert two.home("head", COLLECTED) != two.home("head", other)
+
+
+def test_base_and_head_never_share_a_home(tmp_path: Path, temporary: Path) -> None:
+    """Equal code on both sides still prepares twice: neither may find what the other made."""
+    assert temporary.is_dir()
+    with opened(tmp_path) as two:
+        assert two.home("base", COLLECTED) != two.home("head", COLLECTED)
+
+
+def test_what_is_no_source_changes_no_home(tmp_path: Path, temporary: Path) -> None:
+    """The gate's own report, an editor's link that leads nowhere, and a pipe are no code."""
+    assert temporary.is_dir()
+    out = tmp_path / "head" / "gate.json"
+    with opened(tmp_path, out=out) as two:
+        before = two.home("head", COLLECTED)
+        out.write_text("{}")
+        (two.head.root / ".#naps.py").symlink_to("me@here.1234:5678")
+        (two.head.root / "gone.py").symlink_to("nowhere.py")
+        os.mkfifo(two.head.root / "pipe.json")
+        assert two.home("head", COLLECTED) == before
+
+
+def test_only_the_newest_homes_stay(tmp_path: Path, temporary: Path) -> None:
+    """The next gate removes what was not used for longest; files beside the homes stay."""
+    assert temporary.is_dir()
+    homes = [tmp_path / "cache" / str(number) for number in range(NUM_HOMES + 2)]
+    for age, home in enumerate(homes):
+        home.mkdir(parents=True)
+        (home / "prepared").touch()
+        os.utime(home, (1e9 - age, 1e9 - age))
+    (tmp_path / "cache" / "file").touch()
+    with opened(tmp_path):
+        left = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert left == {*(home.name for home in homes[:NUM_HOMES]), "file"}
+
+
+@pytest.mark.parametrize(
+    ("fixture", "reason"),
+    [
+        ("class BenchmarkFixture: pass\n", "ImportError: .*PauseInstrumentation"),
+        (
+            "class PauseInstrumentation: pass\n"
+            "class BenchmarkFixture:\n    _raw = _make_runner = _make_stats = None\n",
+            "its benchmark fixture has no _raw_pedantic",
+        ),
+    ],
+)
+def test_a_pytest_benchmark_that_does_not_fit_is_a_mistake(
+    tmp_path: Path, temporary: Path, fixture: str, reason: str
+) -> None:
+    """It is no regression of head's suite: the version there and those that fit are named."""
+    assert temporary.is_dir()
+    files = {
+        "pytest_benchmark/__init__.py": '__version__ = "4.0.0"\n',
+        "pytest_benchmark/fixture.py": fixture,
+    }
+    python = environment_with(tmp_path / "environment", files)
+    tree = write_tree(tmp_path / "tree")
+    job = GateJob(start=tree, head_python=python, config=config())
+    with (
+        pytest.raises(
+            IndoorError,
+            match=rf"--head-python .* \(pytest-benchmark 4.0.0 there: {reason}.*>=5.3,<6; install",
+        ) as caught,
+        open_sides(job),
+    ):
+        pytest.fail("no worker could run there")
+    assert "\n" not in str(caught.value)
+
+
+def test_trees_on_two_disks_are_told(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the same file may take longer on another file system; the remedy is named."""
+    job = GateJob(start=repo, base="v1", config=config(), cache=tmp_path / "cache")
+    with open_sides(job) as two:
+        assert two.notes == ()
+    monkeypatch.setattr(sides_module, "_device", lambda root: int(root == repo))
+    with open_sides(job) as two:
+        (note,) = two.notes
+    assert "another file system" in note
+    assert "set TMPDIR" in note
 
 
 def test_a_tree_that_is_gone_is_told(sides: tuple[Tree, Tree], tmp_path: Path) -> None:

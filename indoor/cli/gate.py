@@ -1,7 +1,9 @@
 """`indoor gate`: whether head got worse than base, by pairs measured side by side."""
 
 import argparse
+import os
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from dataclasses import replace
@@ -80,12 +82,24 @@ def _config(parsed: argparse.Namespace) -> GateConfig:
 
 
 def _writable(out: Path | None) -> Path | None:
-    """Return the path if a file can be written there, before minutes are spent on it."""
+    """Return the path if a file can be written there, before minutes are spent on it.
+
+    Missing folders are made when there is something to write, not here.
+    """
     if out is None:
         return None
     path = out.absolute()
-    if path.is_dir():
-        raise IndoorError(f"--out {out}: it is a folder; expected a file's name")
+    # A link to nowhere counts as there: no folder can be made in its place.
+    folder = next(one for one in (*path.parents, path) if os.path.lexists(one))
+    try:
+        if path.is_dir():
+            raise IndoorError(f"--out {out}: it is a folder; expected a file's name; add one")
+        tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder).close()
+    except OSError as error:
+        raise IndoorError(
+            f"--out {out}: nothing can be written to {folder} ({error.strerror or error}); "
+            "expected a folder with write permission and free space; choose another place"
+        ) from error
     return path
 
 

@@ -9,6 +9,21 @@ from indoor.cli.words import command, minutes, natural
 
 __all__ = ["add_gate"]
 
+_NOT_TESTED = {
+    "base": "--base",
+    "head": "--head",
+    "base_python": "--base-python",
+    "head_python": "--head-python",
+    "config": "--config",
+    "suite": "--suite",
+    "suite_arguments": "--suite-argument",
+    "out": "--out",
+    "allow_inconclusive": "--allow-inconclusive",
+    "minutes": "--minutes",
+    "no_facts": "--no-facts",
+}
+"""What a self-test decides by itself: it has trees, rules and a suite of its own."""
+
 
 def add_gate(commands: Any) -> None:
     """Add `indoor gate`, whose work is done by `indoor.cli.gate.run`."""
@@ -64,10 +79,28 @@ def add_gate(commands: Any) -> None:
 
 def _check(gate: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     """End with a mistake where the words do not make sense together."""
-    if not (parsed.base or parsed.base_python or parsed.self_test):
+    if parsed.self_test:
+        _check_self_test(gate, parsed)
+        return
+    if not (parsed.base or parsed.base_python):
         gate.error("nothing to compare with: give --base REV, --base-python FILE or --self-test")
     if parsed.head and not parsed.base:
         gate.error(
             f"--head {parsed.head}: expected --base REV beside it; two environments alone "
             "run the working tree on both sides"
+        )
+
+
+def _check_self_test(gate: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    words = [
+        option
+        for name, option in _NOT_TESTED.items()
+        if getattr(parsed, name) != gate.get_default(name)
+    ]
+    if parsed.format == "markdown":
+        words.append("--format markdown")
+    if words:
+        gate.error(
+            f"{', '.join(words)}: a self-test measures trees of its own by rules of its own; "
+            "expected at most --seed and --json beside --self-test; leave the rest out"
         )

@@ -162,7 +162,9 @@ def _faults(config: GateConfig) -> Iterator[tuple[str, object, str]]:
     }.items():
         if not 0 < value < math.inf:
             yield key, value, "seconds, more than 0"
-    for key, place in {"suite": config.suite, "facts": config.facts}.items():
+    places = {"suite": config.suite, "facts": config.facts}
+    places |= {f"paths[{index}]": place for index, place in enumerate(config.paths)}
+    for key, place in places.items():
         if place is not None and (
             not place or PurePath(place).is_absolute() or ".." in PurePath(place).parts
         ):

@@ -20,6 +20,7 @@ from indoor.gate.launch import (
     LaunchOutcome,
     LaunchRules,
     collect_cells,
+    passes_alone,
     run_launch,
 )
 from indoor.gate.lock import machine_lock
@@ -28,7 +29,7 @@ from indoor.gate.preparation import Preparation, prepare_sides
 from indoor.gate.progress import Progress, log_ratios
 from indoor.gate.records import CellReport, CheckReport, GateReport, GateVerdict
 from indoor.gate.sides import GateJob, Sides, open_sides
-from indoor.gate.worker import WorkerLostError
+from indoor.gate.worker import Arm, WorkerLostError
 from indoor.records import write_record
 
 __all__ = ["GateJob", "run_gate"]
@@ -101,6 +102,7 @@ class _Gate:
         self._again: tuple[str, ...] = ()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._num_launches = 0
+        self._head: Arm | None = None
 
     def run(self) -> None:
         """Collect, prepare, compare what needs no clock, then measure."""
@@ -191,6 +193,9 @@ class _Gate:
             self._sides.arm("head", preparation.words["head"], preparation.homes["head"]),
             self._sides.arm("again", preparation.words["base"], preparation.homes["base"]),
         ]
+        self._head = arms[1]
+        # A copy, since cells that both sides skip leave the report.
+        cells = dict(cells)
         procedure = run_plan(cells, self._plan)
         request = next(procedure)
         broken: BaseException | None = None
@@ -211,8 +216,8 @@ class _Gate:
                         share=min(MAX_SHARE, len(cells) / len(request.cells)),
                     )
                     broken = outcome.lost
-                except KeyboardInterrupt as interrupt:
-                    outcome, broken = LaunchOutcome(), interrupt
+                except (KeyboardInterrupt, OSError) as stopped:
+                    outcome, broken = LaunchOutcome(), stopped
                 ended = time.monotonic()
                 self._progress.measure_s = ended - began
                 # The next launches take about as long as the last two; those that confirm, less,
@@ -259,10 +264,13 @@ class _Gate:
         self._gauges |= outcome.gauges
         if first and self._gauges:
             self._again = _cheapest(self._gauges)
-        dropped = frozenset(
+        skipped = self._leave_out_skipped(outcome, request)
+        dropped = skipped | frozenset(
             name
             for failure in outcome.failures
-            if failure.cell in request.cells and (name := self._judge_failure(failure))
+            if failure.cell in request.cells
+            and failure.cell not in skipped
+            and (name := self._judge_failure(failure))
         )
         lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
         if lost & set(self._again):  # other cells take over
@@ -297,6 +305,22 @@ class _Gate:
                 return False
         return True
 
+    def _leave_out_skipped(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
+        """Return the cells that both sides skip here: there is nothing to compare, nor to doubt."""
+        arms: dict[str, set[str]] = {}
+        for failure in outcome.failures:
+            if failure.outcome == "skipped" and failure.cell in request.cells:
+                arms.setdefault(failure.cell, set()).add(failure.arm)
+        skipped = frozenset(cell for cell, by in arms.items() if {"base", "head"} <= by)
+        for failure in outcome.failures:
+            if failure.cell in skipped and failure.arm == "head":
+                del self._progress.rules[failure.cell]
+                self._progress.note(
+                    f"{failure.cell} is skipped on both sides, so it was not compared: "
+                    f"{failure.message}"
+                )
+        return skipped
+
     def _judge_failure(self, failure: CellFailure) -> str | None:
         """Return the cell if it leaves the plan, judged; a flaky test does not."""
         cell, rules = failure.cell, self._progress.rules[failure.cell]
@@ -311,6 +335,9 @@ class _Gate:
         if num_passed:
             verdict = GateVerdict.INCONCLUSIVE
             words = f"in {num_failed} of {num_failed + num_passed} fresh workers"
+        elif side == "head" and self._needs_a_machine_of_its_own(failure):
+            verdict = GateVerdict.INCONCLUSIVE
+            words = "beside base's worker and passes alone; both may want one port, file or lock"
         elif side == "head":
             verdict, words = GateVerdict.FAIL, f"in {MAX_FAILURES} fresh workers"
         else:
@@ -329,6 +356,10 @@ class _Gate:
                 advice=f"run pytest on it in {side}'s tree",
             )
         return cell
+
+    def _needs_a_machine_of_its_own(self, failure: CellFailure) -> bool:
+        assert self._head is not None
+        return failure.outcome == "failed" and passes_alone(self._head, failure.cell, self._rules)
 
 
 def _cheapest(gauges: Mapping[str, Gauge]) -> tuple[str, ...]:

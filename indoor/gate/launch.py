@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "LaunchOutcome",
     "LaunchRules",
     "collect_cells",
+    "passes_alone",
     "run_launch",
 ]
 
@@ -80,11 +81,15 @@ class CellFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """The cells of an arm's suite with their markers, and what the arm's Python is."""
+    """The cells of an arm's suite with their markers, and what the arm's Python is.
+
+    `installed_from` holds the folders that installed modules were copied from, by import name.
+    """
 
     cells: dict[str, dict[str, Any]]
     python: str
     packages: dict[str, str]
+    installed_from: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +140,37 @@ def collect_cells(arm: Arm, rules: LaunchRules) -> Collected:
     worker = Worker(arm, log, {DESCRIBE: "1"})
     try:
         message = worker.receive(rules.start_s)
-        rules.check_imports(arm, message["modules"])
-        return Collected(
-            cells=message["cells"], python=message["python"], packages=message["packages"]
+        collected = Collected(
+            cells=message["cells"],
+            python=message["python"],
+            packages=message["packages"],
+            installed_from=message["installed_from"],
         )
+        described = replace(arm, installed_from=collected.installed_from)
+        rules.check_imports(described, message["modules"])
+        return collected
+    finally:
+        worker.kill()
+
+
+def passes_alone(arm: Arm, cell: str, rules: LaunchRules) -> bool:
+    """Return whether a test passes where no other side's worker is in the middle of the same test.
+
+    Two that want one port, lock file or database cannot run side by side, which is no failure of
+    either.
+    """
+    worker = Worker(arm, rules.logs / f"alone-{arm.name}.log", {})
+    try:
+        known = worker.receive(rules.start_s)["cells"]
+        if cell not in known:
+            return False
+        worker.send("order", cells=[cell])
+        said = worker.receive(rules.start_s)
+        if said["event"] == "ready":
+            said = worker.ask("finish", rules.hang_s)
+        return bool(said["outcome"] == "passed")
+    except WorkerLostError:
+        return False
     finally:
         worker.kill()
 
@@ -324,7 +356,8 @@ class _Launch:
             self._ask(arm, "calibrate", "calibrated", seconds=ROUND_S) for arm in arms
         ]
         num_discarded = NUM_DISCARDED if float(found["seconds"]) < LONG_S else 0
-        pair_s = 2 * (1 + num_discarded) * float(found["seconds"])
+        # A coarse timer may see nothing pass; its ratios are then no numbers, and nothing is shown.
+        pair_s = max(1e-9, 2 * (1 + num_discarded) * float(found["seconds"]))
         num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(plan.launch_s / pair_s)))
         gauge = Gauge(
             iterations=int(found["iterations"]),
@@ -390,7 +423,7 @@ class _Launch:
         worker = self._workers[arm]
         said = self._said[arm]
         if said["event"] == "ready":
-            said = worker.ask("finish", self._rules.start_s)
+            said = worker.ask("finish", self._rules.hang_s)
         assert (said["event"], said["cell"]) == ("tested", cell), f"{arm} said {said} in {cell}"
         self._rules.check_imports(worker.arm, said["modules"])
         if said["outcome"] != "passed":

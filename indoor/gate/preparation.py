@@ -15,7 +15,7 @@ from indoor.gate.facts import compare_facts, merge_checks, variants_to_predict
 from indoor.gate.launch import Collected, LaunchRules
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.sides import Sides
-from indoor.gate.worker import telling_lines
+from indoor.gate.worker import lacking_space, telling_lines
 
 __all__ = ["Preparation", "prepare_sides"]
 
@@ -84,14 +84,16 @@ def prepare_sides(
     if variants:
         say(f"the logits of {', '.join(variants)} differ: comparing accuracies")
         predictions: dict[str, Predictions] = {}
+        budget_s = config.accuracy.budget_s / len(SIDES)
         for name in SIDES:
             extra = {
-                "INDOOR_GATE_FACTS_BUDGET_S": str(config.accuracy.budget_s / len(SIDES)),
+                "INDOOR_GATE_FACTS_BUDGET_S": str(budget_s),
                 "INDOOR_GATE_FACTS_VARIANTS": ",".join(variants),
             }
             try:
+                timeout_s = rules.start_s + budget_s
                 folder = _collect(
-                    sides, name, words[name], homes[name], rules.start_s, "predictions", extra
+                    sides, name, words[name], homes[name], timeout_s, "predictions", extra
                 )
             except _FailedError as failed:
                 reason = f"{name} cannot predict: {failed}"
@@ -146,7 +148,8 @@ def _collect(
             process.wait()
     if status != 0 or not any(folder.glob("*.npz")):
         lines = " / ".join(telling_lines(log))
-        is_full = os.strerror(errno.ENOSPC) in lines  # nobody's code got worse
+        # Nobody's code got worse; a log on the same disk may not even hold the words.
+        is_full = os.strerror(errno.ENOSPC) in lines or bool(lacking_space(log))
         raise _FailedError(f"exit status {status}: {lines}", killed=status < 0 or is_full)
     return folder
 

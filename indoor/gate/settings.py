@@ -46,6 +46,9 @@ class GateConfig:
     plan: PlanRecord = field(default_factory=PlanRecord)
     suite: str = "bench"
     """The suite's folder or file, from the tree's root."""
+    paths: tuple[str, ...] = ()
+    """Folders with code to import, from the tree's root, where that finds it neither there nor in
+    the suite's own project."""
     select: tuple[str, ...] = ()
     """Globs of the cells that are gated; empty for all."""
     arguments: tuple[str, ...] = ()

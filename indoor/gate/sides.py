@@ -35,6 +35,15 @@ _SCRATCH = "indoor-gate-scratch-"
 _IMPORT_S = 120
 """For a Python to import pytest, on a slow disk as well."""
 
+_PLUGIN_FILE = Path(__file__).with_name("worker_plugin.py")
+_PROBE = """
+import runpy, sys
+import pytest, pytest_benchmark
+print(pytest_benchmark.__version__, flush=True)
+sys.exit(runpy.run_path(sys.argv[1])["lacking"]())
+"""
+"""Asks a Python whether the worker's plugin would find there what it needs."""
+
 NUM_HOMES = 6
 """Kept in the cache; a home of the default suite holds about 150 MB."""
 
@@ -60,7 +69,6 @@ class GateJob:
     seed: int = 0
     out: Path | None = None
     use_facts: bool = True
-    allow_inconclusive: bool = False
     lock_wait_s: float = 3600.0
     cache: Path | None = None
     say: Callable[[str], None] = lambda _line: None
@@ -76,6 +84,10 @@ class Sides:
     notes: tuple[str, ...]
     job: GateJob
     plugins: Path
+    repository: Path | None = None
+    """Both sides may be worktrees of it."""
+    installed_from: dict[Path, Mapping[str, str]] = field(default_factory=dict)
+    """What `check_imports` heard of each Python; workers tell it only when they collect."""
 
     def arm(self, name: str, extra: tuple[str, ...] = (), home: Path | None = None) -> Arm:
         """Return an arm: `base`, `head` or `again`; `extra` words come last on its command line."""
@@ -89,13 +101,13 @@ class Sides:
             root=tree.root,
             python=tree.python,
             words=(config.suite, "-q", *(word.replace(HOME, str(home)) for word in words)),
-            search_path=(self.plugins, *import_paths(tree.root)),
+            search_path=(self.plugins, *import_paths(tree.root, config.suite, config.paths)),
             environment=config.environment,
         )
 
     def facts_arm(self, name: str, extra: tuple[str, ...], home: Path | None) -> Arm:
         """Return an arm whose pytest collects facts instead of timing anything."""
-        return replace(self.arm(name, extra, home), plugins=(FACTS_PLUGIN,))
+        return replace(self.arm(name, extra, home), plugins=(PLUGIN, FACTS_PLUGIN))
 
     def has_facts(self) -> bool:
         """Return whether there is a plugin that collects what needs no clock."""
@@ -112,7 +124,7 @@ class Sides:
         made is ever taken for this side's own.
         """
         tree = self.head if name == "head" else self.base
-        digest = hashlib.sha256(_sources_sha256(tree.root).encode())
+        digest = hashlib.sha256(_sources_sha256(tree.root, self.job.out).encode())
         words = repr(self.arm(name).words[2:]).replace(str(self.scratch), "")
         packages = sorted(collected.packages.items())
         digest.update(repr((collected.python, packages, words)).encode())
@@ -126,7 +138,18 @@ class Sides:
         """Raise IndoorError where an arm's modules are not its own tree's."""
         own, other = (self.head, self.base) if arm.name == "head" else (self.base, self.head)
         given = [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)]
-        check_imports(own, other, modules, given)
+        if arm.installed_from:
+            self.installed_from[arm.python] = arm.installed_from
+        check_imports(
+            own,
+            other,
+            modules,
+            given,
+            suite=self.job.config.suite,
+            paths=self.job.config.paths,
+            repository=self.repository,
+            installed_from=self.installed_from.get(arm.python),
+        )
 
 
 @contextmanager
@@ -140,6 +163,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
     head_python = _python(job.head_python, "--head-python")
     with ExitStack() as stack:
         notes: tuple[str, ...] = ()
+        repository = None
         if job.base_root is not None:
             base = head_tree(job.base_root, base_python, label="base")
             head = head_tree(job.head_root or job.base_root, head_python, label="head")
@@ -157,12 +181,24 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
                 if job.head is None
                 else stack.enter_context(base_tree(repository, job.head, head_python))
             )
+            if _device(base.root) != _device(head.root):
+                notes += (
+                    "base's worktree lies on another file system than head: benchmarks that read "
+                    "files of their tree may differ by that alone; set TMPDIR to a folder on the "
+                    "same disk as the working tree",
+                )
+        for folder in job.config.paths:
+            if not any((tree.root / folder).is_dir() for tree in (base, head)):
+                raise IndoorError(
+                    f"paths: there is no folder {folder} in base or head; expected one with code "
+                    "to import, from the root; correct gate.toml"
+                )
         _remove_old_scratch()
         scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH)).resolve()
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         plugins = scratch / "plugins"
         plugins.mkdir()
-        shutil.copyfile(Path(__file__).with_name("worker_plugin.py"), plugins / f"{PLUGIN}.py")
+        shutil.copyfile(_PLUGIN_FILE, plugins / f"{PLUGIN}.py")
         if job.config.facts is not None and job.use_facts:
             source = head.root / job.config.facts
             if not source.is_file():
@@ -172,7 +208,15 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
                 )
             shutil.copyfile(source, plugins / f"{FACTS_PLUGIN}.py")
         _prune_homes(job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate")
-        yield Sides(base=base, head=head, scratch=scratch, notes=notes, job=job, plugins=plugins)
+        yield Sides(
+            base=base,
+            head=head,
+            scratch=scratch,
+            notes=notes,
+            job=job,
+            plugins=plugins,
+            repository=repository,
+        )
 
 
 def _python(given: Path | None, option: str) -> Path:
@@ -189,7 +233,7 @@ def _python(given: Path | None, option: str) -> Path:
         )
     try:
         done = subprocess.run(  # noqa: S603 - the user's own interpreter
-            [path, "-c", "import pytest, pytest_benchmark"],
+            [path, "-c", _PROBE, _PLUGIN_FILE],
             capture_output=True,
             check=False,
             timeout=_IMPORT_S,
@@ -200,9 +244,12 @@ def _python(given: Path | None, option: str) -> Path:
         ) from error
     if done.returncode != 0:
         reason = last_line(done.stderr.decode(errors="replace"))
+        if done.stdout.strip():
+            version = last_line(done.stdout.decode(errors="replace"))
+            reason = f"pytest-benchmark {version} there: {reason}"
         raise IndoorError(
             f"{option} {given}: it cannot run a suite ({reason}); expected a Python "
-            "that has pytest and pytest-benchmark; install them there"
+            "that has pytest and pytest-benchmark>=5.3,<6; install them there"
         )
     return path
 
@@ -213,14 +260,25 @@ def _root_without_git(start: Path) -> Path:
     return start.resolve()
 
 
-def _sources_sha256(root: Path) -> str:
-    """Return a hash of the tree's sources outside tests, data and environments."""
+def _device(root: Path) -> int:
+    """Return the number of the file system that a folder lies on."""
+    return root.stat().st_dev
+
+
+def _sources_sha256(root: Path, out: Path | None = None) -> str:
+    """Return a hash of the tree's sources outside tests, data and environments.
+
+    Left out are the gate's own `out`, which every run changes, and what an editor hides.
+    """
     digest = hashlib.sha256()
+    result = out.parent.resolve() / out.name if out is not None else None
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if _holds_sources(Path(folder), name, root))
         for name in sorted(files):
             path = Path(folder) / name
-            if path.suffix in _SOURCES:
+            if path.suffix not in _SOURCES or name.startswith(".") or path == result:
+                continue
+            if path.is_file():  # a link of Emacs's leads nowhere, and a pipe never ends
                 content = path.read_bytes()
                 digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
                 digest.update(content)

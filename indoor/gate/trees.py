@@ -121,29 +121,50 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
 
 
 def check_imports(
-    own: Tree, other: Tree, modules: Mapping[str, str], loaded_by_path: Collection[Path] = ()
+    own: Tree,
+    other: Tree,
+    modules: Mapping[str, str],
+    loaded_by_path: Collection[Path] = (),
+    *,
+    suite: str = "",
+    paths: Collection[str] = (),
+    repository: Path | None = None,
+    installed_from: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse a worker whose modules came from elsewhere than its own tree.
 
-    An editable install, or one without PYTHONPATH, would compare a side with itself.
+    An editable install, or a copy that is found first, would compare a side with itself.
 
     Args:
         own: The tree that the worker was to run.
         other: The other side's tree.
         modules: The file of each module that the worker loaded.
         loaded_by_path: The gate's own files that the worker was given.
+        suite: The suite's folder or file, from the root.
+        paths: The setting of that name: more folders with the tree's code, from the root.
+        repository: The working tree, if the sides may both be worktrees of it.
+        installed_from: The folder that an installed module was copied from, by import name.
 
     Raises:
-        IndoorError: A module that the tree provides was loaded from outside it, or any module from
-            the other side's tree.
+        IndoorError: A module that the tree provides, or that was installed from either side's code
+            or the repository, was loaded from outside the tree; or any module from the other side's
+            tree or the repository's.
     """
-    foreign = foreign_module(own.root, other.root, modules, loaded_by_path)
+    foreign = foreign_module(
+        own.root,
+        other.root,
+        modules,
+        loaded_by_path,
+        suite=suite,
+        paths=paths,
+        repository=repository,
+        installed_from=installed_from or {},
+    )
     if foreign is not None:
-        name, path, whose = foreign
+        name, path, whose, remedy = foreign
         raise IndoorError(
-            f"{own.label} imported {name} from {path}, {whose}; expected it from {own.root}; an "
-            "editable or a second install would be measured instead: install the project without "
-            "-e, or name an environment without it (--base-python, --head-python)"
+            f"{own.label} imported {name} from {path}, {whose}; expected it from {own.root}; "
+            f"{remedy}"
         )
 
 

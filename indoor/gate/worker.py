@@ -16,7 +16,7 @@ from typing import Any
 
 from indoor.errors import IndoorError
 
-__all__ = ["Arm", "Worker", "WorkerLostError", "telling_lines"]
+__all__ = ["Arm", "Worker", "WorkerLostError", "lacking_space", "telling_lines"]
 
 PLUGIN = "indoor_gate_worker"
 LAST_LINES = 3
@@ -46,6 +46,8 @@ class Arm:
     """One side of the comparison: a tree, the Python that runs it, and pytest's words.
 
     `search_path` becomes PYTHONPATH, so that the tree's packages are found before installed ones.
+    `installed_from` holds the folders that the Python's modules were copied from, by import name,
+    once a worker has told them.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Arm:
     search_path: tuple[Path, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[str, ...] = (PLUGIN,)
+    installed_from: Mapping[str, str] = field(default_factory=dict)
 
     def command(self) -> list[str]:
         """Return the process's command line."""
@@ -177,22 +180,22 @@ class Worker:
         """Return the line of its output that says best why it ended, and the exit status."""
         status = self._process.poll()
         ended = "" if status is None else _describe_status(status)
-        lines = telling_lines(self._log) or _lacking_space(self._log)
+        lines = telling_lines(self._log) or lacking_space(self._log)
         return f"{ended}: {' / '.join(lines)}" if lines and ended else ended or " / ".join(lines)
 
     def _lost(self) -> WorkerLostError:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(10)
         words = self.last_words()
-        is_full = os.strerror(errno.ENOSPC) in words or bool(_lacking_space(self._log))
+        is_full = os.strerror(errno.ENOSPC) in words or bool(lacking_space(self._log))
         is_killed = self._process.poll() in (-signal.SIGKILL, -signal.SIGTERM)
         return WorkerLostError(
             self.arm.name, words or "it closed its pipe", cut_off=is_killed or is_full
         )
 
 
-def _lacking_space(log: Path) -> Sequence[str]:
-    """Return why a worker said nothing, if the disk with its log is full."""
+def lacking_space(log: Path) -> Sequence[str]:
+    """Return why a process said nothing, if the disk with its log is full."""
     try:
         is_full = shutil.disk_usage(log.parent).free < FULL_BYTES
     except OSError:

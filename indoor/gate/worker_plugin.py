@@ -9,6 +9,7 @@ INDOOR_GATE_IN and INDOOR_GATE_OUT. A worker runs only between a message to it a
 from __future__ import annotations
 
 import contextlib
+import csv
 import ctypes
 import json
 import mmap
@@ -22,6 +23,9 @@ from typing import Any, Callable, Generator  # noqa: UP035 - a tree's Python may
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
+
+NEEDED = ("_make_runner", "_make_stats", "_raw", "_raw_pedantic")
+"""What is called or replaced here of pytest-benchmark's fixture, which promises none of it."""
 
 CONTROL_BYTES = 128 * 1024
 """Fits the second-level cache of every CPU of the last ten years."""
@@ -190,6 +194,7 @@ class Worker:
         if os.environ.get("INDOOR_GATE_DESCRIBE"):
             fields["python"] = platform.python_version()
             fields["packages"] = installed()
+            fields["installed_from"] = installed_from()
         self._link.tell(
             "collected", cells={name: rules_of(item) for name, item in cells.items()}, **fields
         )
@@ -254,6 +259,8 @@ class Worker:
                     other_share=other_share(rounds, found),
                 )
         stay_on(None)
+        if not rounds.seconds:  # the other side's test ended early, which is no fault of this one
+            rounds.seconds.append(rounds.time(iterations))
         result = rounds.final_result()
         give_stats(fixture, iterations, rounds.seconds)
         return result
@@ -421,6 +428,52 @@ def installed() -> dict[str, str]:
     return found
 
 
+def installed_from() -> dict[str, str]:
+    """Return the folder or file that an installed module was copied from, by import name.
+
+    Only what pip notes in direct_url.json is known (PEP 610); an editable install copies nothing.
+    """
+    from importlib.metadata import distributions
+    from urllib.parse import unquote, urlsplit
+
+    found: dict[str, str] = {}
+    for distribution in distributions():
+        # Whatever is broken in a distribution's metadata, the others' still counts.
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, csv.Error):
+            told = json.loads(distribution.read_text("direct_url.json") or "{}")
+            url = urlsplit(told.get("url", ""))
+            if url.scheme == "file" and not told.get("dir_info", {}).get("editable"):
+                for name in import_names(distribution):
+                    found.setdefault(name, unquote(url.path))
+    return found
+
+
+def import_names(distribution: Any) -> set[str]:
+    """Return the outermost packages and modules of an installed distribution.
+
+    They are dotted in a namespace: `google.thing`, since other projects' are `google`, too.
+    """
+    files = [file for file in distribution.files or () if file.suffix in (".py", ".so", ".pyd")]
+    packages = {file.parent for file in files if file.name.split(".")[0] == "__init__"}
+    names: set[str] = set()
+    for file in files:
+        around = [folder for folder in file.parents if folder in packages and folder.name]
+        # An extension module is called NAME.cpython-311-x86_64-linux-gnu.so.
+        outer = around[-1] if around else file.parent / file.name.split(".")[0]
+        if all(part.isidentifier() for part in outer.parts):  # no script in ../../../bin
+            names.add(".".join(outer.parts))
+    return names or set((distribution.read_text("top_level.txt") or "").split())
+
+
+def lacking() -> str | None:
+    """Return what of `NEEDED` the installed pytest-benchmark lacks, in words; None for nothing.
+
+    The gate asks a Python that the user named before it starts a worker there.
+    """
+    names = [name for name in NEEDED if not hasattr(BenchmarkFixture, name)]
+    return f"its benchmark fixture has no {', '.join(names)}" if names else None
+
+
 def die_with_parent() -> None:
     """Have Linux kill this process when the controller is killed, whatever the test is doing."""
     with contextlib.suppress(OSError, AttributeError):
@@ -435,6 +488,9 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.UsageError: The tests would run in other processes than this one.
     """
     config.addinivalue_line("markers", "gate(margin, tolerance): limits of indoor gate")
+    die_with_parent()
+    if "INDOOR_GATE_IN" not in os.environ:
+        return  # it collects facts, and times nothing
     option = config.option
     if getattr(option, "dist", "no") != "no":
         raise pytest.UsageError("the gate needs one process a tree; pass -n0 or -p no:xdist")
@@ -442,7 +498,8 @@ def pytest_configure(config: pytest.Config) -> None:
         setattr(option, "benchmark_" + name, None)
     option.benchmark_skip = False
     option.benchmark_quiet = True
-    die_with_parent()
+    option.maxfail = 0  # one cell's failure is not the others'
+    option.continue_on_collection_errors = False
     worker = Worker(Link())
 
     def call(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
