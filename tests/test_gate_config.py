@@ -1,5 +1,6 @@
 """The gate's settings: what gate.toml may say, which cell it holds for, and what is refused."""
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,3 +301,16 @@ def test_globs_without_a_cell_are_listed_once() -> None:
         allow_vanished=("gone",),
     )
     assert unmatched_globs(config, ["t1", "t2"]) == ("x*", "gone")
+
+
+def test_the_settings_in_the_readme_are_read_and_are_the_defaults(tmp_path: Path) -> None:
+    """Every name there exists, and where it says default, it is."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    block = readme[readme.index('    suite = "bench"') : readme.index("A test can also carry")]
+    path = tmp_path / "gate.toml"
+    path.write_text(textwrap.dedent(block), encoding="utf-8")
+    config = load_config(path, None, root=tmp_path)
+    assert config.plan == PlanRecord()
+    default = GateConfig()
+    for name in ("peak_memory_tolerance", "hang_s", "start_s", "allow_vanished", "accuracy"):
+        assert getattr(config, name) == getattr(default, name)

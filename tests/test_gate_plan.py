@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
+from indoor.gate.decisions import percent
 from indoor.gate.plan import (
     CellDecision,
     CellRules,
@@ -126,7 +127,12 @@ def test_decided_cells_are_measured_no_more() -> None:
     assert {r.cells for r in requests[6:]} == {("open",)}
     assert decisions["open"].verdict is GateVerdict.INCONCLUSIVE
     assert "neither above 1% nor below 3%; pairs spread" in decisions["open"].reason
-    assert "tolerance above 3%" in advice(decisions["open"])
+    at_most = decisions["open"].slowdown_at_most
+    assert at_most is not None
+    assert at_most > 0.03
+    assert f"raise this cell's tolerance above {percent(at_most)}" in advice(decisions["open"])
+    unknown = replace(decisions["open"], slowdown_at_most=None)
+    assert advice(unknown).endswith("tolerance above 3%")
 
 
 def test_a_slowdown_that_is_not_reproduced_is_no_failure() -> None:

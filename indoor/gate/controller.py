@@ -311,7 +311,10 @@ class _Gate:
         for failure in outcome.failures:
             if failure.outcome == "skipped" and failure.cell in request.cells:
                 arms.setdefault(failure.cell, set()).add(failure.arm)
-        skipped = frozenset(cell for cell, by in arms.items() if {"base", "head"} <= by)
+        measured = self._progress.pairs("head", arms)
+        skipped = frozenset(
+            cell for cell, by in arms.items() if {"base", "head"} <= by and not measured[cell]
+        )
         for failure in outcome.failures:
             if failure.cell in skipped and failure.arm == "head":
                 del self._progress.rules[failure.cell]

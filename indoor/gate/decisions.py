@@ -158,9 +158,11 @@ def advice(decision: CellDecision) -> str:
     if decision.verdict is GateVerdict.INCONCLUSIVE:
         if decision.summary is None or decision.summary.num_launches < 2:
             return "give the gate more --minutes or fewer cells, this one was hardly measured"
+        # What this run could not exclude would have been the tolerance to pass by.
+        not_excluded = max(decision.tolerance, decision.slowdown_at_most or 0.0)
         return (
             "run again on a quieter machine or with more --minutes, or raise this cell's tolerance "
-            f"above {percent(decision.tolerance)}"
+            f"above {percent(not_excluded)}"
         )
     return ""
 
