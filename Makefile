@@ -20,7 +20,7 @@ bench: $(VENV)/.bench
 	$(RUN) pytest bench $(OPTIONS) $(ARGS)
 
 test: lint
-	$(RUN) pytest tests --timeout 600 --cov --cov-report=term $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --benchmark-disable --timeout 600 --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.test
 	$(RUN) ruff check .
