@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from indoor.gate.ordinary import SUITE
+from indoor.gate.ordinary import write_small_suite
 
 __all__ = ["write_models"]
 
@@ -47,13 +47,9 @@ def test_network(benchmark, batch):
 
 
 def write_models(root: Path) -> None:
-    """Write a tree with a small network and its benchmarks in `SUITE`.
+    """Write a tree with a small network and its benchmarks.
 
     Args:
         root: A folder that does not exist yet.
     """
-    (root / SUITE).mkdir(parents=True)
-    # Without it pytest would look for a configuration in the folders above.
-    (root / "pytest.ini").write_text("[pytest]\npythonpath = .\n", encoding="utf-8")
-    (root / "models.py").write_text(_MODELS, encoding="utf-8")
-    (root / SUITE / "test_models.py").write_text(_TESTS, encoding="utf-8")
+    write_small_suite(root, "models", _MODELS, _TESTS)

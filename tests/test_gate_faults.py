@@ -195,16 +195,21 @@ def test_an_interrupted_gate_keeps_what_it_measured(
     assert num_worktrees(repo) == 1
 
 
+def never_prepared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Write a repository whose facts are never collected; return it and the file that tells who."""
+    told = folder / "preparing"
+    monkeypatch.setenv("PREPARING", str(told))
+    settings = f'facts = "suite/facts.py"\n{GATE_TOML}'
+    files = {"suite/facts.py": SLOW_FACTS, "suite/gate.toml": settings}
+    return write_repository(folder / "repository", files), told
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_gate_that_is_interrupted_while_it_prepares_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     """The process that collects facts, its child and the worktree are gone; exit 3, partial."""
-    told = tmp_path / "preparing"
-    monkeypatch.setenv("PREPARING", str(told))
-    settings = f'facts = "suite/facts.py"\n{GATE_TOML}'
-    files = {"suite/facts.py": SLOW_FACTS, "suite/gate.toml": settings}
-    repo = write_repository(tmp_path / "repository", files)
+    repo, told = never_prepared(tmp_path, monkeypatch)
     out = tmp_path / "gate.json"
     with running(repo, "--base", "HEAD", "--out", str(out)) as process:
         wait_until(told.exists, "base is prepared", 60)
@@ -226,11 +231,7 @@ def test_what_prepares_ends_with_a_gate_that_is_killed(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would train on beside the next gate's timings; Linux ends it with its parent."""
-    told = tmp_path / "preparing"
-    monkeypatch.setenv("PREPARING", str(told))
-    settings = f'facts = "suite/facts.py"\n{GATE_TOML}'
-    files = {"suite/facts.py": SLOW_FACTS, "suite/gate.toml": settings}
-    repo = write_repository(tmp_path / "repository", files)
+    repo, told = never_prepared(tmp_path, monkeypatch)
     with running(repo, "--base", "HEAD") as process:
         wait_until(told.exists, "base is prepared", 60)
         facts, child = (psutil.Process(int(pid)) for pid in told.read_text().split())

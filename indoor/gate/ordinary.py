@@ -4,7 +4,7 @@ from pathlib import Path
 
 from indoor.gate.records import PlanRecord
 
-__all__ = ["ORDINARY_PLAN", "SUITE", "write_suite"]
+__all__ = ["ORDINARY_PLAN", "SUITE", "write_small_suite", "write_suite"]
 
 SUITE = "suite"
 """The suite's folder in a tree that `write_suite` wrote."""
@@ -80,8 +80,20 @@ def write_suite(root: Path, slowdown: float = 0.0) -> None:
     repeats = round(NUM_REPEATS * (1 + slowdown))
     if abs(repeats - NUM_REPEATS * (1 + slowdown)) > 1e-9:
         raise ValueError(f"slowdown {slowdown}, expected a multiple of {1 / NUM_REPEATS:.0%}")
+    write_small_suite(root, "ordinary", _FUNCTIONS.format(repeats=repeats), _TESTS)
+
+
+def write_small_suite(root: Path, name: str, module: str, tests: str) -> None:
+    """Write a tree with one module and its benchmarks in `SUITE`.
+
+    Args:
+        root: A folder that does not exist yet.
+        name: What the module is called.
+        module: Its source.
+        tests: That of its benchmarks.
+    """
     (root / SUITE).mkdir(parents=True)
     # Without it pytest would look for a configuration in the folders above.
     (root / "pytest.ini").write_text("[pytest]\npythonpath = .\n", encoding="utf-8")
-    (root / "ordinary.py").write_text(_FUNCTIONS.format(repeats=repeats), encoding="utf-8")
-    (root / SUITE / "test_ordinary.py").write_text(_TESTS, encoding="utf-8")
+    (root / f"{name}.py").write_text(module, encoding="utf-8")
+    (root / SUITE / f"test_{name}.py").write_text(tests, encoding="utf-8")
