@@ -81,8 +81,8 @@ def record(
             outcome = run_launch(
                 crew, cells, gauges, rules, number=number, confirms=False, order=order
             )
-            if outcome.lost or outcome.failures:
-                reason = outcome.lost or outcome.failures[0].message
+            if outcome.stopped or outcome.failures:
+                reason = outcome.stopped or outcome.failures[0].message
                 raise IndoorError(f"launch {number} broke: {reason}; run the same command again")
             gauges |= outcome.gauges
             for cell, trace in outcome.traces.items():

@@ -13,6 +13,7 @@ import pytest
 
 from bench.options import ROOT, Settings
 from bench.terminal import say, uncaptured
+from indoor.gate.signals import signals_as_interrupts
 
 __all__ = ["gate_command", "run_gate"]
 
@@ -73,19 +74,22 @@ def run_gate(config: pytest.Config, settings: Settings, out: Path) -> int:
 
 
 def _wait(command: list[str], printed: IO[bytes]) -> int:
-    """Run the command to its end, also after Ctrl-C: it has workers and a worktree to remove.
+    """Run the command to its end, also after Ctrl-C or SIGTERM: it has a worktree to remove.
 
-    It has a process group of its own, so that it hears of a Ctrl-C once, from here.
+    It has a process group of its own, so that it hears of a signal once, from here.
 
     Returns:
         Its exit status; above 128 where a signal ended it.
     """
     environment = os.environ | {"COLUMNS": str(shutil.get_terminal_size().columns)}
-    process = subprocess.Popen(command, cwd=ROOT, stdout=printed, env=environment, process_group=0)
-    while True:
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-        else:
-            return status if status >= 0 else 128 - status
+    with signals_as_interrupts():
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=printed, env=environment, process_group=0
+        )
+        while True:
+            try:
+                status = process.wait()
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGINT)
+            else:
+                return status if status >= 0 else 128 - status

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from bench.gate_study_records import FalseAlarmStudy, Rates, ReplayStudy, Slowed
 from indoor.errors import IndoorError
-from indoor.gate.records import GateReport, PlanRecord
+from indoor.gate.launch import CONTROL
+from indoor.gate.records import CellTrace, GateReport, PlanRecord
 from indoor.records import from_json, read_record, write_record
 
 __all__ = ["main", "replay_files"]
@@ -77,15 +78,9 @@ def replay_files(
             f"the traces are of {len(machines)} machines ({'; '.join(machines)}), expected one; "
             "make a study of each"
         )
-    # The frozen control is traced as well, and is no cell.
-    traces = join_runs(
-        [
-            [trace for trace in report.traces if trace.name in {cell.name for cell in report.cells}]
-            for report in reports
-        ]
-    )
+    traces = join_runs([_cell_traces(report) for report in reports])
     real = {
-        share: join_runs([read_record(path, GateReport).traces for path in paths])
+        share: join_runs([_cell_traces(read_record(path, GateReport)) for path in paths])
         for share, paths in (slower or {}).items()
     }
     rates: list[Rates] = []
@@ -114,6 +109,11 @@ def replay_files(
         cells=describe_noise(traces),
         rates=tuple(rates),
     )
+
+
+def _cell_traces(report: GateReport) -> list[CellTrace]:
+    """Return the traces but the frozen control's, which is no cell."""
+    return [trace for trace in report.traces if trace.name != CONTROL]
 
 
 def _replay(parsed: argparse.Namespace) -> int:

@@ -27,7 +27,7 @@ OURS = "ours"
 class Tally:
     """How often each verdict was given; the usual rules know only red (FAIL) and green (PASS).
 
-    What is none of the three counted by name is PASS, or that the instrument is unreliable.
+    What is none of the four counted by name is PASS.
     """
 
     num_total: int = 0

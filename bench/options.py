@@ -171,11 +171,17 @@ def _compare_fail(config: pytest.Config) -> tuple[object, ...]:
     from pytest_benchmark.utils import parse_compare_fail
 
     parsed = list(config.getoption("benchmark_compare_fail", None) or ())
-    prefix = "--benchmark-compare-fail="
-    given = [
-        str(a)[len(prefix) :] for a in config.invocation_params.args if str(a).startswith(prefix)
-    ]
-    if len(given) > 1:
+    option = "--benchmark-compare-fail"
+    given: list[str] = []
+    takes = False  # more words, as `--benchmark-compare-fail A B` has them
+    for word in map(str, config.invocation_params.args):
+        name, _, value = word.partition("=")
+        if word.startswith("-"):
+            takes = word == option
+            given += [value] * (name == option and not takes)
+        elif takes:
+            given.append(word)
+    if len(given) > len(parsed):
         return tuple(parse_compare_fail(text) for text in given)  # type: ignore[no-untyped-call]
     return tuple(parsed)
 

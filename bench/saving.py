@@ -11,6 +11,7 @@ from bench.baseline import Choice, regressions, unmatched
 from bench.cases import default_names
 from bench.identity import name_run
 from bench.options import Settings
+from indoor.errors import IndoorError
 from indoor.storage import lock_results
 
 __all__ = ["Saving"]
@@ -55,6 +56,10 @@ class Saving:
             choice: What to compare with.
             whole: Whether the session came to its end; what did not is not saved.
             failed: Whether a test failed.
+
+        Raises:
+            IndoorError: The folder cannot be locked, or the run not be written; no part of it is
+                left there.
         """
         entries = self.benchmarks
         if not whole or not entries:
@@ -67,7 +72,14 @@ class Saving:
         # Two runs that save at once must not count to the same number.
         with lock_results(self.results):
             self._known = frozenset(self.storage.query())
-            yield
+            try:
+                yield
+            except OSError as error:  # pytest-benchmark writes the file in place
+                for path in set(self.storage.query()) - self._known:
+                    path.unlink(missing_ok=True)
+                raise IndoorError(
+                    f"{self.results}: {error.strerror or error}; expected room for this run's file"
+                ) from error
             self._file = self.saved()
 
     def saved(self) -> Path | None:

@@ -20,9 +20,10 @@ from bench.summary import write_comparison, write_ratios, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
+from indoor.gate.repository import resolve_revision
 from indoor.machine import code_identity, current_allocator, num_usable_cores, read_machine
 from indoor.pipeline import Prepared, prepare
-from indoor.storage import SavedRun, gate_record
+from indoor.storage import SavedRun, gate_record, lock_results
 
 __all__ = ["SuiteSession"]
 
@@ -58,6 +59,8 @@ class SuiteSession:
             _require_pygal()
         if self._saves and self._settings.compare is not None:
             self._check_named(find_runs(self._saving.storage, self._settings.compare))
+        if self._saves:
+            self._check_places()
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out what only the full matrix shows."""
@@ -109,8 +112,17 @@ class SuiteSession:
             return
         ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         whole = ended and not self._interrupted
-        with self._saving.judged(self._choice, whole=whole, failed=bool(session.testsfailed)):
-            yield
+        try:
+            with self._saving.judged(self._choice, whole=whole, failed=bool(session.testsfailed)):
+                yield
+        except IndoorError as error:
+            say(
+                self._config,
+                f"this run is not saved: {error}; its finished cells are kept, the same command "
+                "goes on from there",
+            )
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            return
         if self._saving.saved() and self._finished is not None:
             self._finished.discard()
         if self._settings.gate and not self._config.option.collectonly:
@@ -194,6 +206,17 @@ class SuiteSession:
                 allowed=self._settings.allow_other_machine,
                 judges_times=bool(self._settings.compare_fail),
             )
+
+    def _check_places(self) -> None:
+        """Refuse a folder that no run can be saved in, and a revision that nobody knows."""
+        try:
+            if not self._config.option.collectonly and not self._bench_session.disabled:
+                with lock_results(self._saving.results):
+                    pass
+            if self._settings.gate:
+                resolve_revision(ROOT, self._settings.gate)
+        except IndoorError as error:
+            raise pytest.UsageError(str(error)) from error
 
     def _ask_the_gate(self, exitstatus: int) -> int:
         """Return the gate's exit status, or the suite's own where the suite did not end well."""

@@ -162,9 +162,9 @@ def lock_results(results: Path, wait_s: float | None = None) -> Iterator[None]:
     """
     import filelock  # not for `indoor --help`
 
-    results.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(results / LOCK)
     try:
+        results.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=-1 if wait_s is None else wait_s)
     except filelock.Timeout as error:
         raise IndoorError(

@@ -1,7 +1,9 @@
 """Stored baselines of the suite: which is chosen or refused, what saving does to them, the gate."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from report_records import AMX, ZEN3, full_json, full_run, identity
 from suite_process import (
+    HEAR_INTERRUPTS,
     LATENCY,
     NARROW,
     ROOT,
@@ -28,10 +31,13 @@ from suite_process import (
 )
 
 from bench import gate_run
-from bench.baseline import choose_baseline, refuse_other_machines
+from bench.baseline import Choice, choose_baseline, refuse_other_machines
+from bench.options import Settings
 from bench.ratios import render_ratios
+from bench.saving import Saving
 from bench.storage import find_runs, lost_promotions
 from indoor.cli.arguments import parse
+from indoor.errors import IndoorError
 from indoor.report import from_benchmark_json
 from indoor.storage import SavedRun, lock_results, write_promoted
 
@@ -258,6 +264,57 @@ def test_ctrl_c_reaches_the_gate_which_ends_by_itself(
     with out.open("wb") as printed:
         assert gate_run._wait([sys.executable, "-c", code], printed) == 3
     assert marker.is_file()
+
+
+def test_a_suite_that_is_told_to_end_ends_its_gate(tmp_path: Path) -> None:
+    """SIGTERM, as from `timeout`, is passed on: the gate tidies up, and nothing runs on."""
+    gate = (
+        "import signal, sys, time\n"
+        "try:\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('tidied', flush=True)\n"
+        "    sys.exit(3)\n"
+    )
+    suite = (
+        "import sys\n"
+        "from bench import gate_run\n"
+        f"with open({str(tmp_path / 'out')!r}, 'wb') as out:\n"
+        f"    sys.exit(gate_run._wait([sys.executable, '-c', {gate!r}], out))\n"
+    )
+    command = [sys.executable, "-c", HEAR_INTERRUPTS, sys.executable, "-c", suite]
+    process = subprocess.Popen(command, cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out").is_file() or not (tmp_path / "out").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=30) == 3
+    assert (tmp_path / "out").read_text().split() == ["ready", "tidied"]
+
+
+def test_a_run_that_cannot_be_written_leaves_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest-benchmark writes in place: a full disk leaves no half file that looks like a run."""
+    earlier, half = tmp_path / "0001_run.json", tmp_path / "0002_run.json"
+    earlier.write_text("{}")
+    storage = SimpleNamespace(path=tmp_path, query=lambda: sorted(tmp_path.glob("0*.json")))
+    one = SimpleNamespace(fullname="test", has_error=False)
+    session = SimpleNamespace(storage=storage, benchmarks=[one])
+    config: Any = SimpleNamespace(_benchmarksession=session)
+    saving = Saving(config, cast(Settings, None))
+    monkeypatch.setattr(saving, "_judge", lambda *_, **__: None)
+
+    def save() -> None:
+        with saving.judged(Choice(runs=(), lines=()), whole=True, failed=False):
+            half.write_text('{"benchmarks": [')
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(IndoorError, match=r"No space left on device; expected room"):
+        save()
+    assert storage.query() == [earlier]
 
 
 def test_a_gate_that_a_signal_ended_is_no_pass(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from pytest_benchmark.utils import parse_compare_fail
 
+from bench import options
 from bench.baseline import choose_baseline, differences, regressions, unmatched
 from bench.cases import Cell
 from bench.options import ALL, Settings
@@ -322,6 +324,28 @@ def test_threads_are_resolved_for_the_machine(
 ) -> None:
     """`all` becomes its number, duplicates and those above the cores are left out."""
     assert settings(threads=wanted).suite_threads(num_cores) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--benchmark-compare-fail=min:5%", "--benchmark-compare-fail=median:9%"),
+        ("--benchmark-compare-fail", "min:5%", "--benchmark-compare-fail=median:9%"),
+        ("--benchmark-compare-fail", "min:5%", "-q", "--benchmark-compare-fail", "median:9%"),
+        ("--benchmark-compare-fail", "min:5%", "median:9%", "--fresh"),
+    ],
+)
+def test_no_check_of_the_comparison_is_dropped(words: tuple[str, ...]) -> None:
+    """However they are written and repeated; pytest-benchmark keeps the last option alone."""
+    last = max(i for i, word in enumerate(words) if word.startswith("--benchmark-compare-fail"))
+    kept = [word.partition("=")[2] or word for word in words[last:] if "%" in word]
+    option = SimpleNamespace(args=("bench", *words))
+    config: Any = SimpleNamespace(
+        invocation_params=option,
+        getoption=lambda *_: [parse_compare_fail(text) for text in kept],
+    )
+    fields = [(check.field, check.threshold) for check in options._compare_fail(config)]
+    assert fields == [("min", 5), ("median", 9)]
 
 
 def test_only_threads_above_the_cores_are_a_mistake() -> None:

@@ -223,7 +223,6 @@ def test_the_accuracys_outcome_takes_its_place() -> None:
     ("base", "head", "verdict"),
     [
         (LOGITS, LOGITS * np.nan, FAIL),
-        (LOGITS * np.inf, LOGITS, IMPROVED),
         (LOGITS * np.nan, LOGITS * np.nan, INCONCLUSIVE),
         (LOGITS, LOGITS[:, :2], INCONCLUSIVE),
         (LOGITS, None, INCONCLUSIVE),
@@ -235,6 +234,18 @@ def test_logits_that_cannot_be_compared(
     """Not finite on one side blames that side; nothing else is a pass, or asks for accuracy."""
     assert check_of("logits", facts(base), facts(head)).verdict is verdict
     assert variants_to_predict(facts(base), facts(head)) == ()
+
+
+def test_a_head_beside_a_damaged_base_is_asked_for_its_accuracy() -> None:
+    """Finite logits are better than none, and prove nothing of what they say."""
+    base, head = facts(LOGITS * np.inf), facts(LOGITS)
+    assert check_of("logits", base, head).verdict is IMPROVED
+    assert check_of("accuracy", base, head).verdict is INCONCLUSIVE
+    assert variants_to_predict(base, head) == ("int8",)
+    unknown = replace_classes(predictions([True] * 300), int8=np.full(300, -1))
+    assert judge(unknown, predictions([True] * 300)).verdict is IMPROVED
+    useless = judge(unknown, predictions([False] * 300))
+    assert (useless.verdict, useless.base, useless.head) == (PASS, "0.00%", "0.00%"), "it is told"
 
 
 def test_logits_of_other_photographs_are_not_compared() -> None:
@@ -318,6 +329,17 @@ def test_a_collapse_fails(answers: np.ndarray, words: str) -> None:
     check = judge(base, replace_classes(base, int8=answers), max_drop=0.999)
     assert check.verdict is FAIL
     assert words in check.reason
+
+
+def test_better_answers_on_unequal_classes_are_no_collapse() -> None:
+    """97% are of one class: the right answers have a lower entropy than base's wrong ones."""
+    labels = (np.arange(1000) < 30).astype(np.int64)
+    wrong = (np.arange(1000) >= 900).astype(np.int64)
+    right = predictions([True] * 1000)
+    base = replace(replace_classes(right, int8=wrong), labels=labels)
+    head = replace(replace_classes(right, int8=labels), labels=labels)
+    assert judge(base, head).verdict is IMPROVED
+    assert judge(head, replace_classes(head, int8=labels * 0)).verdict is FAIL
 
 
 def test_a_base_of_one_class_is_no_collapse_of_head() -> None:

@@ -20,7 +20,7 @@ def launches_around(slowdown: float, num_launches: int = 12) -> list[np.ndarray]
 def test_a_quiet_instrument_has_no_findings() -> None:
     """Identical code that looks identical leaves figures and nothing to blame."""
     report = judge_instrument(
-        {"a": launches_around(0.002)}, launches_around(0.0), [0.01] * 12, PLAN
+        {"a": launches_around(0.002)}, launches_around(0.0), {"a": [0.01] * 12}, PLAN
     )
     assert report.findings == ()
     assert report.max_idle_share == 0.01
@@ -36,7 +36,7 @@ def test_a_quiet_instrument_has_no_findings() -> None:
 )
 def test_identical_code_that_differs_is_a_finding(slowdown: float, words: str) -> None:
     """To either side, with figures, the cell's name and a remedy."""
-    report = judge_instrument({"a": launches_around(slowdown)}, None, [], PLAN)
+    report = judge_instrument({"a": launches_around(slowdown)}, None, {}, PLAN)
     assert len(report.findings) == 1
     assert words in report.findings[0]
     assert "than base itself in a" in report.findings[0]
@@ -48,9 +48,9 @@ def test_identical_code_that_differs_is_a_finding(slowdown: float, words: str) -
 @pytest.mark.parametrize(("slowdown", "num_findings"), [(0.015, 0), (-0.015, 0), (0.03, 1)])
 def test_the_control_is_allowed_twice_the_margin(slowdown: float, num_findings: int) -> None:
     """1.5% would be a finding for the A/A arm, and is none for the control."""
-    report = judge_instrument({}, launches_around(slowdown), [0.0] * 12, PLAN)
+    report = judge_instrument({}, launches_around(slowdown), {"a": [0.0] * 12}, PLAN)
     assert len(report.findings) == num_findings
-    assert judge_instrument({"a": launches_around(slowdown)}, None, [], PLAN).findings
+    assert judge_instrument({"a": launches_around(slowdown)}, None, {}, PLAN).findings
     assert report.control is not None
     assert report.control.margin == 0.02
 
@@ -59,13 +59,13 @@ def test_judging_at_every_look_shares_the_error_rate() -> None:
     """A difference that is clear once is not clear as one of a thousand judgements."""
     shifts = np.linspace(-0.002, 0.002, 12)
     again = {"a": [pairs + s for s, pairs in zip(shifts, launches_around(0.013), strict=True)]}
-    assert judge_instrument(again, None, [], PLAN).findings
-    assert not judge_instrument(again, None, [], PLAN, num_judgements=1000).findings
+    assert judge_instrument(again, None, {}, PLAN).findings
+    assert not judge_instrument(again, None, {}, PLAN, num_judgements=1000).findings
 
 
 def test_an_instrument_that_was_hardly_measured_is_not_called_sound() -> None:
     """One launch shows nothing, and says so."""
-    report = judge_instrument({"a": launches_around(0.5, 1)}, [], [0.0], PLAN)
+    report = judge_instrument({"a": launches_around(0.5, 1)}, [], {"a": [0.0]}, PLAN)
     assert report.findings == ()
     assert report.again[0].verdict is GateVerdict.INCONCLUSIVE
     assert report.again[0].interval is None
@@ -75,12 +75,14 @@ def test_an_instrument_that_was_hardly_measured_is_not_called_sound() -> None:
 
 @pytest.mark.parametrize(("num_busy", "num_findings"), [(0, 0), (1, 0), (2, 1)])
 def test_busy_waiting_workers_are_a_finding(num_busy: int, num_findings: int) -> None:
-    """One launch of ten is let pass, two are told with their share and a remedy."""
-    shares = [0.3] * num_busy + [0.05] * (10 - num_busy)
+    """One launch of ten is let pass, two are told with share and remedy, however many cells."""
+    shares = {f"quiet {i}": [0.001] * 10 for i in range(20)}
+    shares["busy"] = [0.3] * num_busy + [0.05] * (10 - num_busy)
     report = judge_instrument({}, None, shares, PLAN)
+    assert report.max_idle_share == (0.3 if num_busy else 0.05)
     assert len(report.findings) == num_findings
     if num_findings:
         assert (
-            "more than 5% of a timed round's time in 2 of 10 launches (up to 30%)"
+            "more than 5% of a timed round's time in 2 of 10 launches of busy (up to 30%)"
             in (report.findings[0])
         )

@@ -210,6 +210,39 @@ def test_time_up_while_reproducing_is_no_pass() -> None:
     assert decisions["same"].verdict is GateVerdict.PASS
 
 
+def test_a_finding_takes_as_many_fresh_launches_as_the_plan_says() -> None:
+    """A flaky test passed in two of the four: a slowdown that both show is not yet reproduced."""
+
+    def answer(request: LaunchRequest, num_before: int) -> LaunchResult:
+        brought = {c: pairs_around(0.05) for c in request.cells}
+        return LaunchResult({} if num_before in (6, 8) else brought)
+
+    only = drive(answer, plan=replace(PLAN, looks=(6,)))[0]["a"]
+    assert only.verdict is GateVerdict.INCONCLUSIVE
+    assert only.reason.endswith("but its test passed in only 2 of 4 fresh launches")
+    later, requests = drive(answer)
+    assert later["a"].verdict is GateVerdict.FAIL
+    assert [r.confirms for r in requests[-8:]] == [False] * 4 + [True] * 4
+
+
+@pytest.mark.parametrize(("num_before", "words"), [(0, "measured in 1 launch"), (7, "slower by")])
+def test_a_run_that_broke_off_is_not_told_as_time_that_ran_out(num_before: int, words: str) -> None:
+    """More minutes would not have helped, so none are advised; nothing else is asked for."""
+
+    def answer(request: LaunchRequest, before: int) -> LaunchResult:
+        brought = {c: pairs_around(0.05) for c in request.cells}
+        return LaunchResult(brought, broke_off=before == num_before)
+
+    decisions, requests = drive(answer)
+    assert len(requests) == num_before + 1
+    decision = decisions["a"]
+    assert decision.verdict is GateVerdict.INCONCLUSIVE
+    assert decision.reason.startswith(f"the run broke off after {num_before + 1} launch")
+    assert f": {words}" in decision.reason
+    assert "time" not in decision.reason
+    assert advice(decision) == ""
+
+
 def limited(pairs: Callable[[int], np.ndarray], limit: int | None) -> Answer:
     """Return launches of which there is time for so many."""
     return lambda request, n: LaunchResult(

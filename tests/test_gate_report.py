@@ -64,6 +64,18 @@ def test_something_better_is_improved() -> None:
     assert reason.startswith("Better: int8-8-2; 2 cells without")
 
 
+def test_a_test_that_fails_on_head_fails_whatever_the_instrument_says() -> None:
+    """No clock is needed for that; the slower cell beside it does not count, and is not named."""
+    broken = replace(SLOWER, name=f"{FORWARD}[int8-8-2]", ratio=None, interval=None)
+    moved = replace(QUIET, findings=("a copy of base took 2% more time.",))
+    verdict, reason = combine([broken, SLOWER], [], instrument=moved)
+    assert verdict is GateVerdict.FAIL
+    assert reason.startswith("1 of 2 cells failed on head: int8-8-2; no clock is needed for that")
+    assert "float32" not in reason
+    assert combine([SLOWER], [], instrument=moved)[0] is GateVerdict.UNRELIABLE
+    assert combine([broken], [], instrument=moved, partial=True)[0] is GateVerdict.UNRELIABLE
+
+
 def test_a_slower_cell_fails_whatever_else_is_open() -> None:
     """FAIL comes before INCONCLUSIVE and IMPROVED, but a partial run blames nobody for time."""
     verdict, reason = combine([SLOWER, OPEN, IMPROVED], [], instrument=QUIET)

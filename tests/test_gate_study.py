@@ -27,6 +27,7 @@ from bench.gate_false_alarms import SUITES, count_false_alarms, hog_cpu
 from bench.gate_replay import describe_noise, join_runs, replay, replay_rivals
 from bench.gate_rivals import RIVALS, compare_fail, judge_as_rivals, mann_whitney
 from bench.gate_slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
+from bench.gate_study import replay_files
 from bench.gate_study_records import FalseAlarmStudy, ReplayStudy, Tally
 from bench.gate_table import render_studies
 from bench.options import LAB, SETTINGS
@@ -327,6 +328,26 @@ def test_the_replay_command_writes_what_the_table_command_prints(
     assert "| float32-1 | 10 (200) |" in printed
     widths = Counter(line.count(" | ") for line in printed.splitlines() if line.startswith("|"))
     assert len(widths) == 2, "each table's rows have as many cells"
+
+
+def test_recorded_traces_are_replayed(tmp_path: Path) -> None:
+    """A recording judges no cell; its launches are drawn from all the same, the control's never."""
+    traces = shared_machine(10)
+    control = replace(traces[0], name="control")
+    same, slow = tmp_path / "traces-0.json", tmp_path / "traces-5.json"
+    for path in (same, slow):
+        write_record(path, replace(gate_report(traces=(*traces, control)), cells=()))
+    study = replay_files(
+        [same],
+        PlanRecord(looks=(3, 5)),
+        title="tiny",
+        num_gates=4,
+        seed=0,
+        rival_launches=1,
+        slower={0.05: [slow]},
+    )
+    assert [(cell.name, cell.num_launches) for cell in study.cells] == [(n, 10) for n in CELLS]
+    assert [slowed.cell for slowed in study.really_slower] == list(CELLS)
 
 
 def test_traces_of_two_machines_are_not_mixed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Launches of real workers on suites that use all that pytest-benchmark offers."""
 
 import importlib.util
+import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gate_trees import NAP, PLAN, config, own_temporary_files, workers, write_tree
+from gate_trees import LEAN, NAP, PLAN, config, own_temporary_files, workers, write_tree
 
 from indoor.gate.instrument import MAX_IDLE_SHARE, judge_instrument
 from indoor.gate.launch import (
@@ -76,6 +77,11 @@ def test_pedantic_iterations(benchmark):
     benchmark.pedantic(work, args=(1,), kwargs={}, iterations=7, rounds=2, warmup_rounds=1)
     assert benchmark.stats.iterations == 7
     assert len(calls) % 7 == 1  # one more for the result
+
+
+def test_the_result_is_the_last_calls(benchmark):
+    result = benchmark(lambda: calls.append(1) or len(calls))
+    assert result == len(calls)
 
 
 def test_stats(benchmark):
@@ -203,12 +209,52 @@ def pytest_addoption(parser):
     parser.addoption("--dist", default="no")
 """
 
+IMPATIENT = """
+import time
+
+import pytest
+
+
+@pytest.fixture
+def slow():
+    time.sleep(1.3)
+
+
+@pytest.mark.timeout(2)
+def test_impatient(benchmark, slow):
+    benchmark(time.sleep, 0.01)
+"""
+
+BREAKS = """
+import os
+import time
+from pathlib import Path
+
+CPUS = os.sched_getaffinity(0)
+
+
+def work():
+    if "{side}" in Path(__file__).parts:
+        raise RuntimeError("broken")
+    time.sleep(0.005)
+
+
+def test_1_breaks(benchmark):
+    benchmark(work)
+
+
+def test_2_has_all_cpus(benchmark):
+    assert os.sched_getaffinity(0) == CPUS
+    benchmark(time.sleep, 0.005)
+"""
+
 WORKING = (
     "test_call",
     "test_decorator",
     "test_setup_and_teardown",
     "test_setup_that_returns_nothing",
     "test_pedantic_iterations",
+    "test_the_result_is_the_last_calls",
     "test_stats",
     "test_extra_info",
     "TestMethod::test_parametrized[1]",
@@ -257,9 +303,12 @@ class Stand:
 
 
 @contextmanager
-def stand(base: Path, head: Path, arguments: tuple[str, ...] = ()) -> Iterator[Stand]:
-    """Lay two trees ready for launches."""
-    job = GateJob(start=base, base_root=base, head_root=head, config=config(), arguments=arguments)
+def stand(
+    base: Path, head: Path, arguments: tuple[str, ...] = (), *, limits: bool = False
+) -> Iterator[Stand]:
+    """Lay two trees ready for launches, with the plugin that limits a test's time or without."""
+    rules = config(arguments=LEAN[: LEAN.index("no:timeout") - 1]) if limits else config()
+    job = GateJob(start=base, base_root=base, head_root=head, config=rules, arguments=arguments)
     with open_sides(job) as sides:
         rules = LaunchRules(
             plan=PLAN,
@@ -371,9 +420,9 @@ def test_iterations_are_found_on_base_and_shared(tmp_path: Path) -> None:
 
 def test_sleeping_workers_are_idle(launched: LaunchOutcome) -> None:
     """A worker that waits for its turn uses no CPU time, as the system tells."""
-    shares = [one.idle_share for name, one in launched.traces.items() if name != CONTROL]
-    assert None not in shares
-    assert max(shares) < 0.02
+    shares = {n: [one.idle_share] for n, one in launched.traces.items() if n != CONTROL}
+    assert [None] not in shares.values()
+    assert max(shares.values()) < [0.02]
     assert judge_instrument({}, None, shares, PLAN).findings == ()
 
 
@@ -385,7 +434,7 @@ def test_a_worker_that_spins_while_it_waits_is_found(tmp_path: Path) -> None:
         share = two.launch([NAP]).traces[NAP].idle_share
     assert share is not None
     assert share > 0.1
-    (finding,) = judge_instrument({}, None, [share], PLAN).findings
+    (finding,) = judge_instrument({}, None, {NAP: [share]}, PLAN).findings
     assert "background threads" in finding
 
 
@@ -400,6 +449,32 @@ def test_a_turn_waits_for_threads_that_spin_on(tmp_path: Path) -> None:
         )
     assert share is not None
     assert share <= MAX_IDLE_SHARE  # 0.4 where a turn begins at once
+
+
+def test_waiting_for_ones_turn_is_no_timeout(tmp_path: Path) -> None:
+    """A test's own limit of 2 s holds for base alone, not with head's start of 1.3 s."""
+    pytest.importorskip("pytest_timeout", reason="pytest-timeout is not installed")
+    tree = write_tree(tmp_path, {"suite/test_impatient.py": IMPATIENT})
+    cell = "suite/test_impatient.py::test_impatient"
+    with stand(tree, tree, limits=True) as two:
+        outcome = two.launch([cell])
+    assert outcome.failures == []
+    assert len(outcome.traces[cell].seconds["base"]) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no process is bound here")
+def test_a_round_that_raises_leaves_no_worker_bound(tmp_path: Path) -> None:
+    """A test of one thread fails in a round; the next one's code may use all CPUs again."""
+    base, head = (
+        write_tree(tmp_path / side, {"suite/test_breaks.py": BREAKS.format(side="head")})
+        for side in ("base", "head")
+    )
+    with stand(base, head) as two:
+        names = [name for name in two.cells() if "test_breaks" in name]
+        found = two.launch(names)
+        gauges = {name: Gauge(iterations=1, num_pairs=2, pair_s=0.01) for name in names}
+        again = two.launch(names, gauges, number=2)
+    assert {one.cell for one in (*found.failures, *again.failures)} == {names[0]}
 
 
 def test_tests_in_other_processes_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Saved runs looked after: `indoor results list`, `promote` and `prune`."""
 
+import errno
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ import filelock
 import pytest
 from report_records import AMX, ZEN3, full_json, identity
 
-from indoor.cli import main
+from indoor.cli import main, prune
 from indoor.errors import IndoorError
 from indoor.storage import (
     gate_record,
@@ -227,6 +228,30 @@ def test_a_dry_run_removes_nothing(call: Callable[..., Any], results: Path) -> N
     pruned = call("prune", "--keep", 1, "--dry-run")
     assert len(pruned["removed"]) == 2
     assert names(results) == ["0001", "0002", "0003"]
+
+
+def test_what_prune_cannot_remove_is_one_line(
+    results: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's file: it is named, and the runs are still there."""
+
+    def unlink(path: Path, **_: bool) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    said = refused("prune", "--keep", 1)
+    assert said.startswith(f"indoor: cannot remove {results}")
+    assert "Permission denied; expected write permission in its folder" in said
+    assert names(results) == ["0001", "0002", "0003"]
+
+
+def test_an_interrupted_run_that_is_going_on_is_not_old(results: Path) -> None:
+    """A cell's file that is renamed while it is looked at was written just now."""
+    folder = results / ".partial" / "going on"
+    folder.mkdir(parents=True)
+    (folder / "batch1.json.tmp").symlink_to(folder / "renamed")
+    os.utime(folder, (0, 0))
+    assert prune._old_partial(results, 8) == []
 
 
 def test_prune_removes_old_interrupted_runs(call: Callable[..., Any], results: Path) -> None:

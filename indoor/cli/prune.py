@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from indoor.cli.output import Outcome
+from indoor.errors import IndoorError
 from indoor.storage import SavedRun, gate_record, list_runs, mismatch, read_run
 
 __all__ = ["prune"]
@@ -24,6 +25,9 @@ def prune(results: Path, keep: int, partial_days: int, *, dry_run: bool) -> Outc
         keep: How many of each folder are new.
         partial_days: For how many days nobody wrote into an interrupted run that is removed.
         dry_run: Only say what would be removed.
+
+    Raises:
+        IndoorError: A file cannot be removed; those named before it are gone.
     """
     removed: list[Path] = []
     kept: dict[Path, str] = {}
@@ -37,9 +41,9 @@ def prune(results: Path, keep: int, partial_days: int, *, dry_run: bool) -> Outc
     if not dry_run:
         for path in removed:
             for companion in (path.with_suffix(".png"), gate_record(results, path.stem), path):
-                companion.unlink(missing_ok=True)
+                _remove(companion)
         for path in partial:
-            shutil.rmtree(path)
+            _remove(path)
     verb = "would remove" if dry_run else "removed"
     lines = [
         *(f"{verb} {path}" for path in (*removed, *partial)),
@@ -53,6 +57,19 @@ def prune(results: Path, keep: int, partial_days: int, *, dry_run: bool) -> Outc
         },
         text="\n".join(lines or [f"nothing to remove among {len(runs)} runs"]),
     )
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise IndoorError(
+            f"cannot remove {path}: {error.strerror or error}; expected write permission in its "
+            "folder; older runs are removed already, the same command goes on from there"
+        ) from error
 
 
 def _wanted(runs: Sequence[Path]) -> dict[Path, str]:
@@ -84,5 +101,13 @@ def _old_partial(results: Path, days: int) -> list[Path]:
     return [
         folder
         for folder in sorted((results / ".partial").glob("*/"))
-        if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < since
+        if _written_at(folder) < since
     ]
+
+
+def _written_at(folder: Path) -> float:
+    """Return when something in the folder was written last; now where it is changing."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return time.time()

@@ -80,10 +80,11 @@ def compare_predictions(
 ) -> tuple[CheckReport, ...]:
     """Judge the drop of top-1 by non-inferiority, on the photographs that both sides came to.
 
-    A collapse fails. Else the whole 95% interval of the drop (Tango's, paired) must lie below
-    `max_drop` to pass: failing to show a loss is no pass. A drop whose interval lies above 0 fails,
-    and one whose interval lies below 0 is an improvement, if the exact McNemar p, by Holm over the
-    variants, is below 5%. A drop that is shown, but shown to be below `max_drop`, passes.
+    A collapse fails, unless a gain is shown. Else the whole 95% interval of the drop (Tango's,
+    paired) must lie below `max_drop` to pass: failing to show a loss is no pass. A drop whose
+    interval lies above 0 fails, and one whose interval lies below 0 is an improvement, if the exact
+    McNemar p, by Holm over the variants, is below 5%. A drop that is shown, but shown to be below
+    `max_drop`, passes.
 
     Args:
         base: What head is compared with.
@@ -138,9 +139,11 @@ def _judge(name: str, pair: _Pair, p: float, max_drop: float, num_in_split: int)
     gain = difference_interval(lost, gained, total)
     drop = Interval(low=-gain.high, high=-gain.low, level=gain.level)
     collapse = _find_collapse(pair)
-    if collapse:
+    # Classes of very unequal size, answered better, have fewer answers in the rare ones too.
+    is_gain = drop.high < 0 and p < ALPHA
+    if collapse and not is_gain:
         verdict, opening = GateVerdict.FAIL, f"collapsed: {collapse}"
-    elif drop.high < 0 and p < ALPHA:
+    elif is_gain:
         verdict, opening = GateVerdict.IMPROVED, "a gain is shown"
     elif drop.high < max_drop:
         verdict, opening = GateVerdict.PASS, f"no drop of {100 * max_drop:g} points or more"

@@ -2,12 +2,9 @@
 
 import math
 import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Mapping
 
 from indoor.errors import IndoorError
 from indoor.gate.config import matches, rules_for, selects, unmatched_globs
@@ -29,6 +26,7 @@ from indoor.gate.preparation import Preparation, prepare_sides
 from indoor.gate.progress import Progress, log_ratios
 from indoor.gate.records import CellReport, CheckReport, GateReport, GateVerdict
 from indoor.gate.sides import GateJob, Sides, open_sides
+from indoor.gate.signals import signals_as_interrupts
 from indoor.gate.worker import Arm, WorkerLostError
 from indoor.records import write_record
 
@@ -61,7 +59,7 @@ def run_gate(job: GateJob) -> GateReport:
         IndoorError: The job cannot be done as it was asked for; one line.
     """
     progress = Progress(job)
-    with _signals_as_interrupts():
+    with signals_as_interrupts():
         try:
             with machine_lock(job.lock_wait_s, job.say), open_sides(job) as sides:
                 progress.begin(sides)
@@ -103,6 +101,7 @@ class _Gate:
         self._failures: Counter[tuple[str, str]] = Counter()
         self._num_launches = 0
         self._head: Arm | None = None
+        self._stopped: BaseException | None = None
 
     def run(self) -> None:
         """Collect, prepare, compare what needs no clock, then measure."""
@@ -198,7 +197,6 @@ class _Gate:
         cells = dict(cells)
         procedure = run_plan(cells, self._plan)
         request = next(procedure)
-        broken: BaseException | None = None
         took: list[float] = []
         try:
             while True:
@@ -215,9 +213,9 @@ class _Gate:
                         # Starting workers costs as much for one cell as for all.
                         share=min(MAX_SHARE, len(cells) / len(request.cells)),
                     )
-                    broken = outcome.lost
-                except (KeyboardInterrupt, OSError) as stopped:
-                    outcome, broken = LaunchOutcome(), stopped
+                except (KeyboardInterrupt, OSError) as stopped:  # while the workers are ended
+                    outcome = LaunchOutcome(stopped=stopped)
+                self._stopped = outcome.stopped
                 ended = time.monotonic()
                 self._progress.measure_s = ended - began
                 # The next launches take about as long as the last two; those that confirm, less,
@@ -225,7 +223,7 @@ class _Gate:
                 if not request.confirms or not took:
                     took = [*took, ended - started][-2:]
                 launch_s = sum(took) / len(took)
-                left = 0 if broken else max(0, int((deadline - ended) / launch_s))
+                left = max(0, int((deadline - ended) / launch_s))
                 result = self._take(outcome, request, left)
                 request = procedure.send(result)
         except StopIteration as stop:
@@ -237,8 +235,8 @@ class _Gate:
         self._progress.instrument = judge_instrument(
             again, control, self._progress.idle_shares(), self._plan
         )
-        if broken is not None:
-            raise broken
+        if self._stopped is not None:
+            raise self._stopped
 
     def _arms_of(self, request: LaunchRequest) -> dict[str, tuple[str, ...]]:
         """Return which arms measure which cells in the next launch."""
@@ -264,23 +262,15 @@ class _Gate:
         self._gauges |= outcome.gauges
         if first and self._gauges:
             self._again = _cheapest(self._gauges)
-        skipped = self._leave_out_skipped(outcome, request)
-        dropped = skipped | frozenset(
-            name
-            for failure in outcome.failures
-            if failure.cell in request.cells
-            and failure.cell not in skipped
-            and (name := self._judge_failure(failure))
-        )
-        lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
-        if lost & set(self._again):  # other cells take over
-            lost |= self._progress.broken_cells.keys()
-            self._again = _cheapest({c: g for c, g in self._gauges.items() if c not in lost})
         for cell, trace in outcome.traces.items():
             gauge = self._gauges.get(cell)
             self._progress.add_trace(cell, gauge.iterations if gauge else 1, trace)
-        if launches_left and not self._save():
-            launches_left = 0
+        dropped: frozenset[str] = frozenset()
+        try:
+            dropped = self._judge_failures(outcome, request)
+        except (KeyboardInterrupt, OSError) as stopped:  # a test that runs alone takes its time
+            self._stopped = self._stopped or stopped
+        broke_off = self._stopped is not None or not self._save()
         looks = [look for look in self._plan.looks if look >= self._num_launches]
         self._job.say(
             f"launch {self._num_launches}{' (to reproduce)' if request.confirms else ''}: "
@@ -293,7 +283,25 @@ class _Gate:
             for cell, trace in outcome.traces.items()
             if cell in request.cells and "head" in trace.seconds
         }
-        return LaunchResult(pairs=pairs, dropped=dropped, launches_left=launches_left)
+        return LaunchResult(
+            pairs=pairs, dropped=dropped, launches_left=launches_left, broke_off=broke_off
+        )
+
+    def _judge_failures(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
+        """Return the cells that leave the plan since their tests do not pass, judged."""
+        skipped = self._leave_out_skipped(outcome, request)
+        dropped = skipped | frozenset(
+            name
+            for failure in outcome.failures
+            if failure.cell in request.cells
+            and failure.cell not in skipped
+            and (name := self._judge_failure(failure))
+        )
+        lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
+        if lost & set(self._again):  # other cells take over
+            lost |= self._progress.broken_cells.keys()
+            self._again = _cheapest({c: g for c, g in self._gauges.items() if c not in lost})
+        return dropped
 
     def _save(self) -> bool:
         """Keep what there is so far in case all is killed; return whether that worked."""
@@ -375,24 +383,3 @@ def _cheapest(gauges: Mapping[str, Gauge]) -> tuple[str, ...]:
             break
         chosen.append(cell)
     return tuple(chosen[:2])
-
-
-@contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP unwind like Ctrl-C, so that nothing is left behind."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    before = {}
-    try:
-        for one in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(one) is not signal.SIG_IGN:  # nohup ignores SIGHUP
-                before[one] = signal.signal(one, interrupt)
-    except ValueError:
-        pass  # not the main thread: signals are its caller's matter
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

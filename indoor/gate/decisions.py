@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -12,6 +13,7 @@ __all__ = [
     "CellDecision",
     "CellRules",
     "Claim",
+    "End",
     "Range",
     "advice",
     "decide_improved",
@@ -20,6 +22,13 @@ __all__ = [
     "decide_within",
     "percent",
 ]
+
+
+class End(Enum):
+    """Why a run ended before the plan's last look."""
+
+    TIME_UP = "time ran out"
+    BROKEN_OFF = "the run broke off"
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,8 @@ class CellDecision:
     slowdown_at_most: float | None
     num_confirming: int
     """The fresh launches that were asked to reproduce a finding about this cell."""
+    end: End | None = None
+    """Why the run ended early, where that left the cell open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,20 +143,20 @@ def decide_within(claim: Claim) -> CellDecision:
     )
 
 
-def decide_inconclusive(claim: Claim, doubt: str, time_up: bool) -> CellDecision:
+def decide_inconclusive(claim: Claim, doubt: str, end: End | None) -> CellDecision:
     """Return INCONCLUSIVE with what is known.
 
     Args:
         claim: What there is.
         doubt: Why a slowdown that was seen is not believed; empty if none was seen.
-        time_up: Whether time ran out before the plan's last look.
+        end: Why the run ended before the plan's last look; None if it did not.
     """
     decision = _decide(claim, GateVerdict.INCONCLUSIVE, "")
     num_launches = sum(1 for launch in claim.launches if len(launch))
     words = doubt or _describe_open(claim, decision.summary, num_launches)
-    if time_up:
-        words = f"time ran out after {_count(num_launches, 'launch', 'launches')}: {words}"
-    return _decide(claim, GateVerdict.INCONCLUSIVE, words)
+    if end:
+        words = f"{end.value} after {_count(num_launches, 'launch', 'launches')}: {words}"
+    return _decide(claim, GateVerdict.INCONCLUSIVE, words, end)
 
 
 def advice(decision: CellDecision) -> str:
@@ -155,6 +166,8 @@ def advice(decision: CellDecision) -> str:
             "profile this cell on base and on head; if several commits lie between them, gate one "
             "halfway with --head to find which slowed it"
         )
+    if decision.end is End.BROKEN_OFF:
+        return ""  # the report says to run it again
     if decision.verdict is GateVerdict.INCONCLUSIVE:
         if decision.summary is None or decision.summary.num_launches < 2:
             return "give the gate more --minutes or fewer cells, this one was hardly measured"
@@ -172,7 +185,9 @@ def percent(share: float) -> str:
     return f"{_digits(share)}%"
 
 
-def _decide(claim: Claim, verdict: GateVerdict, reason: str) -> CellDecision:
+def _decide(
+    claim: Claim, verdict: GateVerdict, reason: str, end: End | None = None
+) -> CellDecision:
     return CellDecision(
         verdict=verdict,
         reason=reason,
@@ -182,6 +197,7 @@ def _decide(claim: Claim, verdict: GateVerdict, reason: str) -> CellDecision:
         slowdown_at_least=claim.bounds.low,
         slowdown_at_most=claim.bounds.high,
         num_confirming=claim.num_confirming,
+        end=end,
     )
 
 

@@ -61,13 +61,16 @@ def compare_facts(
 
 
 def variants_to_predict(base: Facts, head: Facts) -> tuple[str, ...]:
-    """Return the variants whose accuracy has to be asked: sound logits that are not the same."""
+    """Return the variants whose accuracy has to be asked: head's logits are sound, and not base's.
+
+    Where base's are not finite, head's accuracy is unknown all the same.
+    """
     names = [name for name in _all_variants(base, head) if _apart(base, head, name) is None]
     pairs = {name: (base.logits[name], head.logits[name]) for name in names}
     return tuple(
         name
         for name, (ours, theirs) in pairs.items()
-        if ours.tobytes() != theirs.tobytes() and _num_broken(ours) == _num_broken(theirs) == 0
+        if ours.tobytes() != theirs.tobytes() and _num_broken(theirs) == 0
     )
 
 

@@ -1,5 +1,6 @@
 """Whether the run can be trusted: the A/A arm, the frozen control workload, the idle workers."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +25,7 @@ MAX_IDLE_SHARE = 0.05
 """CPU time of waiting workers, as a share of the timed round, above which a launch is disturbed."""
 
 _MAX_DISTURBED = 0.1
-"""The share of disturbed launches that is let pass."""
+"""The share of a cell's launches that may be disturbed."""
 _CONTROL_MARGINS = 2
 """Base and head may lay out memory differently, which moves even a frozen workload a little."""
 
@@ -32,7 +33,7 @@ _CONTROL_MARGINS = 2
 def judge_instrument(
     again: Mapping[str, Launches],
     control: Launches | None,
-    idle_shares: Sequence[float],
+    idle_shares: Mapping[str, Sequence[float]],
     plan: PlanRecord,
     *,
     num_judgements: int = 1,
@@ -46,7 +47,7 @@ def judge_instrument(
     Args:
         again: Of some cells, ln(second copy of base / base) by launch.
         control: ln(frozen workload in head's worker / in base's) by launch; None if it did not run.
-        idle_shares: The highest of each launch, in 0..1 (`LaunchTrace.idle_share`).
+        idle_shares: Of each cell, those of its launches, 0 or more (`LaunchTrace.idle_share`).
         plan: The rules of the run.
         num_judgements: How often in the run this is asked, all of which share the error rate.
     """
@@ -71,18 +72,19 @@ def judge_instrument(
                 "base's, so head's worker as a whole is off; compare the environments of both "
                 "sides (threads, allocator, packages), and run again"
             )
-    num_disturbed = sum(share > MAX_IDLE_SHARE for share in idle_shares)
-    if num_disturbed > _MAX_DISTURBED * len(idle_shares):
-        findings.append(
-            f"waiting workers used more than {percent(MAX_IDLE_SHARE)} of a timed round's time in "
-            f"{num_disturbed} of {len(idle_shares)} launches (up to {percent(max(idle_shares))}); "
-            "look for background threads in the suite, such as a spinning thread pool "
-            "(OMP_WAIT_POLICY=passive), and run again"
-        )
+    findings += [
+        f"waiting workers used more than {percent(MAX_IDLE_SHARE)} of a timed round's time in "
+        f"{num_disturbed} of {len(shares)} launches of {name} (up to {percent(max(shares))}); "
+        "look for background threads in the suite, such as a spinning thread pool "
+        "(OMP_WAIT_POLICY=passive), and run again"
+        for name, shares in idle_shares.items()
+        if (num_disturbed := sum(share > MAX_IDLE_SHARE for share in shares))
+        > _MAX_DISTURBED * len(shares)
+    ]
     return InstrumentReport(
         again=tuple(copies),
         control=frozen,
-        max_idle_share=max(idle_shares, default=None),
+        max_idle_share=max(itertools.chain.from_iterable(idle_shares.values()), default=None),
         findings=tuple(findings),
     )
 

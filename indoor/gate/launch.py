@@ -111,13 +111,14 @@ class LaunchRules:
 class LaunchOutcome:
     """What a launch measured, by cell; what failed; and the gauges of cells met for the first time.
 
-    `lost` says which worker broke the launch off, if one did; what was whole by then is here.
+    `stopped` is what broke the launch off, if something did: a lost worker, an interruption, a full
+    disk. What was whole by then is here.
     """
 
     traces: dict[str, LaunchTrace] = field(default_factory=dict)
     failures: list[CellFailure] = field(default_factory=list)
     gauges: dict[str, Gauge] = field(default_factory=dict)
-    lost: WorkerLostError | None = None
+    stopped: WorkerLostError | KeyboardInterrupt | OSError | None = None
 
 
 class _TestEndedError(Exception):
@@ -201,7 +202,8 @@ def run_launch(
         share: How many times its usual pairs a cell gets, up to the plan's most.
 
     Returns:
-        What was measured, which is less than was asked for if a worker was lost or a test failed.
+        What was measured, which is less than was asked for if the launch was stopped or a test
+        failed.
 
     Raises:
         IndoorError: A worker cannot be started, or imports from elsewhere than its tree.
@@ -215,10 +217,8 @@ def run_launch(
         with _crew([a for a in arms if a.name in needed], rules, number, padding) as workers:
             launch = _Launch(workers, cells, gauges, rules, number, confirms, order, outcome)
             launch.run(names, share)
-    except WorkerLostError as lost:
-        return LaunchOutcome(
-            traces=outcome.traces, failures=outcome.failures, gauges=outcome.gauges, lost=lost
-        )
+    except (WorkerLostError, KeyboardInterrupt, OSError) as stopped:
+        return replace(outcome, stopped=stopped)
     return outcome
 
 

@@ -9,7 +9,7 @@ __all__ = ["ORDINARY_PLAN", "SUITE", "write_small_suite", "write_suite"]
 SUITE = "suite"
 """The suite's folder in a tree that `write_suite` wrote."""
 
-ORDINARY_PLAN = PlanRecord(launch_s=0.2, max_pairs=8, max_minutes=5.0)
+ORDINARY_PLAN = PlanRecord(launch_s=0.5, max_pairs=24, max_minutes=5.0)
 """Short launches: the functions take a millisecond or a few."""
 
 NUM_REPEATS = 100

@@ -14,6 +14,7 @@ import numpy as np
 from indoor.gate.decisions import (
     CellDecision,
     CellRules,
+    End,
     advice,
     decide_improved,
     decide_inconclusive,
@@ -51,12 +52,21 @@ class LaunchResult:
 
     A requested cell that is missing in `pairs` got none this time. Dropped cells leave the plan,
     undecided ones its result too; the controller judges them. `launches_left` is how many more
-    there is time for, where that is limited; after 0 nothing more is asked for.
+    there is time for, where that is limited; after 0, or where the run `broke_off`, nothing more is
+    asked for.
     """
 
     pairs: Mapping[str, np.ndarray]
     dropped: frozenset[str] = frozenset()
     launches_left: int | None = None
+    broke_off: bool = False
+
+    @property
+    def end(self) -> End | None:
+        """Why no other launch can follow; None if one can."""
+        if self.broke_off:
+            return End.BROKEN_OFF
+        return End.TIME_UP if self.launches_left == 0 else None
 
 
 def run_plan(
@@ -86,11 +96,11 @@ def run_plan(
     state = {name: CellState(rules) for name, rules in cells.items()}
     num_launches = num_looks = 0
     last_look = 0
-    time_up = False
-    while num_looks < len(plan.looks) and not time_up and _open_cells(state):
+    end: End | None = None
+    while num_looks < len(plan.looks) and not end and _open_cells(state):
         request = LaunchRequest(_open_cells(state), confirms=False)
         result = yield request
-        time_up = _take(state, request, result)
+        end = _take(state, request, result)
         num_launches += 1
         is_last_look = num_looks + 1 == len(plan.looks)
         num_fresh = plan.num_confirming if is_last_look else MIN_FRESH
@@ -98,16 +108,16 @@ def run_plan(
             plan.num_confirming,
             plan.num_confirming + 1,
         ) and num_launches >= max(plan.looks[0], last_look + num_fresh)
-        if num_launches < plan.looks[num_looks] and not time_up and not last_chance:
+        if num_launches < plan.looks[num_looks] and not end and not last_chance:
             continue
         last_look = num_launches
         num_looks += 1
         findings = look(state, plan)
-        time_up = yield from _confirm(state, findings, plan, time_up)
+        end = yield from _confirm(state, findings, plan, end)
         pass_cells(state, plan)
     for cell in state.values():
         if cell.is_open:
-            cell.decision = decide_inconclusive(claim(cell, plan, len(state)), cell.doubt, time_up)
+            cell.decision = decide_inconclusive(claim(cell, plan, len(state)), cell.doubt, end)
     return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
 
 
@@ -123,8 +133,10 @@ def _open_cells(state: Mapping[str, CellState]) -> tuple[str, ...]:
     return tuple(name for name, cell in state.items() if cell.is_open)
 
 
-def _take(state: Mapping[str, CellState], request: LaunchRequest, result: LaunchResult) -> bool:
-    """Add what a launch brought to its cells; return whether time is up."""
+def _take(
+    state: Mapping[str, CellState], request: LaunchRequest, result: LaunchResult
+) -> End | None:
+    """Add what a launch brought to its cells; return why it was the last one, if it was."""
     strangers = sorted((set(result.pairs) - set(request.cells)) | (result.dropped - set(state)))
     if strangers:
         raise ValueError(f"the launch brought {strangers}, expected only {list(request.cells)}")
@@ -135,35 +147,41 @@ def _take(state: Mapping[str, CellState], request: LaunchRequest, result: Launch
         cell.num_confirming += request.confirms
         if len(result.pairs.get(name, ())):
             cell.launches.append(np.asarray(result.pairs[name], dtype=np.float64))
-    return result.launches_left == 0
+    return result.end
 
 
 def _confirm(
-    state: Mapping[str, CellState], findings: Sequence[Finding], plan: PlanRecord, time_up: bool
-) -> Generator[LaunchRequest, LaunchResult, bool]:
-    """Let fresh launches reproduce what the look found; return whether time is up."""
+    state: Mapping[str, CellState],
+    findings: Sequence[Finding],
+    plan: PlanRecord,
+    end: End | None,
+) -> Generator[LaunchRequest, LaunchResult, End | None]:
+    """Let fresh launches reproduce what the look found; return why none can follow, if so."""
     first = {finding.name: len(state[finding.name].launches) for finding in findings}
     num_done = 0
-    while num_done < plan.num_confirming and not time_up:
+    while num_done < plan.num_confirming and not end:
         request = LaunchRequest(tuple(n for n in first if state[n].is_open), confirms=True)
         if not request.cells:
             break
-        time_up = _take(state, request, (yield request))
+        end = _take(state, request, (yield request))
         num_done += 1
     for finding in findings:
         cell = state[finding.name]
         if not cell.is_open:
             continue
         fresh = gather(cell.launches[first[finding.name] :])
-        if num_done == plan.num_confirming and is_reproduced(fresh, finding, cell.rules):
+        # A flaky test brings fewer launches than were asked for, which prove less.
+        is_whole = fresh.num_launches == plan.num_confirming
+        if is_whole and is_reproduced(fresh, finding, cell.rules):
             decide = decide_slower if finding.is_slower else decide_improved
             cell.at_look = finding.bounds
             cell.decision = decide(claim(cell, plan, len(state)))
         elif finding.is_slower:
-            seen = f"slower by {finding.bounds.words()} at the last look, but"
-            cell.doubt = (
-                f"{seen} not reproduced in time"
-                if num_done < plan.num_confirming
-                else f"{seen} not reproduced in {num_done} fresh launches"
-            )
-    return time_up
+            if is_whole:
+                why = f"not reproduced in {num_done} fresh launches"
+            elif num_done < plan.num_confirming:
+                why = "not reproduced in time" if end is End.TIME_UP else "not reproduced by then"
+            else:
+                why = f"its test passed in only {fresh.num_launches} of {num_done} fresh launches"
+            cell.doubt = f"slower by {finding.bounds.words()} at the last look, but {why}"
+    return end

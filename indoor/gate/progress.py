@@ -93,14 +93,13 @@ class Progress:
             for cell in cells
         }
 
-    def idle_shares(self) -> list[float]:
-        """Return what the waiting workers computed, a share of the round for each launch's cell."""
-        return [
-            trace.idle_share
-            for traces in self._traces.values()
-            for trace in traces
-            if trace.idle_share is not None
-        ]
+    def idle_shares(self) -> dict[str, list[float]]:
+        """Return what the waiting workers computed, as shares of the rounds, by cell and launch."""
+        known = {
+            cell: [trace.idle_share for trace in traces if trace.idle_share is not None]
+            for cell, traces in self._traces.items()
+        }
+        return {cell: shares for cell, shares in known.items() if shares}
 
     def report(self, *, unfinished: bool = False) -> GateReport:
         """Return all that is known; `unfinished` where the run still goes on."""

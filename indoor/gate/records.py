@@ -86,7 +86,7 @@ class CellReport:
 
     `ratio` is head's time / base's (above 1: slower) and `interval` its unadjusted 95% interval;
     the verdict itself uses bounds adjusted for all cells and looks, which `reason` names. None
-    where nothing was measured. `slowdown_at_least` is the adjusted lower bound of ratio - 1.
+    where nothing was measured.
     """
 
     name: str
@@ -122,7 +122,8 @@ class InstrumentReport:
     """What the gate measured of itself.
 
     `again` are the cells of which a second copy of base ran against base, `control` a frozen
-    workload in the workers of base and head. `findings` says why the run is not to be trusted.
+    workload in the workers of base and head. `max_idle_share` is the highest of all
+    `LaunchTrace.idle_share`. `findings` says why the run is not to be trusted.
     """
 
     again: tuple[CellReport, ...]

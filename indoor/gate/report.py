@@ -172,7 +172,7 @@ def _instrument(instrument: InstrumentReport, short: Mapping[str, str]) -> Secti
                 "idle",
                 "not measured"
                 if idle is None
-                else f"waiting workers used at most {share(idle)} of a timed round",
+                else f"waiting workers used at most {share(idle)} of a launch's timed rounds",
             ),
         )
     )

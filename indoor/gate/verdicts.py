@@ -37,10 +37,11 @@ def combine(
 ) -> tuple[GateVerdict, str]:
     """Return the run's verdict and one sentence that says what it rests on.
 
-    In this order: a check or a vanished cell that fails needs no clock, so it is FAIL whatever the
-    instrument says; findings on the instrument are UNRELIABLE, since then no timing counts; a cell
-    that fails is FAIL unless the run is partial, since then the instrument was not watched to the
-    end; anything unknown, missing, partial or not measured at all is INCONCLUSIVE;
+    In this order: a check, a vanished cell or a test that fails on head needs no clock, so it is
+    FAIL whatever the instrument says (such a test not where the run is partial: what broke it off
+    may have broken the test); findings on the instrument are UNRELIABLE, since then no timing
+    counts; a slower cell is FAIL unless the run is partial, since then the instrument was not
+    watched to the end; anything unknown, missing, partial or not measured at all is INCONCLUSIVE;
     what is left is IMPROVED or PASS.
 
     Args:
@@ -57,6 +58,8 @@ def combine(
     red = [cell for cell in cells if cell.verdict is GateVerdict.FAIL]
     slower = [short[cell.name] for cell in red if cell.ratio is not None]
     broken = [short[cell.name] for cell in red if cell.ratio is None]
+    if broken and not partial:
+        facts.insert(0, _red_cells("failed on head", broken, len(cells)))
     if instrument.findings:
         distrust = _distrust(instrument.findings)
         if facts:
@@ -64,9 +67,8 @@ def combine(
             return GateVerdict.FAIL, f"{words}: {distrust}"
         words = "This run cannot judge time, so it blames neither side"
         return GateVerdict.UNRELIABLE, f"{words}: {distrust}"
-    for what, names in (("failed on head", broken), ("slower", slower)):
-        if names and not partial:
-            facts.insert(0, f"{_counted(len(names), len(cells), 'cell')} {what}: {_listed(names)}")
+    if slower and not partial:
+        facts.insert(0, _red_cells("slower", slower, len(cells)))
     if facts:
         rest = ", and the run is partial" if partial else ""
         return GateVerdict.FAIL, f"{'; '.join(facts)}{rest}."
@@ -96,6 +98,10 @@ def exit_status(report: GateReport, *, allow_inconclusive: bool = False) -> int:
         has_measured = any(cell.num_pairs for cell in report.cells)
         return 0 if has_measured else _EXIT_STATUS[GateVerdict.INCONCLUSIVE]
     return _EXIT_STATUS[report.verdict]
+
+
+def _red_cells(what: str, names: Sequence[str], num_cells: int) -> str:
+    return f"{_counted(len(names), num_cells, 'cell')} {what}: {_listed(names)}"
 
 
 def _failed_facts(checks: Sequence[CheckReport], missing: Sequence[str]) -> list[str]:

@@ -126,6 +126,7 @@ class Rounds:
                 seconds, self.result = runner(None)
                 self.has_result = True
             else:
+                self.result, self.has_result = None, False  # an earlier round's is not the last
                 seconds = runner(range(iterations))
         if self._teardown is not None:
             self._teardown(*args, **kwargs)
@@ -203,7 +204,8 @@ class Worker:
         items[:] = [cells[name] for name in order]
         if config.pluginmanager.hasplugin("timeout"):
             for item in items:
-                item.add_marker(pytest.mark.timeout(0))  # waiting for one's turn takes long
+                # Waiting for one's turn takes long; the first marker counts before a test's own.
+                item.add_marker(pytest.mark.timeout(0), append=False)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -232,11 +234,20 @@ class Worker:
             raise RuntimeError("benchmark was used twice in one test")
         self._timed.add(fixture.fullname)
         self._link.tell("ready", cell=fixture.fullname, iterations=rounds.fixed_iterations)
+        try:
+            iterations = self._time_on_demand(rounds)
+        finally:
+            stay_on(None)  # also where a round raised: the next test is to have all CPUs
+        if not rounds.seconds:  # the other side's test ended early, which is no fault of this one
+            rounds.seconds.append(rounds.time(iterations))
+        result = rounds.final_result()
+        give_stats(fixture, iterations, rounds.seconds)
+        return result
+
+    def _time_on_demand(self, rounds: Rounds) -> int:
+        """Do what the controller says until the test is to go on; return the iterations."""
         iterations = 1
-        while True:
-            message = self._listen()
-            if message["do"] == "finish":
-                break
+        while (message := self._listen())["do"] != "finish":
             iterations = message.get("iterations", iterations)
             stay_on(message.get("cpu"))
             if message["do"] == "turn":
@@ -258,12 +269,7 @@ class Worker:
                     seconds=seconds,
                     other_share=other_share(rounds, found),
                 )
-        stay_on(None)
-        if not rounds.seconds:  # the other side's test ended early, which is no fault of this one
-            rounds.seconds.append(rounds.time(iterations))
-        result = rounds.final_result()
-        give_stats(fixture, iterations, rounds.seconds)
-        return result
+        return iterations
 
     def _listen(self) -> dict[str, Any]:
         """Return the next message that is not for the worker itself."""
@@ -403,7 +409,10 @@ def uses_benchmark(item: pytest.Item) -> bool:
 def rules_of(item: pytest.Item) -> dict[str, Any]:
     """Return what `@pytest.mark.gate(margin=..., tolerance=...)` says of a cell."""
     marker = item.get_closest_marker("gate")
-    return dict(marker.kwargs) if marker is not None else {}
+    if marker is None:
+        return {}
+    names = ["margin", "tolerance", *(f"argument {n + 1}" for n in range(2, len(marker.args)))]
+    return dict(zip(names, marker.args, strict=False)) | dict(marker.kwargs)
 
 
 def line_of(report: pytest.TestReport) -> str:
