@@ -81,6 +81,8 @@ def record(
             outcome = run_launch(
                 crew, cells, gauges, rules, number=number, confirms=False, order=order
             )
+            if isinstance(outcome.stopped, KeyboardInterrupt):
+                raise outcome.stopped
             if outcome.stopped or outcome.failures:
                 reason = outcome.stopped or outcome.failures[0].message
                 raise IndoorError(f"launch {number} broke: {reason}; run the same command again")

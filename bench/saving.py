@@ -1,7 +1,7 @@
 """How a run gets into the storage: judged, then saved under a lock, then found again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from bench.cases import default_names
 from bench.identity import name_run
 from bench.options import Settings
 from indoor.errors import IndoorError
-from indoor.storage import lock_results
+from indoor.storage import lock_results, read_run
 
 __all__ = ["Saving"]
 
@@ -26,6 +26,8 @@ class Saving:
         self._known: frozenset[Path] = frozenset()
         self._file: Path | None = None
         self.regressions: list[str] = []
+        self.problem: str | None = None
+        """Why the run could not be saved, if so."""
 
     @property
     def bench_session(self) -> Any:
@@ -58,29 +60,41 @@ class Saving:
             failed: Whether a test failed.
 
         Raises:
-            IndoorError: The folder cannot be locked, or the run not be written; no part of it is
-                left there.
+            OSError: Something else than the saving failed in the block.
         """
         entries = self.benchmarks
-        if not whole or not entries:
-            session = self.bench_session
-            session.save = session.autosave = session.json = None
-            self._known = frozenset(self.storage.query())
-            yield
-            return
-        self._judge(entries, choice, failed=failed)
-        # Two runs that save at once must not count to the same number.
-        with lock_results(self.results):
+        with ExitStack() as stack:
+            if whole and entries:
+                self._judge(entries, choice, failed=failed)
+                try:  # two runs that save at once must not count to the same number
+                    stack.enter_context(lock_results(self.results))
+                except IndoorError as error:
+                    self.problem = str(error)
+            if not whole or not entries or self.problem:
+                session = self.bench_session
+                session.save = session.autosave = session.json = None
             self._known = frozenset(self.storage.query())
             try:
                 yield
-            except OSError as error:  # pytest-benchmark writes the file in place
-                for path in set(self.storage.query()) - self._known:
-                    path.unlink(missing_ok=True)
-                raise IndoorError(
-                    f"{self.results}: {error.strerror or error}; expected room for this run's file"
-                ) from error
-            self._file = self.saved()
+            except OSError as error:
+                if not self._remove_halves() and not self._is_ours(error):
+                    raise
+                self.problem = (
+                    f"{self.results}: {error.strerror or error}; expected a folder with write "
+                    "permission and room for this run's file"
+                )
+            if whole and entries:
+                self._file = self.saved()
+
+    def _remove_halves(self) -> bool:
+        """Remove what was not written to its end: pytest-benchmark writes its file in place."""
+        halves = [p for p in set(self.storage.query()) - self._known if read_run(p) is None]
+        for path in halves:
+            path.unlink(missing_ok=True)
+        return bool(halves)
+
+    def _is_ours(self, error: OSError) -> bool:
+        return error.filename is not None and Path(error.filename).is_relative_to(self.results)
 
     def saved(self) -> Path | None:
         """Return the file that pytest-benchmark has written for this run, if it has."""

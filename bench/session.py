@@ -1,5 +1,6 @@
 """One run of the suite from preparation to the saved file; registered only for the suite."""
 
+import sys
 import time
 from collections.abc import Generator, Iterable
 from pathlib import Path
@@ -20,10 +21,11 @@ from bench.summary import write_comparison, write_ratios, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
+from indoor.files import check_writable
 from indoor.gate.repository import resolve_revision
 from indoor.machine import code_identity, current_allocator, num_usable_cores, read_machine
 from indoor.pipeline import Prepared, prepare
-from indoor.storage import SavedRun, gate_record, lock_results
+from indoor.storage import SavedRun, gate_record
 
 __all__ = ["SuiteSession"]
 
@@ -112,14 +114,13 @@ class SuiteSession:
             return
         ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         whole = ended and not self._interrupted
-        try:
-            with self._saving.judged(self._choice, whole=whole, failed=bool(session.testsfailed)):
-                yield
-        except IndoorError as error:
-            say(
-                self._config,
-                f"this run is not saved: {error}; its finished cells are kept, the same command "
-                "goes on from there",
+        with self._saving.judged(self._choice, whole=whole, failed=bool(session.testsfailed)):
+            yield
+        if self._saving.problem:
+            print(  # noqa: T201 - also with -q, and where no summary comes any more
+                f"\nnot saved: {self._saving.problem}; the finished cells are kept, the same "
+                "command goes on from there",
+                file=sys.stderr,
             )
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
             return
@@ -209,10 +210,11 @@ class SuiteSession:
 
     def _check_places(self) -> None:
         """Refuse a folder that no run can be saved in, and a revision that nobody knows."""
+        options = self._config.option
+        measures = not (self._bench_session.disabled or options.benchmark_skip)
         try:
-            if not self._config.option.collectonly and not self._bench_session.disabled:
-                with lock_results(self._saving.results):
-                    pass
+            if measures and not (options.collectonly or options.showfixtures):
+                check_writable(self._saving.results)
             if self._settings.gate:
                 resolve_revision(ROOT, self._settings.gate)
         except IndoorError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indoor.errors import IndoorError
 
-__all__ = ["replace_file", "sha256_of_file", "write_bytes", "write_text"]
+__all__ = ["check_writable", "replace_file", "sha256_of_file", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -47,6 +47,22 @@ def replace_file(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Find out that nothing can be written before anything is measured; make the folder.
+
+    Raises:
+        IndoorError: The folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise IndoorError(
+            f"cannot write into {folder}: {error.strerror or error}; "
+            "expected a folder with write permission and free space; choose another place"
+        ) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

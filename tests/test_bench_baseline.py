@@ -37,7 +37,6 @@ from bench.ratios import render_ratios
 from bench.saving import Saving
 from bench.storage import find_runs, lost_promotions
 from indoor.cli.arguments import parse
-from indoor.errors import IndoorError
 from indoor.report import from_benchmark_json
 from indoor.storage import SavedRun, lock_results, write_promoted
 
@@ -294,27 +293,59 @@ def test_a_suite_that_is_told_to_end_ends_its_gate(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text().split() == ["ready", "tidied"]
 
 
+def saving_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Saving:
+    """Return what saves a run of one benchmark there, without judging it."""
+    storage = SimpleNamespace(path=folder, query=lambda: sorted(folder.glob("0*.json")))
+    one = SimpleNamespace(fullname="test", has_error=False)
+    session = SimpleNamespace(storage=storage, benchmarks=[one])
+    saving = Saving(cast(Any, SimpleNamespace(_benchmarksession=session)), cast(Settings, None))
+    monkeypatch.setattr(saving, "_judge", lambda *_, **__: None)
+    return saving
+
+
 def test_a_run_that_cannot_be_written_leaves_no_part_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pytest-benchmark writes in place: a full disk leaves no half file that looks like a run."""
-    earlier, half = tmp_path / "0001_run.json", tmp_path / "0002_run.json"
+    saving = saving_into(tmp_path, monkeypatch)
+    earlier = tmp_path / "0001_run.json"
     earlier.write_text("{}")
-    storage = SimpleNamespace(path=tmp_path, query=lambda: sorted(tmp_path.glob("0*.json")))
-    one = SimpleNamespace(fullname="test", has_error=False)
-    session = SimpleNamespace(storage=storage, benchmarks=[one])
-    config: Any = SimpleNamespace(_benchmarksession=session)
-    saving = Saving(config, cast(Settings, None))
-    monkeypatch.setattr(saving, "_judge", lambda *_, **__: None)
+    with saving.judged(Choice(runs=(), lines=()), whole=True, failed=False):
+        (tmp_path / "0002_run.json").write_text('{"benchmarks": [')
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert saving.problem is not None
+    assert "No space left on device; expected a folder with write permission" in saving.problem
+    assert saving.storage.query() == [earlier]
+    assert saving.saved() is None
 
-    def save() -> None:
+
+def test_what_fails_after_the_run_is_saved_takes_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another plugin's file that cannot be written is that plugin's trouble."""
+    saving = saving_into(tmp_path, monkeypatch)
+    whole = tmp_path / "0001_run.json"
+
+    def end() -> None:
         with saving.judged(Choice(runs=(), lines=()), whole=True, failed=False):
-            half.write_text('{"benchmarks": [')
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            whole.write_text('{"benchmarks": []}')
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/elsewhere/junit.xml")
 
-    with pytest.raises(IndoorError, match=r"No space left on device; expected room"):
-        save()
-    assert storage.query() == [earlier]
+    with pytest.raises(PermissionError, match="junit"):
+        end()
+    assert (saving.problem, saving.storage.query()) == (None, [whole])
+
+
+def test_a_folder_that_cannot_be_locked_any_more_saves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The session goes on to its end, and why nothing was saved is known."""
+    saving = saving_into(tmp_path, monkeypatch)
+    (tmp_path / ".lock").mkdir()
+    with saving.judged(Choice(runs=(), lines=()), whole=True, failed=False):
+        assert saving.bench_session.autosave is None
+    assert saving.problem is not None
+    assert saving.problem.startswith(f"cannot lock {tmp_path}: ")
 
 
 def test_a_gate_that_a_signal_ended_is_no_pass(tmp_path: Path) -> None:

@@ -73,6 +73,14 @@ def test_an_instrument_that_was_hardly_measured_is_not_called_sound() -> None:
     assert (report.control.verdict, report.control.ratio) == (GateVerdict.INCONCLUSIVE, None)
 
 
+def test_one_disturbed_launch_of_a_cell_that_passed_early_is_no_finding() -> None:
+    """Another program's moment in one of six launches is not the suite's doing; two are."""
+    for num_busy, num_findings in ((1, 0), (2, 1)):
+        shares = {f"cell {i}": [0.001] * 6 for i in range(40)}
+        shares["cell 0"] = [0.3] * num_busy + [0.001] * (6 - num_busy)
+        assert len(judge_instrument({}, None, shares, PLAN).findings) == num_findings
+
+
 @pytest.mark.parametrize(("num_busy", "num_findings"), [(0, 0), (1, 0), (2, 1)])
 def test_busy_waiting_workers_are_a_finding(num_busy: int, num_findings: int) -> None:
     """One launch of ten is let pass, two are told with share and remedy, however many cells."""

@@ -266,10 +266,11 @@ class _Gate:
             gauge = self._gauges.get(cell)
             self._progress.add_trace(cell, gauge.iterations if gauge else 1, trace)
         dropped: frozenset[str] = frozenset()
-        try:
-            dropped = self._judge_failures(outcome, request)
-        except (KeyboardInterrupt, OSError) as stopped:  # a test that runs alone takes its time
-            self._stopped = self._stopped or stopped
+        try:  # a test may be run once more, alone, for which there is no time after Ctrl-C
+            if self._stopped is None or isinstance(self._stopped, WorkerLostError):
+                dropped = self._judge_failures(outcome, request)
+        except (KeyboardInterrupt, OSError) as stopped:
+            self._stopped = stopped
         broke_off = self._stopped is not None or not self._save()
         looks = [look for look in self._plan.looks if look >= self._num_launches]
         self._job.say(

@@ -179,8 +179,10 @@ def _confirm(
         elif finding.is_slower:
             if is_whole:
                 why = f"not reproduced in {num_done} fresh launches"
+            elif end is End.BROKEN_OFF:
+                why = "not reproduced by then"
             elif num_done < plan.num_confirming:
-                why = "not reproduced in time" if end is End.TIME_UP else "not reproduced by then"
+                why = "not reproduced in time"
             else:
                 why = f"its test passed in only {fresh.num_launches} of {num_done} fresh launches"
             cell.doubt = f"slower by {finding.bounds.words()} at the last look, but {why}"
