@@ -5,7 +5,7 @@ Examples:
     python -m bench.gate_study false-alarms --runs 300 --out results/studies/gate-false-alarms.json
     python -m bench.gate_study record --units units.json --out traces -- --data ROOT
     python -m bench.gate_study calibrate --out units.json -- --variant float32,int8 --batch 1,8
-    python -m bench.gate_study table results/studies/gate-*.json
+    python -m bench.gate_study table results/studies/gate-replay-*.json
 """
 
 import argparse

@@ -110,7 +110,7 @@ class _Gate:
         if cells is None:
             return
         self._job.say(
-            f"{len(cells)} cells, head {self._sides.head.label}, base {self._sides.base.label}"
+            f"head {self._sides.head.label}, base {self._sides.base.label}, cells: {len(cells)}"
         )
         preparation = prepare_sides(
             self._sides, self._progress.collected, self._rules, self._job.say
@@ -272,10 +272,11 @@ class _Gate:
         except (KeyboardInterrupt, OSError) as stopped:
             self._stopped = stopped
         broke_off = self._stopped is not None or not self._save()
-        looks = [look for look in self._plan.looks if look >= self._num_launches]
+        looks = [look for look in self._plan.looks if look > self._num_launches]
         self._job.say(
             f"launch {self._num_launches}{' (to reproduce)' if request.confirms else ''}: "
-            f"{len(outcome.traces.keys() - {CONTROL})} cells in pairs, "
+            f"pairs of {len(outcome.traces.keys() & set(request.cells))} of "
+            f"{len(request.cells)} open cells, "
             f"{self._progress.measure_s:.0f} s so far"
             + (f"; next look after launch {looks[0]}" if looks and not request.confirms else "")
         )
