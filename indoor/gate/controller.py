@@ -3,31 +3,29 @@
 import math
 import random
 import time
-from collections import Counter
 from collections.abc import Mapping
 
 from indoor.errors import IndoorError
 from indoor.gate.config import matches, rules_for, selects, unmatched_globs
+from indoor.gate.failures import Failures
 from indoor.gate.instrument import judge_instrument
 from indoor.gate.launch import (
     CONTROL,
-    CellFailure,
     Collected,
     Gauge,
     LaunchOutcome,
     LaunchRules,
     collect_cells,
-    passes_alone,
     run_launch,
 )
 from indoor.gate.lock import machine_lock
 from indoor.gate.plan import CellDecision, CellRules, LaunchRequest, LaunchResult, run_plan
 from indoor.gate.preparation import Preparation, prepare_sides
 from indoor.gate.progress import Progress, log_ratios
-from indoor.gate.records import CellReport, CheckReport, GateReport, GateVerdict
+from indoor.gate.records import CheckReport, GateReport, GateVerdict
 from indoor.gate.sides import GateJob, Sides, open_sides
 from indoor.gate.signals import signals_as_interrupts
-from indoor.gate.worker import Arm, WorkerLostError
+from indoor.gate.worker import WorkerLostError
 from indoor.records import write_record
 
 __all__ = ["GateJob", "run_gate"]
@@ -37,12 +35,6 @@ AGAIN_SHARE = 0.2
 
 MAX_SHARE = 2.0
 """Decided cells leave their time to open ones: these get up to so many times their usual pairs."""
-
-MAX_FAILURES = 2
-"""A test that failed in so many fresh workers, and passed in none, does not fail by chance."""
-
-MAX_FLAKY = 0.25
-"""The share of launches in which a test may fail that passes in others, from 2 failures on."""
 
 
 def run_gate(job: GateJob) -> GateReport:
@@ -98,9 +90,8 @@ class _Gate:
         )
         self._gauges: dict[str, Gauge] = {}
         self._again: tuple[str, ...] = ()
-        self._failures: Counter[tuple[str, str]] = Counter()
+        self._failures: Failures | None = None
         self._num_launches = 0
-        self._head: Arm | None = None
         self._stopped: BaseException | None = None
 
     def run(self) -> None:
@@ -192,7 +183,7 @@ class _Gate:
             self._sides.arm("head", preparation.words["head"], preparation.homes["head"]),
             self._sides.arm("again", preparation.words["base"], preparation.homes["base"]),
         ]
-        self._head = arms[1]
+        self._failures = Failures(self._progress, arms[1], self._rules)
         # A copy, since cells that both sides skip leave the report.
         cells = dict(cells)
         procedure = run_plan(cells, self._plan)
@@ -290,17 +281,11 @@ class _Gate:
         )
 
     def _judge_failures(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
-        """Return the cells that leave the plan since their tests do not pass, judged."""
-        skipped = self._leave_out_skipped(outcome, request)
-        dropped = skipped | frozenset(
-            name
-            for failure in outcome.failures
-            if failure.cell in request.cells
-            and failure.cell not in skipped
-            and (name := self._judge_failure(failure))
-        )
+        """Return the cells that leave the plan; others may take over as those of the A/A arm."""
+        assert self._failures is not None
+        dropped = self._failures.judge(outcome.failures, request.cells)
         lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
-        if lost & set(self._again):  # other cells take over
+        if lost & set(self._again):
             lost |= self._progress.broken_cells.keys()
             self._again = _cheapest({c: g for c, g in self._gauges.items() if c not in lost})
         return dropped
@@ -314,65 +299,6 @@ class _Gate:
                 self._progress.break_off(str(error))
                 return False
         return True
-
-    def _leave_out_skipped(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
-        """Return the cells that both sides skip here: there is nothing to compare, nor to doubt."""
-        arms: dict[str, set[str]] = {}
-        for failure in outcome.failures:
-            if failure.outcome == "skipped" and failure.cell in request.cells:
-                arms.setdefault(failure.cell, set()).add(failure.arm)
-        measured = self._progress.pairs("head", arms)
-        skipped = frozenset(
-            cell for cell, by in arms.items() if {"base", "head"} <= by and not measured[cell]
-        )
-        for failure in outcome.failures:
-            if failure.cell in skipped and failure.arm == "head":
-                del self._progress.rules[failure.cell]
-                self._progress.note(
-                    f"{failure.cell} is skipped on both sides, so it was not compared: "
-                    f"{failure.message}"
-                )
-        return skipped
-
-    def _judge_failure(self, failure: CellFailure) -> str | None:
-        """Return the cell if it leaves the plan, judged; a flaky test does not."""
-        cell, rules = failure.cell, self._progress.rules[failure.cell]
-        side = "head" if failure.arm == "head" else "base"
-        self._failures[cell, side] += 1
-        num_failed = self._failures[cell, side]
-        num_passed = len(self._progress.pairs("head", (cell,))[cell])
-        is_flaky = num_failed < MAX_FAILURES or num_failed <= MAX_FLAKY * num_passed
-        if is_flaky:
-            self._progress.note(f"{cell} failed on {side}: {failure.message}")
-            return None
-        if num_passed:
-            verdict = GateVerdict.INCONCLUSIVE
-            words = f"in {num_failed} of {num_failed + num_passed} fresh workers"
-        elif side == "head" and self._needs_a_machine_of_its_own(failure):
-            verdict = GateVerdict.INCONCLUSIVE
-            words = "beside base's worker and passes alone; both may want one port, file or lock"
-        elif side == "head":
-            verdict, words = GateVerdict.FAIL, f"in {MAX_FAILURES} fresh workers"
-        else:
-            verdict, words = GateVerdict.INCONCLUSIVE, "so there is nothing to compare with"
-        said = {"missing": "is missing", "skipped": "is skipped", "untimed": "times nothing"}
-        what = said.get(failure.outcome, "fails")
-        # Base's own trouble is known even if head failed in the same launch, and counts first.
-        known = self._progress.broken_cells.get(cell)
-        if known is None or known.verdict is GateVerdict.FAIL:
-            self._progress.broken_cells[cell] = CellReport(
-                name=cell,
-                verdict=verdict,
-                reason=f"its test {what} on {side}, {words}: {failure.message}",
-                margin=rules.margin,
-                tolerance=rules.tolerance,
-                advice=f"run pytest on it in {side}'s tree",
-            )
-        return cell
-
-    def _needs_a_machine_of_its_own(self, failure: CellFailure) -> bool:
-        assert self._head is not None
-        return failure.outcome == "failed" and passes_alone(self._head, failure.cell, self._rules)
 
 
 def _cheapest(gauges: Mapping[str, Gauge]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from indoor.gate.decisions import CellRules, percent
+from indoor.gate.launch import CONTROL
 from indoor.gate.records import CellReport, GateVerdict, InstrumentReport, PlanRecord
 from indoor.gate.statistics import (
     Launches,
@@ -18,9 +19,8 @@ from indoor.gate.statistics import (
 )
 from indoor.records import Interval
 
-__all__ = ["CONTROL_NAME", "MAX_IDLE_SHARE", "interval_of", "judge_instrument"]
+__all__ = ["MAX_IDLE_SHARE", "interval_of", "judge_instrument"]
 
-CONTROL_NAME = "control"
 MAX_IDLE_SHARE = 0.05
 """CPU time of waiting workers, as a share of the timed round, above which a launch is disturbed."""
 
@@ -65,7 +65,7 @@ def judge_instrument(
     frozen = None
     if control is not None:
         margin = _CONTROL_MARGINS * plan.margin
-        frozen, moved = _judge(CONTROL_NAME, control, margin, alpha / 2, plan)
+        frozen, moved = _judge(CONTROL, control, margin, alpha / 2, plan)
         if moved:
             findings.append(
                 f"a workload that is the same on both sides took {moved} in head's worker than in "

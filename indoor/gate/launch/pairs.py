@@ -2,36 +2,27 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from indoor.gate.records import LaunchTrace, PlanRecord
-from indoor.gate.worker import DESCRIBE, Arm, Worker, WorkerLostError
+from indoor.gate.launch.outcome import (
+    CONTROL,
+    NUM_DISCARDED,
+    CellFailure,
+    Gauge,
+    LaunchOutcome,
+    LaunchRules,
+)
+from indoor.gate.records import LaunchTrace
+from indoor.gate.worker import Arm, Worker, WorkerLostError
 
-__all__ = [
-    "CONTROL",
-    "CellFailure",
-    "Collected",
-    "Gauge",
-    "LaunchOutcome",
-    "LaunchRules",
-    "collect_cells",
-    "passes_alone",
-    "run_launch",
-]
-
-CONTROL = "control"
-"""The name of the frozen workload's trace."""
+__all__ = ["run_launch"]
 
 NUM_CONTROL_PAIRS = 12
 CONTROL_ITERATIONS = 300
 """About 2 ms of copies within the second-level cache."""
-
-NUM_DISCARDED = 1
-"""Rounds at the start of a turn: the other side's turn has emptied the caches."""
 
 LONG_S = 0.1
 """Filling the caches again takes a few milliseconds; of a round as long it is no matter, and a
@@ -52,75 +43,6 @@ MAX_PADDING = 4096
 """Bytes of environment that move the stack, so that no launch's layout is another's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gauge:
-    """How a cell is measured in every launch, found once on base."""
-
-    iterations: int
-    num_pairs: int
-    pair_s: float
-    num_discarded: int = NUM_DISCARDED
-    other_share: float = 0.0
-    """Of a round's CPU time, what other threads than the test's take; the larger of both sides."""
-
-    @property
-    def discarded_s(self) -> float:
-        """Seconds that a turn's discarded rounds take."""
-        return self.pair_s / 2 * self.num_discarded / (1 + self.num_discarded)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellFailure:
-    """A cell's test that did not pass, or measured nothing, on one arm."""
-
-    cell: str
-    arm: str
-    outcome: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Collected:
-    """The cells of an arm's suite with their markers, and what the arm's Python is.
-
-    `installed_from` holds the folders that installed modules were copied from, by import name.
-    """
-
-    cells: dict[str, dict[str, Any]]
-    python: str
-    packages: dict[str, str]
-    installed_from: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchRules:
-    """What all launches share; times in seconds.
-
-    `check_imports` hears which files an arm's modules came from, and raises IndoorError where they
-    are not its own tree's.
-    """
-
-    plan: PlanRecord
-    start_s: float
-    hang_s: float
-    logs: Path
-    check_imports: Callable[[Arm, Mapping[str, str]], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchOutcome:
-    """What a launch measured, by cell; what failed; and the gauges of cells met for the first time.
-
-    `stopped` is what broke the launch off, if something did: a lost worker, an interruption, a full
-    disk. What was whole by then is here.
-    """
-
-    traces: dict[str, LaunchTrace] = field(default_factory=dict)
-    failures: list[CellFailure] = field(default_factory=list)
-    gauges: dict[str, Gauge] = field(default_factory=dict)
-    stopped: WorkerLostError | KeyboardInterrupt | OSError | None = None
-
-
 class _TestEndedError(Exception):
     """A test that ended while its rounds were timed."""
 
@@ -128,52 +50,6 @@ class _TestEndedError(Exception):
         super().__init__(arm)
         self.arm = arm
         self.message = message
-
-
-def collect_cells(arm: Arm, rules: LaunchRules) -> Collected:
-    """Return what the arm's suite holds.
-
-    Raises:
-        WorkerLostError: It cannot be collected; the reason is in the message.
-        IndoorError: It was imported from elsewhere.
-    """
-    log = rules.logs / f"collect-{arm.name}.log"
-    worker = Worker(arm, log, {DESCRIBE: "1"})
-    try:
-        message = worker.receive(rules.start_s)
-        collected = Collected(
-            cells=message["cells"],
-            python=message["python"],
-            packages=message["packages"],
-            installed_from=message["installed_from"],
-        )
-        described = replace(arm, installed_from=collected.installed_from)
-        rules.check_imports(described, message["modules"])
-        return collected
-    finally:
-        worker.kill()
-
-
-def passes_alone(arm: Arm, cell: str, rules: LaunchRules) -> bool:
-    """Return whether a test passes where no other side's worker is in the middle of the same test.
-
-    Two that want one port, lock file or database cannot run side by side, which is no failure of
-    either.
-    """
-    worker = Worker(arm, rules.logs / f"alone-{arm.name}.log", {})
-    try:
-        known = worker.receive(rules.start_s)["cells"]
-        if cell not in known:
-            return False
-        worker.send("order", cells=[cell])
-        said = worker.receive(rules.start_s)
-        if said["event"] == "ready":
-            said = worker.ask("finish", rules.hang_s)
-        return bool(said["outcome"] == "passed")
-    except WorkerLostError:
-        return False
-    finally:
-        worker.kill()
 
 
 def run_launch(
