@@ -97,20 +97,26 @@ def _complete_table(studies: Sequence[FalseAlarmStudy]) -> str:
             "minutes a gate",
         ]
     ]
+    total, total_s = Tally(), 0.0
     for study in studies:
-        tally = study.tally
-        minutes = sum(run.measure_s for run in study.runs) / 60 / max(1, tally.num_total)
-        rows.append(
-            [
-                f"{study.title}{', with a CPU hog' if study.hog else ''}",
-                _share_at_most(tally.num_fail, tally.num_total),
-                str(tally.num_improved),
-                str(tally.num_inconclusive),
-                str(tally.num_unreliable),
-                f"{minutes:.1f}",
-            ]
-        )
+        measure_s = sum(run.measure_s for run in study.runs)
+        title = f"{study.title}{', with a CPU hog' if study.hog else ''}"
+        rows.append(_complete_row(title, study.tally, measure_s))
+        total, total_s = total.joined(study.tally), total_s + measure_s
+    if len(studies) > 1:
+        rows.append(_complete_row("**together**", total, total_s))
     return _markdown(rows)
+
+
+def _complete_row(title: str, tally: Tally, measure_s: float) -> list[str]:
+    return [
+        title,
+        _share_at_most(tally.num_fail, tally.num_total),
+        str(tally.num_improved),
+        str(tally.num_inconclusive),
+        str(tally.num_unreliable),
+        f"{measure_s / 60 / max(1, tally.num_total):.1f}",
+    ]
 
 
 def _found(rates: Rates | None) -> str:

@@ -412,7 +412,9 @@ def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
     studies = [read_record(path, FalseAlarmStudy) for path in (first, second)]
     assert "| ordinary functions | 0 of 5 (0%" in render_studies(studies)
     other = replace(studies[1], plan=PlanRecord())
-    assert "| ordinary functions | 0 of 3 (0%" in render_studies([studies[0], other])
+    apart = render_studies([studies[0], other])
+    assert "| ordinary functions | 0 of 3 (0%" in apart
+    assert apart.splitlines()[-1].startswith("| **together** | 0 of 5 (0%, at most ")
     with pytest.raises(IndoorError, match="hold gates of the same seed, expected each gate once"):
         render_studies([studies[0], studies[0]])
 
