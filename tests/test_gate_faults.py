@@ -418,7 +418,7 @@ def test_two_gates_at_once_take_turns(tmp_path: Path) -> None:
     said: list[str] = []
     with running(repo, "--base", "HEAD", "--out", str(out)) as first:
         assert first.stderr is not None
-        assert "1 cells" in first.stderr.readline()
+        assert "cells: 1" in first.stderr.readline()
         rules = config(max_minutes=ONE_LAUNCH)
         job = GateJob(start=tree, base_root=tree, config=rules, say=said.append)
         second = run_gate(job)
