@@ -79,8 +79,18 @@ def _cells_table(study: ReplayStudy) -> str:
     )
     num_faster = sum(rates.runs.num_improved for rates in ours if not rates.slowdown)
     green = "; ".join(f"+{r.slowdown:.0%}: {format_share(_green(r.runs))}" for r in slowed)
+    real = "; ".join(
+        f"+{slowdown:.0%}: "
+        + ", ".join(
+            f"{short.get(one.cell, one.cell)} {one.measured:+.1%}"
+            for one in study.really_slower
+            if one.slowdown == slowdown
+        )
+        for slowdown in dict.fromkeys(one.slowdown for one in study.really_slower)
+    )
+    slower = f"Really slower, by the pairs: {real}. " if real else ""
     return (
-        f"{_markdown(rows)}\nGreen although a cell is slower: {green}. "
+        f"{_markdown(rows)}\n{slower}Green although a cell is slower: {green}. "
         f"Launches a gate: {launches}. Called faster without a change: {num_faster} gates.\n"
     )
 

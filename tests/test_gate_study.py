@@ -348,6 +348,7 @@ def test_recorded_traces_are_replayed(tmp_path: Path) -> None:
     )
     assert [(cell.name, cell.num_launches) for cell in study.cells] == [(n, 10) for n in CELLS]
     assert [slowed.cell for slowed in study.really_slower] == list(CELLS)
+    assert "\nReally slower, by the pairs: +5%: float32-1 " in render_studies([study])
 
 
 def test_traces_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
