@@ -40,8 +40,7 @@ def _rules_table(study: ReplayStudy) -> str:
             [
                 _NAMES[rule],
                 # Gates drawn from the same launches are no sample of a machine's, so no bound.
-                f"{same.num_fail:,} of {same.num_total:,} "
-                f"({format_share(same.num_fail / same.num_total)})",
+                _share_of(same.num_fail, same.num_total),
                 inconclusive if rule == OURS else "",
                 *(_found(found.get(slowdown)) for slowdown in slowdowns),
             ]
@@ -152,7 +151,11 @@ def _share_at_most(hits: int, total: int) -> str:
     if not total:
         return ""
     at_most = "" if hits == total else f", at most {format_at_most(rate_at_most(hits, total))}"
-    return f"{hits:,} of {total:,} ({format_share(hits / total)}{at_most})"
+    return _share_of(hits, total, at_most)
+
+
+def _share_of(hits: int, total: int, bound: str = "") -> str:
+    return f"{hits:,} of {total:,} ({format_share(hits / total)}{bound})"
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:

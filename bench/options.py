@@ -178,7 +178,8 @@ def _compare_fail(config: pytest.Config) -> tuple[object, ...]:
         name, _, value = word.partition("=")
         if word.startswith("-"):
             takes = word == option
-            given += [value] * (name == option and not takes)
+            if name == option and not takes:
+                given.append(value)
         elif takes:
             given.append(word)
     if len(given) > len(parsed):

@@ -63,27 +63,29 @@ class Saving:
             OSError: Something else than the saving failed in the block.
         """
         entries = self.benchmarks
+        saves = whole and bool(entries)
         with ExitStack() as stack:
-            if whole and entries:
+            if saves:
                 self._judge(entries, choice, failed=failed)
                 try:  # two runs that save at once must not count to the same number
                     stack.enter_context(lock_results(self.results))
                 except IndoorError as error:
-                    self.problem = str(error)
-            if not whole or not entries or self.problem:
+                    self.problem, saves = str(error), False
+            if not saves:
                 session = self.bench_session
                 session.save = session.autosave = session.json = None
             self._known = frozenset(self.storage.query())
             try:
                 yield
             except OSError as error:
-                if not self._remove_halves() and not self._is_ours(error):
+                # Without the lock, a half file may be another run's that is being written.
+                if not saves or not (self._remove_halves() or self._is_ours(error)):
                     raise
                 self.problem = (
                     f"{self.results}: {error.strerror or error}; expected a folder with write "
                     "permission and room for this run's file"
                 )
-            if whole and entries:
+            if saves:
                 self._file = self.saved()
 
     def _remove_halves(self) -> bool:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from gate_trees import wait_until
 from report_records import AMX, ZEN3, full_json, full_run, identity
 from suite_process import (
     HEAR_INTERRUPTS,
@@ -284,13 +285,11 @@ def test_a_suite_that_is_told_to_end_ends_its_gate(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", HEAR_INTERRUPTS, sys.executable, "-c", suite]
     process = subprocess.Popen(command, cwd=ROOT)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "out").is_file() or not (tmp_path / "out").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    out = tmp_path / "out"
+    wait_until(lambda: out.is_file() and bool(out.read_text()), "the gate starts", 60)
     process.terminate()
     assert process.wait(timeout=30) == 3
-    assert (tmp_path / "out").read_text().split() == ["ready", "tidied"]
+    assert out.read_text().split() == ["ready", "tidied"]
 
 
 def saving_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Saving:
