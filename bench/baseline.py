@@ -7,16 +7,7 @@ from typing import Any
 import pytest
 
 from indoor.records import Machine, RunIdentity
-from indoor.storage import SavedRun, machine_differences, mismatch
-
-__all__ = [
-    "Choice",
-    "choose_baseline",
-    "differences",
-    "refuse_other_machines",
-    "regressions",
-    "unmatched",
-]
+from indoor.runs.storage import SavedRun, machine_differences, mismatch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,19 +8,7 @@ import pytest
 
 from bench.options import SETTINGS, Settings
 from indoor.machine import current_allocator, num_usable_cores, read_machine
-from indoor.variants import VARIANTS, native_variants
-
-__all__ = [
-    "Cell",
-    "allocator_cell",
-    "cells",
-    "check_variants",
-    "decode_threads",
-    "default_names",
-    "memory_batch",
-    "parametrize",
-    "variants",
-]
+from indoor.runtimes.base import VARIANTS, native_variants
 
 MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""

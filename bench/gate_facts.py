@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 VERSION = 1
-"""Counted up when what is written changes; `indoor/gate/facts.py` reads it."""
+"""Counted up when what is written changes; `indoor/gate/facts/comparison.py` reads it."""
 
 NUM_LOGITS = 32
 BATCH = 8

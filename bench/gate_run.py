@@ -15,8 +15,6 @@ from bench.options import ROOT, Settings
 from bench.terminal import say, uncaptured
 from indoor.gate.signals import signals_as_interrupts
 
-__all__ = ["gate_command", "run_gate"]
-
 COMMAND = (sys.executable, "-m", "indoor", "gate")
 
 PASSED_ON = ("data", "weights", "model")

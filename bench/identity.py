@@ -8,8 +8,6 @@ from indoor.machine import code_identity, code_sha256, read_machine
 from indoor.pipeline import Prepared
 from indoor.records import RunIdentity
 
-__all__ = ["configuration_key", "identify_run", "name_run"]
-
 
 def identify_run(settings: Settings, prepared: Prepared) -> RunIdentity:
     """Return the code, data, weights and machine of a run that begins now."""

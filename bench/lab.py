@@ -14,10 +14,10 @@ from bench.outputs import BASELINE
 from bench.partial import CellResult, PartialRun
 from bench.probe import measure_apart
 from bench.terminal import QuietBar, uncaptured
-from indoor.compare import MIN_PAIRS, paired_speedup, summarize_latency
 from indoor.dataset import IndoorScenes
 from indoor.machine import current_allocator, num_usable_cores
-from indoor.pairing import Plan, Series, measure_blocked, measure_interleaved
+from indoor.measure import MIN_PAIRS, paired_speedup, summarize_latency
+from indoor.measure.pairs import Plan, Series, measure_blocked, measure_interleaved
 from indoor.pipeline import Prepared
 from indoor.records import (
     SCHEMA_VERSION,
@@ -27,10 +27,8 @@ from indoor.records import (
     PairedSpeedup,
     RunIdentity,
 )
+from indoor.runtimes.base import VARIANTS, Runnable, load_variant
 from indoor.transforms import inference_transform
-from indoor.variants import VARIANTS, Runnable, load_variant
-
-__all__ = ["MIN_ROUNDS", "Lab"]
 
 MIN_ROUNDS = 12
 """Pairs of a cell at least, however slow it is: enough for an interval that leaves two out."""

@@ -11,8 +11,6 @@ import pytest
 from indoor import places
 from indoor.records import Allocator
 
-__all__ = ["LAB", "ROOT", "SETTINGS", "Settings", "add_options", "read_settings"]
-
 ROOT = Path(__file__).resolve().parent.parent
 """The repository's root."""
 

@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from indoor.evaluate import sqnr_db
-from indoor.variants import VARIANTS
-
-__all__ = ["BASELINE", "check_output", "torch_threads"]
+from indoor.runtimes.base import VARIANTS
 
 BASELINE = "float32"
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from bench.cases import Cell
 from indoor.errors import IndoorError
-from indoor.pairing import Series
+from indoor.measure.pairs import Series
 from indoor.records import read_record, to_json, write_record
-
-__all__ = ["CellResult", "PartialRun", "partial_key"]
 
 
 @dataclass(frozen=True, kw_only=True)

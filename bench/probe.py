@@ -14,11 +14,9 @@ from torch import Tensor
 
 from bench.options import ROOT
 from indoor.machine import allocator_environment, peak_memory_bytes
-from indoor.pairing import Plan, Series, measure_interleaved
+from indoor.measure.pairs import Plan, Series, measure_interleaved
 from indoor.records import Allocator, from_json, to_json
-from indoor.variants import VARIANTS, load_variant
-
-__all__ = ["Peak", "measure_apart", "measure_peak"]
+from indoor.runtimes.base import VARIANTS, load_variant
 
 NUM_CALLS = 3
 TIMEOUT_S = 580.0

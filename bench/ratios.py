@@ -6,8 +6,6 @@ from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.comparison import compare_runs
 from indoor.report.text import as_text
 
-__all__ = ["render_ratios"]
-
 
 def render_ratios(
     elsewhere: RunResult, here: RunResult, *, width: int = 80, color: bool = False

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Replay", "replayed_rounds", "use_later"]
-
 Result = TypeVar("Result")
 
 

@@ -12,9 +12,7 @@ from bench.cases import default_names
 from bench.identity import name_run
 from bench.options import Settings
 from indoor.errors import IndoorError
-from indoor.storage import lock_results, read_run
-
-__all__ = ["Saving"]
+from indoor.runs.storage import lock_results, read_run
 
 
 class Saving:

@@ -22,12 +22,10 @@ from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
 from indoor.files import check_writable
-from indoor.gate.repository import resolve_revision
+from indoor.gate.sides.repository import resolve_revision
 from indoor.machine import code_identity, current_allocator, num_usable_cores, read_machine
 from indoor.pipeline import Prepared, prepare
-from indoor.storage import SavedRun, gate_record
-
-__all__ = ["SuiteSession"]
+from indoor.runs.storage import SavedRun, gate_record
 
 BENCH = ROOT / "bench"
 FULL_ONLY = "test_allocator.py"

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from indoor.errors import IndoorError
-from indoor.storage import SavedRun, read_promoted, read_run
-
-__all__ = ["find_runs", "lost_promotions"]
+from indoor.runs.storage import SavedRun, read_promoted, read_run
 
 FIRST = "0001"
 """The number that the first run of an empty storage gets."""

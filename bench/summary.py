@@ -10,8 +10,6 @@ from bench.ratios import render_ratios
 from indoor.errors import IndoorError
 from indoor.report import RunResult, load_results, plot_latency, render
 
-__all__ = ["write_comparison", "write_ratios", "write_tables"]
-
 
 def write_tables(reporter: Any, saved: Path, baseline: Path | None) -> None:
     """Print the saved run's tables, and draw its plot beside the file.

@@ -8,8 +8,6 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-__all__ = ["QuietBar", "say", "uncaptured"]
-
 REFRESH_S = 1.0
 
 

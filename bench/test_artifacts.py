@@ -11,9 +11,9 @@ from bench.lab import Lab
 from bench.outputs import check_output
 from bench.probe import measure_peak
 from bench.replay import Replay, replayed_rounds, use_later
-from indoor.compare import summarize_latency
+from indoor.measure import summarize_latency
 from indoor.records import to_builtins
-from indoor.variants import VARIANTS, load_variant
+from indoor.runtimes.base import VARIANTS, load_variant
 
 __all__ = ["pytest_generate_tests"]
 

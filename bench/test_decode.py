@@ -8,8 +8,8 @@ from torch import Tensor
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
 from bench.outputs import torch_threads
-from indoor.compare import summarize_latency
 from indoor.dataset import load_batches
+from indoor.measure import summarize_latency
 from indoor.records import to_builtins
 
 __all__ = ["pytest_generate_tests"]

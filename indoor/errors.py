@@ -1,7 +1,5 @@
 """The failures that a user can act on, and nothing else."""
 
-__all__ = ["CollapseError", "IndoorError"]
-
 
 class IndoorError(Exception):
     """Something outside the program is not as it must be.

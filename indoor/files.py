@@ -9,8 +9,6 @@ from pathlib import Path
 
 from indoor.errors import IndoorError
 
-__all__ = ["check_writable", "replace_file", "sha256_of_file", "write_bytes", "write_text"]
-
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["data_folder", "demo_folder", "features_folder", "runs_folder"]
-
 
 def data_folder() -> Path:
     """Return the root of everything that is kept: `data/` in a checkout of the project.

@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-__all__ = ["NO_PROGRESS", "Progress"]
-
 
 class Progress(Protocol):
     """Hears of one piece of work at a time; the command line draws a bar from it."""

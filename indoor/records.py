@@ -9,46 +9,6 @@ import msgspec
 from indoor.errors import IndoorError
 from indoor.files import write_bytes
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "Allocator",
-    "Case",
-    "CheckpointManifest",
-    "ClassAccuracy",
-    "DataIdentity",
-    "Engine",
-    "Epoch",
-    "Evaluation",
-    "EvaluationReport",
-    "InputStatistics",
-    "Interval",
-    "LatencySummary",
-    "Machine",
-    "Measurement",
-    "Observer",
-    "PairedEvaluation",
-    "PairedSpeedup",
-    "Precision",
-    "Preprocessing",
-    "QuantizationCheck",
-    "QuantizationConfig",
-    "QuantizationRecord",
-    "Rate",
-    "Recipe",
-    "Resize",
-    "RunIdentity",
-    "Split",
-    "TrainingCurves",
-    "WeightGranularity",
-    "WeightSource",
-    "from_builtins",
-    "from_json",
-    "read_record",
-    "to_builtins",
-    "to_json",
-    "write_record",
-]
-
 SCHEMA_VERSION = 1
 """The version of our part of a result, which stands in every `Measurement`."""
 

@@ -12,16 +12,6 @@ from torchvision.transforms.v2 import functional
 
 from indoor.records import Preprocessing
 
-__all__ = [
-    "DEFAULT_PREPROCESSING",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "SIZE",
-    "augment",
-    "inference_transform",
-    "photograph_generator",
-]
-
 SIZE = 224
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

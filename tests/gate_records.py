@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from indoor.gate.decide.verdicts import combine
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellReport,
@@ -15,7 +16,6 @@ from indoor.gate.records import (
     PlanRecord,
     SideIdentity,
 )
-from indoor.gate.verdicts import combine
 from indoor.records import Interval
 
 FORWARD = "bench/test_latency.py::test_forward"

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from indoor.gate.config import GateConfig
 from indoor.gate.controller import run_gate
 from indoor.gate.records import CellReport, GateReport, PlanRecord
-from indoor.gate.repository import environment_without_git
-from indoor.gate.sides import GateJob
+from indoor.gate.settings import GateConfig
+from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.repository import environment_without_git
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUITE = "suite"

@@ -4,7 +4,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-from indoor.compare import summarize_latency
+from indoor.measure import summarize_latency
 from indoor.records import (
     SCHEMA_VERSION,
     Allocator,

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "progress"}
-NUMBERS = {"storage", "compare", "report", "pairing", "proportions", "gate"}
-TORCH = {"transforms", "dataset", "demo", "model", "train", "quantize", "evaluate", "variants"}
+NUMBERS = {"measure", "runs", "report", "gate"}
+TORCH = {"transforms", "dataset", "demo", "model", "train", "quantize", "evaluate", "runtimes"}
 
 ALLOWED = {
     "errors": set(),
@@ -20,21 +20,19 @@ ALLOWED = {
     "files": {"errors"},
     "records": {"errors", "files"},
     "places": set(),
-    "storage": {"errors", "files", "records"},
     "machine": {"errors", "records"},
-    "compare": {"errors", "records"},
-    "report": {"errors", "files", "records", "compare"},
-    "pairing": {"errors", "records", "compare", "machine"},
-    "proportions": {"records"},
-    "gate": {"errors", "files", "records", "compare", "machine", "proportions", "pairing"},
+    "measure": {"errors", "files", "records", "machine"},
+    "runs": {"errors", "files", "records", "machine", "measure"},
+    "report": {"errors", "files", "records", "measure", "runs"},
+    "gate": {"errors", "files", "records", "machine", "measure", "runs", "report"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms"},
     "demo": BOTTOM | {"dataset"},
     "model": BOTTOM | {"records", "transforms", "dataset"},
     "train": BOTTOM | {"records", "dataset", "transforms", "model", "machine"},
-    "evaluate": BOTTOM | {"records", "proportions"},
+    "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM | {"records", "dataset", "transforms", "model", "evaluate", "machine"},
-    "variants": BOTTOM | {"records", "model", "quantize", "machine"},
+    "runtimes": BOTTOM | {"records", "model", "quantize", "machine", "measure"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
 

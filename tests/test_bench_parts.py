@@ -18,9 +18,9 @@ from bench.outputs import check_output, torch_threads
 from bench.partial import PartialRun, partial_key
 from bench.replay import Replay, replayed_rounds
 from bench.storage import find_runs
-from indoor.pairing import Series, Warmup
+from indoor.measure.pairs import Series, Warmup
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
-from indoor.storage import SavedRun
+from indoor.runs.storage import SavedRun
 
 CELL = Cell(batch=8, threads=2)
 SERIES = {

@@ -15,7 +15,7 @@ from gate_records import PASSED, SLOWER, gate
 from indoor.cli import main
 from indoor.cli.bar import Bar
 from indoor.gate.records import CellReport, GateReport
-from indoor.gate.sides import GateJob
+from indoor.gate.sides.opening import GateJob
 
 
 @pytest.fixture

@@ -9,17 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, quantile_test
 
-from indoor.compare import (
-    MIN_PAIRS,
-    describe_accuracy,
-    describe_speedup,
-    geometric_mean,
-    is_difference_shown,
-    paired_speedup,
-    summarize_latency,
-    verdict,
-)
+from indoor.measure import MIN_PAIRS, geometric_mean, paired_speedup, summarize_latency
 from indoor.records import Interval, PairedEvaluation, PairedSpeedup, Rate
+from indoor.report.verdict import describe_accuracy, describe_speedup, is_difference_shown, verdict
 
 TIMES = st.floats(min_value=1e-4, max_value=10.0)
 PAIRS = st.lists(st.tuples(TIMES, TIMES), min_size=MIN_PAIRS, max_size=40)

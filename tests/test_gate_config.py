@@ -9,17 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indoor.errors import IndoorError
-from indoor.gate.config import (
+from indoor.gate.config import load_config
+from indoor.gate.records import PlanRecord
+from indoor.gate.settings import (
     AccuracyRules,
     CellOverride,
     GateConfig,
-    load_config,
     matches,
     rules_for,
     selects,
     unmatched_globs,
 )
-from indoor.gate.records import PlanRecord
 
 FULL = """
 suite = "suite"

@@ -27,9 +27,9 @@ from gate_trees import (
 from test_gate_worker import SPIN
 
 from indoor.cli import main
-from indoor.gate.launch import CONTROL
+from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.gate.verdicts import exit_status
+from indoor.gate.worker import CONTROL
 from indoor.machine import num_usable_cores
 from indoor.records import from_json, read_record
 

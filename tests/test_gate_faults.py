@@ -39,9 +39,9 @@ from gate_trees import (
 from indoor.cli import main
 from indoor.errors import IndoorError
 from indoor.gate.controller import run_gate
+from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.gate.sides import GateJob
-from indoor.gate.verdicts import exit_status
+from indoor.gate.sides.opening import GateJob
 from indoor.records import read_record
 
 BROKEN = "raise ImportError('naps needs a newer Python')\n"
@@ -267,7 +267,7 @@ def test_a_machine_that_cannot_start_a_worker_is_no_pass(
         return subprocess.Popen(*words, **options)
 
     scarce = SimpleNamespace(**{**vars(subprocess), "Popen": start_worker})
-    monkeypatch.setattr("indoor.gate.worker.subprocess", scarce)
+    monkeypatch.setattr("indoor.gate.worker.process.subprocess", scarce)
     tree = write_tree(tmp_path / "tree")
     out = tmp_path / "gate.json"
     before = psutil.Process().num_fds()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from indoor.gate.instrument import judge_instrument
+from indoor.gate.decide.instrument import judge_instrument
 from indoor.gate.records import GateVerdict, PlanRecord
 
 PLAN = PlanRecord()

@@ -10,15 +10,8 @@ import pytest
 from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
-from indoor.gate.decisions import percent
-from indoor.gate.plan import (
-    CellDecision,
-    CellRules,
-    LaunchRequest,
-    LaunchResult,
-    advice,
-    run_plan,
-)
+from indoor.gate.decide.decisions import CellDecision, CellRules, advice, percent
+from indoor.gate.decide.plan import LaunchRequest, LaunchResult, run_plan
 from indoor.gate.records import GateVerdict, PlanRecord
 
 RULES = CellRules(margin=0.01, tolerance=0.03)

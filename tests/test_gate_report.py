@@ -25,17 +25,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from indoor.gate.decide.verdicts import combine, exit_status
 from indoor.gate.names import shorten
 from indoor.gate.records import CheckReport, GateReport, GateVerdict
-from indoor.gate.report import render_gate
-from indoor.gate.report_words import (
+from indoor.gate.report.render import render_gate
+from indoor.gate.report.words import (
     describe_packages,
     duration,
     slowdown,
     slowdown_interval,
     time_of_one,
 )
-from indoor.gate.verdicts import combine, exit_status
 from indoor.records import Interval, from_json
 
 GOLDEN = Path(__file__).parent / "golden"

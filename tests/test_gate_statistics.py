@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, quantile_test, t, ttest_1samp
 from scipy.stats.mstats import trimmed_mean, trimmed_stde
 
-from bench import gate_coverage_study
-from indoor.gate.statistics import (
+from bench.studies import coverage as gate_coverage_study
+from indoor.gate.decide.evidence import (
     MIN_LAUNCH_SD,
     MIN_TRIMMED,
     Launches,

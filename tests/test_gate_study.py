@@ -21,25 +21,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark.utils import PercentageRegressionCheck
 
-from bench import gate_calibrate, gate_slowdown, gate_study
-from bench.gate_calibrate import OUT, SECONDS, SHARE, calibrate_cell
-from bench.gate_false_alarms import SUITES, count_false_alarms, hog_cpu
-from bench.gate_replay import describe_noise, join_runs, replay, replay_rivals
-from bench.gate_rivals import RIVALS, compare_fail, judge_as_rivals, mann_whitney
-from bench.gate_slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
-from bench.gate_study import replay_files
-from bench.gate_study_records import FalseAlarmStudy, ReplayStudy, Tally
-from bench.gate_table import render_studies
 from bench.options import LAB, SETTINGS
+from bench.studies import calibrate as gate_calibrate
+from bench.studies import gate as gate_study
+from bench.studies import slowdown as gate_slowdown
+from bench.studies.calibrate import OUT, SECONDS, SHARE, calibrate_cell
+from bench.studies.false_alarms import SUITES, count_false_alarms, hog_cpu
+from bench.studies.gate import replay_files
+from bench.studies.records import FalseAlarmStudy, ReplayStudy, Tally
+from bench.studies.replay import describe_noise, join_runs, replay, replay_rivals
+from bench.studies.rivals import RIVALS, compare_fail, judge_as_rivals, mann_whitney
+from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
+from bench.studies.tables import render_studies
 from indoor.errors import IndoorError
-from indoor.gate.ordinary import ORDINARY_PLAN, SUITE, write_suite
-from indoor.gate.rates import (
-    format_at_least,
-    format_at_most,
-    format_share,
-    rate_at_least,
-    rate_at_most,
-)
+from indoor.gate.example_suite import ORDINARY_PLAN, SUITE, write_suite
 from indoor.gate.records import (
     CellReport,
     CellTrace,
@@ -51,6 +46,13 @@ from indoor.gate.records import (
     SideIdentity,
 )
 from indoor.gate.selftest import GateOutcome, SelfTestReport, render_self_test, self_test
+from indoor.measure.rates import (
+    format_at_least,
+    format_at_most,
+    format_share,
+    rate_at_least,
+    rate_at_most,
+)
 from indoor.records import read_record, write_record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -363,7 +365,7 @@ def test_traces_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
 def test_a_mistake_is_one_line() -> None:
     """A file that is not there ends the script with status 2 and no traceback."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.gate_study", "table", "nowhere.json"],
+        [sys.executable, "-m", "bench.studies.gate", "table", "nowhere.json"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -679,7 +681,7 @@ def test_calibrate_hands_its_words_to_the_suite(
     assert gate_study.main(["calibrate", "--out", str(out), *words]) == 4
     ((command, env),) = calls
     assert command[1:4] == ["-m", "pytest", "bench/test_latency.py"]
-    assert command[-6:] == ["-p", "bench.gate_calibrate", "--variant", "int8", "--batch", "1"]
+    assert command[-6:] == ["-p", "bench.studies.calibrate", "--variant", "int8", "--batch", "1"]
     assert (env[OUT], env[SECONDS], env[SHARE]) == (str(out), "3.0", "0.05")
 
 
@@ -687,7 +689,7 @@ def test_the_slowing_plugin_is_one_file_loaded_by_path(tmp_path: Path) -> None:
     """A copy outside the tree wraps the `bench.lab` of the tree that pytest runs in."""
     folder, tree, units = tmp_path / "plugin", tmp_path / "tree", tmp_path / "units.json"
     folder.mkdir()
-    shutil.copy(ROOT / "bench" / "gate_slowdown.py", folder)
+    shutil.copy(ROOT / "bench" / "studies" / "slowdown.py", folder / "gate_slowdown.py")
     (tree / "bench").mkdir(parents=True)
     (tree / "bench" / "__init__.py").touch()
     (tree / "bench" / "lab.py").write_text(

@@ -20,21 +20,22 @@ import pytest
 from gate_trees import LEAN, NAP, PLAN, config, environment_with, naps, write_tree
 
 from indoor.errors import IndoorError
-from indoor.gate import repository, worker_plugin
-from indoor.gate import sides as sides_module
-from indoor.gate.imports import import_paths, provided_names
-from indoor.gate.launch import Collected, LaunchRules, collect_cells
-from indoor.gate.lock import machine_lock, take_lock
-from indoor.gate.repository import find_repository, resolve_revision, uncopied_parts
-from indoor.gate.sides import HOME, NUM_HOMES, GateJob, Sides, open_sides
-from indoor.gate.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+from indoor.gate.sides import opening as sides_module
+from indoor.gate.sides import repository
+from indoor.gate.sides.imports import import_paths, provided_names
+from indoor.gate.sides.locks import machine_lock, take_lock
+from indoor.gate.sides.opening import HOME, NUM_HOMES, GateJob, Sides, open_sides
+from indoor.gate.sides.repository import find_repository, resolve_revision, uncopied_parts
+from indoor.gate.sides.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+from indoor.gate.worker import Collected, LaunchRules, collect_cells
+from indoor.measure import worker as worker_plugin
 
 PYTHON = Path(sys.executable)
 
 HOLD_TREE = """
 import sys
 from pathlib import Path
-from indoor.gate.trees import base_tree
+from indoor.gate.sides.trees import base_tree
 with base_tree(Path(sys.argv[1]), sys.argv[2], Path(sys.executable)) as tree:
     print(tree.root, flush=True)
     sys.stdin.read()
@@ -42,7 +43,7 @@ with base_tree(Path(sys.argv[1]), sys.argv[2], Path(sys.executable)) as tree:
 
 HOLD_LOCK = """
 import sys
-from indoor.gate.lock import machine_lock
+from indoor.gate.sides.locks import machine_lock
 with machine_lock(0, print):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from gate_trees import LEAN, NAP, PLAN, config, own_temporary_files, workers, write_tree
 
-from indoor.gate.instrument import MAX_IDLE_SHARE, judge_instrument
-from indoor.gate.launch import (
+from indoor.gate.decide.instrument import MAX_IDLE_SHARE, judge_instrument
+from indoor.gate.sides.opening import GateJob, open_sides
+from indoor.gate.worker import (
     CONTROL,
     Gauge,
     LaunchOutcome,
@@ -20,8 +21,7 @@ from indoor.gate.launch import (
     collect_cells,
     run_launch,
 )
-from indoor.gate.sides import GateJob, open_sides
-from indoor.gate.worker import Arm, WorkerLostError
+from indoor.gate.worker.process import Arm, WorkerLostError
 
 FEATURES = """
 import time

@@ -29,7 +29,7 @@ def test_both_ways_end_at_one_head(photographs: Path, tmp_path: Path) -> None:
     )
     save_float(checkpoint, weights.model, manifest)
     out = tmp_path / "study.json"
-    command = [sys.executable, "-m", "bench.head_study", "--model", "resnet18", "--threads", "1"]
+    command = [sys.executable, "-m", "bench.studies.head", "--model", "resnet18", "--threads", "1"]
     command += ["--data", str(photographs), "--weights", str(checkpoint), "--out", str(out)]
     done = subprocess.run(
         [*command, "--photographs", "12"],
@@ -53,7 +53,7 @@ def test_both_ways_end_at_one_head(photographs: Path, tmp_path: Path) -> None:
 
 def test_a_users_mistake_is_one_line(photographs: Path) -> None:
     """Weights that are not there end the script with status 2 and no traceback."""
-    command = [sys.executable, "-m", "bench.head_study", "--data", str(photographs)]
+    command = [sys.executable, "-m", "bench.studies.head", "--data", str(photographs)]
     done = subprocess.run(
         [*command, "--weights", "nowhere.pt"],
         cwd=REPOSITORY,

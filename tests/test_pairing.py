@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from indoor.pairing import (
+from indoor.measure.pairs import (
     Plan,
     Series,
     Warmup,

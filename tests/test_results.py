@@ -15,7 +15,7 @@ from report_records import AMX, ZEN3, full_json, identity
 
 from indoor.cli import main, prune
 from indoor.errors import IndoorError
-from indoor.storage import (
+from indoor.runs.storage import (
     gate_record,
     list_runs,
     lock_results,

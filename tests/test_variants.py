@@ -11,14 +11,14 @@ from indoor.errors import IndoorError
 from indoor.model import build_model, save_float
 from indoor.quantize import default_config, quantize, save_int8, supported_engines, using_engine
 from indoor.records import CheckpointManifest, QuantizationRecord, WeightSource
-from indoor.transforms import DEFAULT_PREPROCESSING
-from indoor.variants import (
+from indoor.runtimes.base import (
     VARIANTS,
     Variant,
     computes_bfloat16,
     load_variant,
     native_variants,
 )
+from indoor.transforms import DEFAULT_PREPROCESSING
 
 MANIFEST = CheckpointManifest(
     format=1,

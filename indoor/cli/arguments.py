@@ -9,8 +9,6 @@ from indoor import __version__
 from indoor.cli.gate_words import add_gate
 from indoor.cli.words import Parser, command, natural, positive
 
-__all__ = ["parse"]
-
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the arguments, with the function to call as `command`.

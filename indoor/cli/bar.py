@@ -12,8 +12,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["Bar"]
-
 PATIENCE_S = 2.0
 
 

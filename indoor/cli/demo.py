@@ -8,8 +8,6 @@ from indoor.cli.output import Outcome
 from indoor.dataset import identify
 from indoor.demo import draw_demo
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Draw the scenes and say what was drawn."""

@@ -6,8 +6,6 @@ from indoor.cli.output import Outcome, use_color, width
 from indoor.machine import diagnose, read_machine
 from indoor.report import render_machine
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:  # noqa: ARG001 - every command takes the words
     """Read the machine; each warning comes with its remedy."""

@@ -11,8 +11,6 @@ from indoor.model import read_manifest
 from indoor.pipeline import evaluate_run
 from indoor.report import render_evaluation
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Evaluate float32 and, where it is there, int8 on the same photographs."""

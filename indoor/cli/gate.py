@@ -11,18 +11,16 @@ from pathlib import Path
 
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
-from indoor.gate.config import GateConfig, load_config
+from indoor.gate.config import load_config
 from indoor.gate.controller import run_gate
-from indoor.gate.ordinary import ORDINARY_PLAN, SUITE
+from indoor.gate.decide.verdicts import exit_status
+from indoor.gate.example_suite import ORDINARY_PLAN, SUITE
 from indoor.gate.records import GateReport
-from indoor.gate.report import render_gate
-from indoor.gate.repository import find_repository
+from indoor.gate.report.render import render_gate
 from indoor.gate.selftest import render_self_test, self_test
-from indoor.gate.sides import GateJob
-from indoor.gate.verdicts import exit_status
-
-__all__ = ["run"]
-
+from indoor.gate.settings import GateConfig
+from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.repository import find_repository
 
 BROKEN = 3
 """As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""

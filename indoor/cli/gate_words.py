@@ -7,8 +7,6 @@ from typing import Any
 
 from indoor.cli.words import command, minutes, natural
 
-__all__ = ["add_gate"]
-
 _NOT_TESTED = {
     "base": "--base",
     "head": "--head",

@@ -6,8 +6,6 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-__all__ = ["Outcome", "print_outcome", "tell", "use_color", "width"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

@@ -8,10 +8,8 @@ import torch
 from indoor.cli.output import Outcome
 from indoor.cli.runs import run_folder
 from indoor.dataset import load_photograph
+from indoor.runtimes.base import VARIANTS, load_variant
 from indoor.transforms import inference_transform
-from indoor.variants import VARIANTS, load_variant
-
-__all__ = ["run"]
 
 
 @dataclass(frozen=True, kw_only=True)

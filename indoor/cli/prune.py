@@ -7,9 +7,7 @@ from pathlib import Path
 
 from indoor.cli.output import Outcome
 from indoor.errors import IndoorError
-from indoor.storage import SavedRun, gate_record, list_runs, mismatch, read_run
-
-__all__ = ["prune"]
+from indoor.runs.storage import SavedRun, gate_record, list_runs, mismatch, read_run
 
 DAY_S = 86_400
 

@@ -8,8 +8,6 @@ from indoor.cli.runs import data_root, run_folder
 from indoor.model import load_float
 from indoor.quantize import default_config, quantize_checkpoint
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Quantize a run's float32 checkpoint; raises CollapseError where int8 is no good."""

@@ -7,8 +7,6 @@ from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
 from indoor.report import load_results, plot_latency, render
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Render the files that were named, or the newest result."""

@@ -10,7 +10,7 @@ from indoor.cli.prune import prune
 from indoor.errors import IndoorError
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.text import as_text
-from indoor.storage import (
+from indoor.runs.storage import (
     SavedRun,
     list_runs,
     lock_results,
@@ -20,8 +20,6 @@ from indoor.storage import (
     read_run,
     write_promoted,
 )
-
-__all__ = ["run"]
 
 LOCK_WAIT_S = 120.0
 """Saving takes seconds; somebody who holds the lock for minutes is stopped or stuck."""

@@ -8,8 +8,6 @@ from indoor.cli.bar import Bar
 from indoor.demo import draw_demo
 from indoor.errors import IndoorError
 
-__all__ = ["data_root", "run_folder"]
-
 
 def data_root(parsed: argparse.Namespace) -> Path:
     """Return `--data`, or the drawn data set, which is drawn first where there is none yet."""

@@ -13,8 +13,6 @@ from indoor.model import resolve_weights
 from indoor.report import plot_curves
 from indoor.train import TrainResult, fine_tune
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Fine-tune, draw the curves if matplotlib is there, and say which epoch was best."""

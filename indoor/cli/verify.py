@@ -6,8 +6,6 @@ from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome
 from indoor.dataset import verify
 
-__all__ = ["run"]
-
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Check lists and photographs; exit 1 where there is a problem."""

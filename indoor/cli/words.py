@@ -5,8 +5,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "command", "minutes", "natural", "positive"]
-
 MISTAKE = 2
 
 

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from indoor.dataset.content import default_num_threads, map_ordered
 
-__all__ = ["Photographs", "load_batches"]
-
 
 class Photographs(Protocol):
     """What batches are made of: `IndoorScenes`, or a torch `Subset` of it."""

@@ -15,8 +15,6 @@ from indoor.dataset.photographs import (
 )
 from indoor.progress import NO_PROGRESS, Progress
 
-__all__ = ["default_num_threads", "find_broken", "hash_files", "map_ordered"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

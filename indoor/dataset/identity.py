@@ -9,8 +9,6 @@ from indoor.dataset.scenes import IndoorScenes
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import DataIdentity, Split
 
-__all__ = ["identify"]
-
 
 def identify(
     root: Path,

@@ -7,8 +7,6 @@ from typing import Literal
 
 from indoor.errors import IndoorError
 
-__all__ = ["LIST_NAMES", "SplitLists", "examine_lists", "photographs_folder", "read_split_lists"]
-
 ListName = Literal["train", "test"]
 
 LIST_NAMES: dict[ListName, tuple[str, str]] = {

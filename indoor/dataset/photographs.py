@@ -14,8 +14,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indoor.errors import IndoorError
 
-__all__ = ["BrokenPhotographError", "decode_photograph", "load_photograph", "read_photograph_bytes"]
-
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What is decoded, by content and not by name. Pillow knows more, some of it (EPS) by running
 another program on the file."""

@@ -16,8 +16,6 @@ from indoor.errors import IndoorError
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Split
 
-__all__ = ["IndoorScenes", "Sample", "split_names"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:

@@ -5,8 +5,6 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["stratified_sample", "validation_indices"]
-
 Item = TypeVar("Item")
 
 

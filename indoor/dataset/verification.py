@@ -9,8 +9,6 @@ from indoor.dataset.lists import SplitLists, examine_lists
 from indoor.dataset.scenes import split_names
 from indoor.progress import NO_PROGRESS, Progress
 
-__all__ = ["VerifyReport", "verify"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:

@@ -4,8 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-__all__ = ["develop", "expose"]
-
 
 def develop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
     """Light a picture unevenly, expose it to a random mean colour, blur it, add grain.

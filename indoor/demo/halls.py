@@ -5,8 +5,6 @@ import numpy as np
 from indoor.demo.room import Room, Wall, paint, tone
 from indoor.demo.view import View
 
-__all__ = ["draw_bowling", "draw_cloister", "draw_corridor", "draw_library", "draw_staircase"]
-
 SIDES: tuple[Wall, Wall] = ("left", "right")
 
 

@@ -7,8 +7,6 @@ import numpy as np
 from indoor.demo.room import Room, Wall, paint, tone
 from indoor.demo.view import Colour, View
 
-__all__ = ["draw_bedroom", "draw_kitchen"]
-
 
 def draw_bedroom(view: View, generator: np.random.Generator) -> None:
     """A bed with pillows, bedside tables with lamps, a picture, a curtained window."""

@@ -9,8 +9,6 @@ import numpy as np
 
 from indoor.demo.view import Colour, Point, View
 
-__all__ = ["Room", "Wall", "paint", "tone"]
-
 Wall = Literal["left", "right", "back", "floor", "ceiling"]
 
 

@@ -7,8 +7,6 @@ import numpy as np
 from indoor.demo.room import Room, Wall, paint, tone
 from indoor.demo.view import Colour, View
 
-__all__ = ["draw_cinema", "draw_classroom", "draw_pool"]
-
 
 def draw_pool(view: View, generator: np.random.Generator) -> None:
     """A tiled hall with a basin of water, lane ropes and high windows."""

@@ -7,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = ["Camera", "Colour", "Point", "View"]
-
 Point = tuple[float, float, float]
 """x to the right, y up, z away from the viewer, in metres."""
 

@@ -2,7 +2,7 @@
 
 from indoor.evaluate.figures import MAX_SQNR_DB, evaluate, predict, sqnr_db
 from indoor.evaluate.pairs import compare
-from indoor.proportions import difference_interval, mcnemar_p, wilson
+from indoor.measure.proportions import difference_interval, mcnemar_p, wilson
 
 __all__ = [
     "MAX_SQNR_DB",

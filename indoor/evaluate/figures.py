@@ -7,11 +7,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from indoor.errors import IndoorError
+from indoor.measure.proportions import wilson
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.proportions import wilson
 from indoor.records import ClassAccuracy, Evaluation, Split
-
-__all__ = ["MAX_SQNR_DB", "evaluate", "predict", "require_finite", "sqnr_db"]
 
 MAX_SQNR_DB = 300.0
 """The SQNR of equal tensors: far above what float32 can tell apart, since JSON has no infinity."""

@@ -3,10 +3,8 @@
 from torch import Tensor
 
 from indoor.evaluate.figures import require_finite, sqnr_db
-from indoor.proportions import difference_interval, mcnemar_p, wilson
+from indoor.measure.proportions import difference_interval, mcnemar_p, wilson
 from indoor.records import PairedEvaluation
-
-__all__ = ["compare"]
 
 
 def compare(

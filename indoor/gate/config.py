@@ -17,22 +17,7 @@ from indoor.gate.settings import (
     AccuracyRules,
     CellOverride,
     GateConfig,
-    matches,
-    rules_for,
-    selects,
-    unmatched_globs,
 )
-
-__all__ = [
-    "AccuracyRules",
-    "CellOverride",
-    "GateConfig",
-    "load_config",
-    "matches",
-    "rules_for",
-    "selects",
-    "unmatched_globs",
-]
 
 _FILE_NAME = "gate.toml"
 

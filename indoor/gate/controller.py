@@ -6,10 +6,18 @@ import time
 from collections.abc import Mapping
 
 from indoor.errors import IndoorError
-from indoor.gate.config import matches, rules_for, selects, unmatched_globs
-from indoor.gate.failures import Failures
-from indoor.gate.instrument import judge_instrument
-from indoor.gate.launch import (
+from indoor.gate.decide.decisions import CellDecision, CellRules
+from indoor.gate.decide.failures import Failures
+from indoor.gate.decide.instrument import judge_instrument
+from indoor.gate.decide.plan import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.facts.preparation import Preparation, prepare_sides
+from indoor.gate.progress import Progress, log_ratios
+from indoor.gate.records import CheckReport, GateReport, GateVerdict
+from indoor.gate.settings import matches, rules_for, selects, unmatched_globs
+from indoor.gate.sides.locks import machine_lock
+from indoor.gate.sides.opening import GateJob, Sides, open_sides
+from indoor.gate.signals import signals_as_interrupts
+from indoor.gate.worker import (
     CONTROL,
     Collected,
     Gauge,
@@ -18,17 +26,8 @@ from indoor.gate.launch import (
     collect_cells,
     run_launch,
 )
-from indoor.gate.lock import machine_lock
-from indoor.gate.plan import CellDecision, CellRules, LaunchRequest, LaunchResult, run_plan
-from indoor.gate.preparation import Preparation, prepare_sides
-from indoor.gate.progress import Progress, log_ratios
-from indoor.gate.records import CheckReport, GateReport, GateVerdict
-from indoor.gate.sides import GateJob, Sides, open_sides
-from indoor.gate.signals import signals_as_interrupts
-from indoor.gate.worker import WorkerLostError
+from indoor.gate.worker.process import WorkerLostError
 from indoor.records import write_record
-
-__all__ = ["GateJob", "run_gate"]
 
 AGAIN_SHARE = 0.2
 """Of a launch's time, for the second copy of base; the cheapest cells, one at least."""

@@ -3,8 +3,6 @@
 import os.path
 from collections.abc import Sequence
 
-__all__ = ["shorten"]
-
 
 def shorten(names: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Return what all names share, and the rest of each by its full name.

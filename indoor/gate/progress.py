@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from indoor.gate.config import matches
-from indoor.gate.instrument import interval_of
-from indoor.gate.launch import Collected
-from indoor.gate.plan import CellDecision, CellRules, advice
+from indoor.gate.decide.decisions import CellDecision, CellRules, advice
+from indoor.gate.decide.instrument import interval_of
+from indoor.gate.decide.verdicts import combine
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellReport,
@@ -24,12 +23,11 @@ from indoor.gate.records import (
     LaunchTrace,
     SideIdentity,
 )
-from indoor.gate.sides import GateJob, Sides
-from indoor.gate.verdicts import combine
+from indoor.gate.settings import matches
+from indoor.gate.sides.opening import GateJob, Sides
+from indoor.gate.worker import Collected
 from indoor.machine import num_usable_cores
 from indoor.machine.processor import read_processor
-
-__all__ = ["Progress", "log_ratios"]
 
 _UNKNOWN = SideIdentity(label="unknown", commit=None, dirty=None, python="unknown")
 

@@ -5,19 +5,6 @@ from enum import StrEnum
 
 from indoor.records import Interval
 
-__all__ = [
-    "GATE_SCHEMA_VERSION",
-    "CellReport",
-    "CellTrace",
-    "CheckReport",
-    "GateReport",
-    "GateVerdict",
-    "InstrumentReport",
-    "LaunchTrace",
-    "PlanRecord",
-    "SideIdentity",
-]
-
 GATE_SCHEMA_VERSION = 1
 """The version of a gate's JSON; a rename, a removal or a change of meaning counts it up."""
 

@@ -8,17 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.gate.ordinary import write_suite
-from indoor.gate.rates import format_at_least, format_at_most, rate_at_least, rate_at_most
+from indoor.gate.example_suite import write_suite
 from indoor.gate.records import GateReport, GateVerdict
-
-__all__ = [
-    "GateOutcome",
-    "RunGate",
-    "SelfTestReport",
-    "render_self_test",
-    "self_test",
-]
+from indoor.measure.rates import format_at_least, format_at_most, rate_at_least, rate_at_most
 
 RunGate = Callable[[Path, Path], GateReport]
 """Runs a whole gate on two trees: the baseline's root, the candidate's root."""

@@ -7,16 +7,6 @@ from dataclasses import dataclass, field
 from indoor.errors import IndoorError
 from indoor.gate.records import PlanRecord
 
-__all__ = [
-    "AccuracyRules",
-    "CellOverride",
-    "GateConfig",
-    "matches",
-    "rules_for",
-    "selects",
-    "unmatched_globs",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRules:

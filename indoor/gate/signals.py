@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["signals_as_interrupts"]
-
 
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:

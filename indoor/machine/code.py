@@ -7,8 +7,6 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["code_identity", "code_sha256"]
-
 _SOURCES = (".py", ".json")
 
 

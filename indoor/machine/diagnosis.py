@@ -7,8 +7,6 @@ from typing import Literal
 from indoor.machine.process import current_allocator
 from indoor.records import Allocator, Machine
 
-__all__ = ["Advice", "AdviceKind", "AdviceLevel", "diagnose"]
-
 AdviceKind = Literal[
     "engines",
     "load",

@@ -5,8 +5,6 @@ from pathlib import Path, PurePosixPath
 
 from indoor.machine.unreadable import UnreadableError
 
-__all__ = ["read_cpu_quota", "read_governor", "read_memory_limit", "read_num_throttled"]
-
 _CPUS = "sys/devices/system/cpu"
 
 

@@ -7,14 +7,6 @@ from pathlib import Path
 
 from indoor.records import Allocator
 
-__all__ = [
-    "allocator_environment",
-    "current_allocator",
-    "minor_faults",
-    "parse_peak_memory",
-    "peak_memory_bytes",
-]
-
 _RETAIN_BYTES = 2**32
 """Above any activation; 32 MiB, the limit of glibc's own adjustment, left every fault in place."""
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ISA", "Processor", "parse_proc_cpuinfo", "parse_sysctl", "read_processor"]
-
 ISA = (
     "avx2",
     "avx512f",

@@ -21,8 +21,6 @@ from indoor.machine.processor import read_processor
 from indoor.machine.unreadable import UnreadableError
 from indoor.records import Machine
 
-__all__ = ["num_usable_cores", "read_machine"]
-
 _Value = TypeVar("_Value")
 
 _NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}

@@ -15,8 +15,6 @@ from indoor.model.state_dicts import as_float32, describe, not_float, read_state
 from indoor.model.tensors import identify_kind, read_metadata, read_plain_tensors, write_tensors
 from indoor.records import CheckpointManifest, Preprocessing
 
-__all__ = ["LoadedModel", "load_float", "read_float", "save_float"]
-
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:

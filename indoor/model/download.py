@@ -17,8 +17,6 @@ from indoor.errors import IndoorError
 from indoor.files import replace_file, sha256_of_file
 from indoor.progress import NO_PROGRESS, Progress
 
-__all__ = ["fetch"]
-
 _CHUNK_BYTES = 1 << 20
 _MINIMUM_BYTES = 1 << 15
 """What every `timeout_s` must bring at least; a server that drips resets a socket's timeout."""

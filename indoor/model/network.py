@@ -9,8 +9,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import quantization as torchvision_models
 
-__all__ = ["ARCHS", "build_empty", "build_model", "fold", "replace_head"]
-
 ARCHS = ("resnet18", "resnet50")
 """The architectures' names, as torchvision and our checkpoints have them."""
 

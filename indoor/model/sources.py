@@ -19,8 +19,6 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
 
-__all__ = ["IMAGENET_URLS", "WeightsResult", "resolve_weights"]
-
 IMAGENET_URLS: dict[str, str] = {
     "resnet18": ResNet18_Weights.IMAGENET1K_V1.url,
     "resnet50": ResNet50_Weights.IMAGENET1K_V1.url,

@@ -17,8 +17,6 @@ from indoor.model.tensors import FORMAT
 from indoor.records import CheckpointManifest, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
 
-__all__ = ["as_float32", "describe", "not_float", "read_state_dict"]
-
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
 """The keys under which training scripts keep a state dict beside other things."""
 

@@ -15,15 +15,6 @@ from indoor.errors import IndoorError
 from indoor.files import write_bytes
 from indoor.records import CheckpointManifest, from_json, to_json
 
-__all__ = [
-    "FORMAT",
-    "identify_kind",
-    "read_manifest",
-    "read_metadata",
-    "read_tensors",
-    "write_tensors",
-]
-
 FORMAT = 1
 """The version of the checkpoint file, `CheckpointManifest.format`."""
 

@@ -17,10 +17,8 @@ from indoor.records import (
     Machine,
     Split,
 )
+from indoor.runtimes.base import VARIANTS, load_variant, native_variants
 from indoor.transforms import inference_transform
-from indoor.variants import VARIANTS, load_variant, native_variants
-
-__all__ = ["EVALUATION_BATCH", "checkpoint_hashes", "evaluate_run"]
 
 EVALUATION_BATCH = 8
 """Photographs a batch while accuracy is measured.

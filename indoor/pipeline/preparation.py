@@ -38,8 +38,6 @@ from indoor.records import (
 )
 from indoor.train import fine_tune, is_trained_for
 
-__all__ = ["Prepared", "prepare"]
-
 PREPARATION = 1
 """Counted up whenever a change of the code makes earlier runs' checkpoints out of date."""
 

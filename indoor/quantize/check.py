@@ -12,8 +12,6 @@ from indoor.evaluate import sqnr_db, wilson
 from indoor.evaluate.figures import require_finite
 from indoor.records import InputStatistics, QuantizationCheck, Rate
 
-__all__ = ["WatchedBatches", "check", "refuse_collapse"]
-
 # Where a collapse begins. Sound quantizations of ResNet-50 agree with float32 on 97% to 99% of
 # photographs at 23 to 33 dB, and even one calibration photograph gives 94% and 17 dB; torch.rand
 # in its place gives 53% and 3.6 dB, or one class for everything (quantization-facts, scene15).

@@ -20,8 +20,6 @@ from indoor.quantize.engines import EngineBound, supported_engines, using_engine
 from indoor.quantize.probe import is_exact
 from indoor.records import CheckpointManifest, QuantizationRecord
 
-__all__ = ["load_int8", "read_int8", "save_int8"]
-
 
 def save_int8(path: Path, model: nn.Module, manifest: CheckpointManifest) -> None:
     """Write an int8 checkpoint, whole or not at all.

@@ -18,8 +18,6 @@ from indoor.quantize.engines import ENGINES, supported_engines
 from indoor.quantize.probe import is_exact
 from indoor.records import Engine, Observer, QuantizationConfig, WeightGranularity
 
-__all__ = ["default_config", "qconfig_of", "validate_config"]
-
 ACTIVATION_RANGES = ((0, 127), (0, 255))
 
 # The fastest first, from figures of three kinds of CPU (DECISIONS.md): onednn is never slower

@@ -4,8 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["known_deprecations_filtered"]
-
 # Each a regular expression for the start of a message. All three announce that the eager flow will
 # go (pytorch/ao#2259, pytorch#184982); the torch range in pyproject.toml is what answers them.
 # Anything else, such as an observer that saw no data, is news and stays visible.

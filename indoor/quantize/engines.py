@@ -12,8 +12,6 @@ from indoor.errors import IndoorError
 from indoor.quantize.deprecations import known_deprecations_filtered
 from indoor.records import Engine
 
-__all__ = ["EngineBound", "supported_engines", "using_engine", "vnni_supported"]
-
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 

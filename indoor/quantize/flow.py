@@ -15,8 +15,6 @@ from indoor.quantize.deprecations import known_deprecations_filtered
 from indoor.quantize.engines import EngineBound, using_engine
 from indoor.records import QuantizationConfig
 
-__all__ = ["count_quantized_modules", "quantize"]
-
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
 
 

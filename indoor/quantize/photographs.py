@@ -22,8 +22,6 @@ from indoor.quantize.probe import is_exact
 from indoor.records import QuantizationConfig, QuantizationRecord, Split
 from indoor.transforms import inference_transform
 
-__all__ = ["NUM_CHECK", "quantize_checkpoint"]
-
 NUM_CHECK = 128
 """Photographs of the validation split that a check looks at, where there are as many."""
 

@@ -13,8 +13,6 @@ from indoor.quantize.deprecations import known_deprecations_filtered
 from indoor.quantize.engines import using_engine
 from indoor.records import Engine
 
-__all__ = ["is_exact"]
-
 # The engines may round a half differently (fbgemm and qnnpack do, at 3 x 3), never more.
 _MAX_ROUNDING_STEPS = 1
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from indoor.compare import describe_accuracy
 from indoor.records import Evaluation, PairedEvaluation
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.load import RunResult
 from indoor.report.select import evaluations, pairs
-
-__all__ = ["accuracy_blocks", "accuracy_grids"]
+from indoor.report.verdict import describe_accuracy
 
 
 def accuracy_blocks(result: RunResult) -> list[Block]:

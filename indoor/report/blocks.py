@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Block", "Column", "Facts", "Grid", "Heading", "Paragraph"]
-
 
 @dataclass(frozen=True)
 class Heading:

@@ -3,16 +3,6 @@
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
 from indoor.report.load import RunResult
 
-__all__ = [
-    "caption",
-    "describe_cpu",
-    "describe_data",
-    "describe_isa",
-    "describe_weights",
-    "short_caption",
-    "weights_warning",
-]
-
 DEMO = "demo"
 """The name of the drawn data set: its folder's."""
 

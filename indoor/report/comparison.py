@@ -6,8 +6,6 @@ from indoor.records import Measurement, RunIdentity
 from indoor.report import words
 from indoor.report.load import MeasuredCase, RunResult
 
-__all__ = ["Change", "Comparison", "case_name", "compare_runs"]
-
 Key = tuple[str, str, str, int, int, str]
 """Case, variant, runtime, batch, threads, allocator: what a case is, whatever its test is named."""
 

@@ -9,8 +9,6 @@ from indoor.report.comparison import Change, case_name, compare_runs
 from indoor.report.load import RunResult
 from indoor.report.select import allocators, variants
 
-__all__ = ["comparison_blocks"]
-
 
 def comparison_blocks(baseline: RunResult, candidate: RunResult) -> list[Block]:
     """Return the table of changes, what differs besides, and the cases that only one run has."""

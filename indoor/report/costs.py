@@ -7,8 +7,6 @@ from indoor.report.headline import headline
 from indoor.report.load import RunResult
 from indoor.report.select import cell, precision, size_bytes, variants
 
-__all__ = ["costs_blocks"]
-
 
 def costs_blocks(result: RunResult) -> list[Block]:
     """Return the tables that were measured; nothing where none of their cases was."""

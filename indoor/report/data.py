@@ -10,8 +10,6 @@ from indoor.report.comparison import case_name, compare_runs
 from indoor.report.headline import Headline, headline
 from indoor.report.load import MeasuredCase, RunResult
 
-__all__ = ["REPORT_FORMAT", "as_csv", "as_json"]
-
 REPORT_FORMAT = 1
 """The version of the JSON's structure, which results/README.md describes."""
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from indoor.compare import Verdict, describe_speedup, verdict
 from indoor.records import Allocator, Evaluation, Measurement
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
@@ -22,8 +21,7 @@ from indoor.report.select import (
     size_bytes,
     variants,
 )
-
-__all__ = ["Headline", "headline", "headline_blocks", "speedup_sentence"]
+from indoor.report.verdict import Verdict, describe_speedup, verdict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,6 @@ from jsonschema.protocols import Validator
 from indoor.errors import IndoorError
 from indoor.records import SCHEMA_VERSION, Measurement, from_builtins
 
-__all__ = [
-    "MeasuredCase",
-    "Rounds",
-    "RunResult",
-    "from_benchmark_json",
-    "load_results",
-    "measurement_schema",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds:

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 
 from indoor.report.blocks import Block, Facts, Grid, Heading, Paragraph
 
-__all__ = ["as_markdown"]
-
 
 def as_markdown(blocks: Iterable[Block]) -> str:
     """Return the blocks as markdown, with tables as GitHub reads them."""

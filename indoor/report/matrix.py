@@ -8,8 +8,6 @@ from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.load import RunResult
 from indoor.report.select import allocators, latencies, variants
 
-__all__ = ["matrix_blocks"]
-
 _MANY_FAULTS = 1000
 """Minor faults a photograph above which mapping memory costs a share worth a word."""
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["plot_curves", "plot_latency"]
-
 _DPI = 144
 _PANEL_INCHES = (3.8, 3.4)
 _STYLES = {"float32": ("#0072b2", "o"), "bfloat16": ("#e69f00", "s"), "int8": ("#d55e00", "^")}

@@ -24,8 +24,6 @@ from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
 from indoor.report.text import as_text
 
-__all__ = ["ReportFormat", "render", "render_evaluation", "render_machine"]
-
 ReportFormat = Literal["table", "markdown", "json", "csv"]
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from indoor.compare import geometric_mean
+from indoor.measure import geometric_mean
 from indoor.records import (
     Allocator,
     Evaluation,
@@ -14,23 +14,6 @@ from indoor.records import (
     PairedSpeedup,
 )
 from indoor.report.load import MeasuredCase, RunResult
-
-__all__ = [
-    "HEADLINE_BATCHES",
-    "MeanSpeedup",
-    "all_threads",
-    "allocators",
-    "batch_sizes",
-    "cell",
-    "evaluations",
-    "latencies",
-    "mean_speedup",
-    "pairs",
-    "precision",
-    "size_bytes",
-    "thread_counts",
-    "variants",
-]
 
 HEADLINE_BATCHES = (8, 16)
 """The batches whose speedups the headline's geometric mean is over."""

@@ -11,8 +11,6 @@ from rich.text import Text
 
 from indoor.report.blocks import Block, Facts, Grid, Heading, Paragraph
 
-__all__ = ["MIN_WIDTH", "as_text"]
-
 MIN_WIDTH = 40
 """Narrower than this no table is of use; a narrower terminal wraps the lines itself."""
 

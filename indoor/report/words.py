@@ -2,20 +2,6 @@
 
 from indoor.records import Interval
 
-__all__ = [
-    "NOTHING",
-    "batches",
-    "count",
-    "digits",
-    "megabytes",
-    "milliseconds",
-    "percent",
-    "percent_interval",
-    "ratio",
-    "ratio_interval",
-    "threads",
-]
-
 NOTHING = "-"
 """What stands in a cell that has no figure."""
 

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from indoor.records import Epoch, Recipe, TrainingCurves
 
-__all__ = ["OVERFIT_GAP", "best_epoch", "make_curves", "measure", "overfit_note"]
-
 OVERFIT_GAP = 0.10
 """Train minus validation accuracy beyond which a training is said to overfit."""
 

@@ -7,8 +7,6 @@ import torch
 
 from indoor.errors import IndoorError
 
-__all__ = ["autocast_dtype", "choose_device", "use_threads"]
-
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
 

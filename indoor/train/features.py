@@ -22,15 +22,6 @@ from indoor.records import Preprocessing, to_json
 from indoor.train.state import remove_leftovers
 from indoor.train.views import PlainScenes
 
-__all__ = [
-    "CHUNK",
-    "FEATURE_BATCH",
-    "Features",
-    "hash_tensors",
-    "make_backbone",
-    "read_features",
-]
-
 FEATURE_BATCH = 8
 """Photographs a forward pass. The activations of 16 pass 32 MiB, above which glibc maps and
 unmaps each of them (12,000 page faults a photograph); those of 8 mostly do not."""

@@ -30,8 +30,6 @@ from indoor.train.scratch import (
 )
 from indoor.train.state import State, read_state, remove_leftovers, write_state
 
-__all__ = ["TrainResult", "fine_tune", "is_trained_for"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:

@@ -25,8 +25,6 @@ from indoor.train.loop import (
 from indoor.train.state import State, read_state, write_state
 from indoor.train.views import AugmentedScenes, PlainScenes
 
-__all__ = ["FULL_EPOCHS", "FullResult", "train_full"]
-
 FULL_EPOCHS = 20
 FULL_BATCH = 32
 FULL_LEARNING_RATE = 1e-3

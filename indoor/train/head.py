@@ -15,16 +15,6 @@ from indoor.train.features import Features
 from indoor.train.schedule import generator_for
 from indoor.train.state import State, read_state, write_state
 
-__all__ = [
-    "HEAD_BATCH",
-    "HEAD_EPOCHS",
-    "HEAD_LEARNING_RATE",
-    "HEAD_MOMENTUM",
-    "HeadResult",
-    "epoch_order",
-    "train_head",
-]
-
 HEAD_EPOCHS = 20
 HEAD_BATCH = 16
 HEAD_LEARNING_RATE = 0.001

@@ -13,15 +13,6 @@ from indoor.progress import Progress
 from indoor.train.device import autocast_dtype
 from indoor.train.schedule import learning_rate_factor, parameter_groups, update_average
 
-__all__ = [
-    "Run",
-    "Schedule",
-    "capture",
-    "restore",
-    "run_epoch",
-    "start_run",
-]
-
 
 @dataclass(frozen=True)
 class Run:

@@ -15,8 +15,6 @@ from indoor.progress import Progress
 from indoor.records import to_json
 from indoor.train.features import hash_tensors
 
-__all__ = ["Plan"]
-
 _VERSION = 1
 """Counted up whenever a change of the code would make a resumed training end elsewhere."""
 

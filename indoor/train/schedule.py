@@ -6,8 +6,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["generator_for", "learning_rate_factor", "parameter_groups", "update_average"]
-
 
 def generator_for(*key: str | int) -> torch.Generator:
     """Return a CPU generator whose numbers depend on the key alone.

@@ -23,16 +23,6 @@ from indoor.train.loop import (
 from indoor.train.state import State, read_state, write_state
 from indoor.train.views import AugmentedScenes, PlainScenes
 
-__all__ = [
-    "SCRATCH_EPOCHS",
-    "SCRATCH_SIZE",
-    "fold_standardisation",
-    "reestimate_batch_norm",
-    "standardise",
-    "train_backbone",
-    "zero_residuals",
-]
-
 SCRATCH_EPOCHS = 8
 SCRATCH_SIZE = 64
 SCRATCH_BATCH = 16

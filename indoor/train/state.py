@@ -11,8 +11,6 @@ from indoor.errors import IndoorError
 from indoor.files import replace_file
 from indoor.records import TrainingCurves, from_json, to_json
 
-__all__ = ["State", "read_state", "remove_leftovers", "write_state"]
-
 _NUM_EPOCHS = "num_epochs"
 _CURVES = "curves"
 

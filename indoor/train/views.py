@@ -10,8 +10,6 @@ from indoor.dataset import IndoorScenes
 from indoor.records import Preprocessing
 from indoor.transforms import augment, inference_transform, photograph_generator
 
-__all__ = ["AugmentedScenes", "PlainScenes"]
-
 
 class AugmentedScenes:
     """One epoch's random views of the train photographs, in one epoch's order.

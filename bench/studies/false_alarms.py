@@ -1,0 +1,153 @@
+"""Complete gates of identical code on small suites, one after another, and a CPU hog."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from bench.options import ROOT
+from bench.studies.models import write_models
+from bench.studies.records import FalseAlarmStudy, RunOutcome
+from indoor.errors import IndoorError
+from indoor.gate.controller import run_gate
+from indoor.gate.example_suite import ORDINARY_PLAN, SUITE, write_suite
+from indoor.gate.records import GateReport, GateVerdict, PlanRecord
+from indoor.gate.settings import GateConfig
+from indoor.gate.sides.opening import GateJob
+from indoor.machine import code_identity, num_usable_cores, read_machine
+from indoor.records import read_record, write_record
+
+RunSeeded = Callable[[Path, Path, PlanRecord, int], GateReport]
+"""Runs a gate on two trees by a plan and a seed."""
+
+SUITES: Mapping[str, Callable[[Path], None]] = {
+    "ordinary functions": write_suite,
+    "short models": write_models,
+}
+"""What writes each suite's tree, by what a table calls the suite."""
+
+
+_HOG = """
+import os, random, sys, time
+chance, parent = random.Random(int(sys.argv[1])), os.getppid()
+while os.getppid() == parent:
+    until = time.monotonic() + chance.expovariate(1 / 3)
+    while time.monotonic() < until and os.getppid() == parent:
+        sum(range(10_000))
+    time.sleep(min(20.0, chance.expovariate(1 / 6)))
+"""
+
+
+def run_small(base: Path, head: Path, plan: PlanRecord, seed: int) -> GateReport:
+    """Run the real gate on two trees that one of `SUITES` wrote."""
+    # Hundreds of gates: their workers need not load what else is installed here.
+    config = GateConfig(
+        plan=plan,
+        suite=SUITE,
+        arguments=("-p", "pytest_benchmark.plugin"),
+        environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
+
+
+def count_false_alarms(
+    out: Path,
+    num_runs: int,
+    *,
+    title: str = "ordinary functions",
+    seed: int = 0,
+    hog: bool = False,
+    plan: PlanRecord = ORDINARY_PLAN,
+    run: RunSeeded = run_small,
+    say: Callable[[str], None] = lambda _line: None,
+) -> FalseAlarmStudy:
+    """Run gates until there are `num_runs`, and keep each one's outcome as it comes.
+
+    An interrupted study goes on where it stood. The whole report of a gate that was not PASS is
+    kept beside `out`, so that a false alarm can be looked at.
+
+    Args:
+        out: The study's JSON.
+        num_runs: Gates in all, those already in `out` included.
+        title: One of `SUITES`.
+        seed: The first gate's; the next has one more.
+        hog: Whether another program takes a core away at random.
+        plan: The gate's rules.
+        run: Runs one gate.
+        say: Hears a line after each gate.
+
+    Raises:
+        IndoorError: `out` holds a study of another machine, code or plan, or a gate broke off.
+    """
+    write = SUITES[title]
+    study = _open(out, title, hog, plan)
+    done = {known.seed for known in study.runs}
+    for number in range(seed, seed + num_runs):
+        if number in done:
+            continue
+        with (
+            tempfile.TemporaryDirectory(prefix="indoor-study-") as folder,
+            hog_cpu(number) if hog else nullcontext(),
+        ):
+            base, head = Path(folder) / "base", Path(folder) / "head"
+            write(base)
+            write(head)
+            report = run(base, head, plan, number)
+        if report.partial:
+            raise IndoorError(
+                f"the gate with seed {number} broke off: {report.reason}; expected a whole one, "
+                "the same command goes on from there"
+            )
+        outcome = RunOutcome(
+            seed=number,
+            verdict=report.verdict,
+            reason=report.reason,
+            cells={cell.name: cell.verdict for cell in report.cells},
+            num_launches=max((cell.num_launches for cell in report.cells), default=0),
+            measure_s=report.measure_s,
+        )
+        if report.verdict is not GateVerdict.PASS:
+            write_record(out.with_name(f"{out.stem}-seed{number}.json"), report)
+        study = replace(study, runs=(*study.runs, outcome))
+        write_record(out, study)
+        say(f"gate {len(study.runs)} of {num_runs}: {report.verdict} ({report.reason})")
+    return study
+
+
+@contextmanager
+def hog_cpu(seed: int) -> Iterator[None]:
+    """Keep one core busy at random within the block: 3 s on, 6 s off on average."""
+    hog = subprocess.Popen([sys.executable, "-c", _HOG, str(seed)])
+    try:
+        yield
+    finally:
+        hog.kill()
+        hog.wait()
+
+
+def _open(out: Path, title: str, hog: bool, plan: PlanRecord) -> FalseAlarmStudy:
+    new = FalseAlarmStudy(
+        title=title,
+        cpu_model=read_machine().cpu_model,
+        num_cores=num_usable_cores(),
+        commit=code_identity(ROOT)[0],
+        hog=hog,
+        plan=plan,
+    )
+    if not out.exists():
+        return new
+    known = read_record(out, FalseAlarmStudy)
+    if replace(known, runs=()) != new:
+        differing = [
+            name
+            for name in ("study", "title", "cpu_model", "num_cores", "commit", "hog", "plan")
+            if getattr(known, name) != getattr(new, name)
+        ]
+        raise IndoorError(
+            f"{out} holds another study ({', '.join(differing)} differ); expected the same to go "
+            "on with, name another --out"
+        )
+    return known

@@ -1,0 +1,153 @@
+"""Whether the run can be trusted: the A/A arm, the frozen control workload, the idle workers."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+from indoor.gate.decide.decisions import CellRules, percent
+from indoor.gate.decide.evidence import (
+    Launches,
+    Summary,
+    gather,
+    lower_bound,
+    p_faster,
+    p_slower,
+    summarize,
+    upper_bound,
+)
+from indoor.gate.records import CellReport, GateVerdict, InstrumentReport, PlanRecord
+from indoor.gate.worker import CONTROL
+from indoor.records import Interval
+
+MAX_IDLE_SHARE = 0.05
+"""CPU time of waiting workers, as a share of the timed round, above which a launch is disturbed."""
+
+_MAX_DISTURBED = 0.1
+"""The share of a cell's launches that may be disturbed; one of two or more may be in any case."""
+_CONTROL_MARGINS = 2
+"""Base and head may lay out memory differently, which moves even a frozen workload a little."""
+
+
+def judge_instrument(
+    again: Mapping[str, Launches],
+    control: Launches | None,
+    idle_shares: Mapping[str, Sequence[float]],
+    plan: PlanRecord,
+    *,
+    num_judgements: int = 1,
+) -> InstrumentReport:
+    """Return what the run measured of itself, and why it is not to be trusted, if so.
+
+    The second copy of base, and the control, must not be shown to differ from base by more than the
+    margin (the control: twice the margin), to either side. Too few launches find nothing, and their
+    cells are INCONCLUSIVE.
+
+    Args:
+        again: Of some cells, ln(second copy of base / base) by launch.
+        control: ln(frozen workload in head's worker / in base's) by launch; None if it did not run.
+        idle_shares: Of each cell, those of its launches, 0 or more (`LaunchTrace.idle_share`).
+        plan: The rules of the run.
+        num_judgements: How often in the run this is asked, all of which share the error rate.
+    """
+    alpha = plan.alpha_instrument / num_judgements
+    findings = []
+    copies = []
+    for name, launches in again.items():
+        report, moved = _judge(name, launches, plan.margin, alpha / (2 * len(again)), plan)
+        copies.append(report)
+        if moved:
+            findings.append(
+                f"a second copy of base took {moved} than base itself in {name}, so this run would "
+                "blame identical code; close other programs or use a quieter machine, and run again"
+            )
+    frozen = None
+    if control is not None:
+        margin = _CONTROL_MARGINS * plan.margin
+        frozen, moved = _judge(CONTROL, control, margin, alpha / 2, plan)
+        if moved:
+            findings.append(
+                f"a workload that is the same on both sides took {moved} in head's worker than in "
+                "base's, so head's worker as a whole is off; compare the environments of both "
+                "sides (threads, allocator, packages), and run again"
+            )
+    findings += [
+        f"waiting workers used more than {percent(MAX_IDLE_SHARE)} of a timed round's time in "
+        f"{num_disturbed} of {len(shares)} launches of {name} (up to {percent(max(shares))}); "
+        "look for background threads in the suite, such as a spinning thread pool "
+        "(OMP_WAIT_POLICY=passive), and run again"
+        for name, shares in idle_shares.items()
+        if (num_disturbed := sum(share > MAX_IDLE_SHARE for share in shares))
+        > min(len(shares) - 1, max(1, _MAX_DISTURBED * len(shares)))
+    ]
+    return InstrumentReport(
+        again=tuple(copies),
+        control=frozen,
+        max_idle_share=max(itertools.chain.from_iterable(idle_shares.values()), default=None),
+        findings=tuple(findings),
+    )
+
+
+def interval_of(low: float, high: float) -> Interval | None:
+    """Return the interval of a ratio from that of its logarithm; None where an end is infinite."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return Interval(low=math.exp(low), high=math.exp(high))
+
+
+def _judge(
+    name: str, launches: Launches, margin: float, alpha: float, plan: PlanRecord
+) -> tuple[CellReport, str]:
+    """Return the report on identical code, and by how much it differs in words; empty if not."""
+    evidence = gather(launches)
+    summary = summarize(launches)
+    threshold = math.log1p(margin)
+    moved = ""
+    if min(p_slower(evidence, threshold), p_faster(evidence, threshold)) <= alpha:
+        low, high = lower_bound(evidence, alpha), upper_bound(evidence, alpha)
+        moved = _describe_difference(math.expm1(low), math.expm1(high))
+    if moved:
+        verdict, reason = GateVerdict.UNRELIABLE, f"identical code took {moved}"
+    elif summary is None or not evidence.known:
+        verdict, reason = GateVerdict.INCONCLUSIVE, "fewer than 2 launches with usable pairs"
+    else:
+        verdict = GateVerdict.PASS
+        reason = f"no difference above {percent(margin)} shown between identical code"
+    return _report(
+        name, verdict, reason, CellRules(margin, _tolerance(margin, plan)), summary
+    ), moved
+
+
+def _describe_difference(low: float, high: float) -> str:
+    if low > 0:
+        return f"{percent(low).removesuffix('%')} to {percent(high)} more time"
+    return f"{percent(-high).removesuffix('%')} to {percent(-low)} less time"
+
+
+def _tolerance(margin: float, plan: PlanRecord) -> float:
+    return plan.tolerance * margin / plan.margin
+
+
+def _report(
+    name: str, verdict: GateVerdict, reason: str, rules: CellRules, summary: Summary | None
+) -> CellReport:
+    if summary is None:
+        return CellReport(
+            name=name,
+            verdict=verdict,
+            reason=reason,
+            margin=rules.margin,
+            tolerance=rules.tolerance,
+        )
+    return CellReport(
+        name=name,
+        verdict=verdict,
+        reason=reason,
+        margin=rules.margin,
+        tolerance=rules.tolerance,
+        ratio=math.exp(summary.center),
+        interval=interval_of(summary.low, summary.high),
+        num_pairs=summary.num_pairs,
+        num_launches=summary.num_launches,
+        robust_sd=summary.robust_sd,
+        lag1=summary.lag1,
+    )

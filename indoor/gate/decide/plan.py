@@ -1,0 +1,178 @@
+"""The sequential procedure: which cells the next launch measures, and when each one is decided.
+
+It is a generator without clock, files or chance, so that the controller and the replay study drive
+the very same rules. Each look spends an equal part of every error rate, and the parts add up (union
+bound), so the looks may depend on each other as they like.
+"""
+
+import itertools
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indoor.gate.decide.decisions import (
+    CellDecision,
+    CellRules,
+    End,
+    decide_improved,
+    decide_inconclusive,
+    decide_slower,
+)
+from indoor.gate.decide.evidence import gather
+from indoor.gate.decide.interim import CellState, Finding, claim, is_reproduced, look, pass_cells
+from indoor.gate.records import PlanRecord
+
+MIN_FRESH = 2
+"""Launches since the last look without which another one would hardly see anything new."""
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """The next launch of fresh processes measures just these cells."""
+
+    cells: tuple[str, ...]
+    confirms: bool
+
+
+@dataclass(frozen=True)
+class LaunchResult:
+    """What a launch brought: log-ratios by cell, ln(head's time / base's).
+
+    A requested cell that is missing in `pairs` got none this time. Dropped cells leave the plan,
+    undecided ones its result too; the controller judges them. `launches_left` is how many more
+    there is time for, where that is limited; after 0, or where the run `broke_off`, nothing more is
+    asked for.
+    """
+
+    pairs: Mapping[str, np.ndarray]
+    dropped: frozenset[str] = frozenset()
+    launches_left: int | None = None
+    broke_off: bool = False
+
+    @property
+    def end(self) -> End | None:
+        """Why no other launch can follow; None if one can."""
+        if self.broke_off:
+            return End.BROKEN_OFF
+        return End.TIME_UP if self.launches_left == 0 else None
+
+
+def run_plan(
+    cells: Mapping[str, CellRules], plan: PlanRecord
+) -> Generator[LaunchRequest, LaunchResult, dict[str, CellDecision]]:
+    """Ask for launches until every cell is decided, the looks are used up, or time is.
+
+    At a look, Holm's procedure over all cells of the run names those slower, and those faster, than
+    their margin; fresh launches must reproduce each. A slowdown that is not reproduced leaves its
+    cell open. What is left passes if a slowdown as large as its tolerance can be excluded. When
+    there is just time to reproduce a finding, the next look is taken at once.
+
+    Args:
+        cells: The limits of each cell, by name.
+        plan: The rules of the run.
+
+    Yields:
+        The next launch; send its result.
+
+    Returns:
+        The decisions, in the order of `cells`, without those dropped undecided.
+
+    Raises:
+        ValueError: The plan contradicts itself, or a result names a cell that was not asked for.
+    """
+    _check(plan)
+    state = {name: CellState(rules) for name, rules in cells.items()}
+    num_launches = num_looks = 0
+    last_look = 0
+    end: End | None = None
+    while num_looks < len(plan.looks) and not end and _open_cells(state):
+        request = LaunchRequest(_open_cells(state), confirms=False)
+        result = yield request
+        end = _take(state, request, result)
+        num_launches += 1
+        is_last_look = num_looks + 1 == len(plan.looks)
+        num_fresh = plan.num_confirming if is_last_look else MIN_FRESH
+        last_chance = result.launches_left in (
+            plan.num_confirming,
+            plan.num_confirming + 1,
+        ) and num_launches >= max(plan.looks[0], last_look + num_fresh)
+        if num_launches < plan.looks[num_looks] and not end and not last_chance:
+            continue
+        last_look = num_launches
+        num_looks += 1
+        findings = look(state, plan)
+        end = yield from _confirm(state, findings, plan, end)
+        pass_cells(state, plan)
+    for cell in state.values():
+        if cell.is_open:
+            cell.decision = decide_inconclusive(claim(cell, plan, len(state)), cell.doubt, end)
+    return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
+
+
+def _check(plan: PlanRecord) -> None:
+    looks = plan.looks
+    if not looks or looks[0] < 2 or any(b <= a for a, b in itertools.pairwise(looks)):
+        raise ValueError(f"looks is {looks}, expected rising numbers of launches from 2 on")
+    if plan.num_confirming < 2:
+        raise ValueError(f"num_confirming is {plan.num_confirming}, expected 2 or more")
+
+
+def _open_cells(state: Mapping[str, CellState]) -> tuple[str, ...]:
+    return tuple(name for name, cell in state.items() if cell.is_open)
+
+
+def _take(
+    state: Mapping[str, CellState], request: LaunchRequest, result: LaunchResult
+) -> End | None:
+    """Add what a launch brought to its cells; return why it was the last one, if it was."""
+    strangers = sorted((set(result.pairs) - set(request.cells)) | (result.dropped - set(state)))
+    if strangers:
+        raise ValueError(f"the launch brought {strangers}, expected only {list(request.cells)}")
+    for name in result.dropped:
+        state[name].dropped = True
+    for name in request.cells:
+        cell = state[name]
+        cell.num_confirming += request.confirms
+        if len(result.pairs.get(name, ())):
+            cell.launches.append(np.asarray(result.pairs[name], dtype=np.float64))
+    return result.end
+
+
+def _confirm(
+    state: Mapping[str, CellState],
+    findings: Sequence[Finding],
+    plan: PlanRecord,
+    end: End | None,
+) -> Generator[LaunchRequest, LaunchResult, End | None]:
+    """Let fresh launches reproduce what the look found; return why none can follow, if so."""
+    first = {finding.name: len(state[finding.name].launches) for finding in findings}
+    num_done = 0
+    while num_done < plan.num_confirming and not end:
+        request = LaunchRequest(tuple(n for n in first if state[n].is_open), confirms=True)
+        if not request.cells:
+            break
+        end = _take(state, request, (yield request))
+        num_done += 1
+    for finding in findings:
+        cell = state[finding.name]
+        if not cell.is_open:
+            continue
+        fresh = gather(cell.launches[first[finding.name] :])
+        # A flaky test brings fewer launches than were asked for, which prove less.
+        is_whole = fresh.num_launches == plan.num_confirming
+        if is_whole and is_reproduced(fresh, finding, cell.rules):
+            decide = decide_slower if finding.is_slower else decide_improved
+            cell.at_look = finding.bounds
+            cell.decision = decide(claim(cell, plan, len(state)))
+        elif finding.is_slower:
+            if is_whole:
+                why = f"not reproduced in {num_done} fresh launches"
+            elif end is End.BROKEN_OFF:
+                why = "not reproduced by then"
+            elif num_done < plan.num_confirming:
+                why = "not reproduced in time"
+            else:
+                why = f"its test passed in only {fresh.num_launches} of {num_done} fresh launches"
+            cell.doubt = f"slower by {finding.bounds.words()} at the last look, but {why}"
+    return end

@@ -1,0 +1,189 @@
+"""Whether head's accuracy may have dropped: both sides' classes for the same photographs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from indoor.errors import IndoorError
+from indoor.gate.facts.sheets import load_arrays
+from indoor.gate.records import CheckReport, GateVerdict
+from indoor.measure.proportions import difference_interval, mcnemar_p
+from indoor.records import Interval
+
+ALPHA = 0.05
+MAX_SHARE = 0.9
+MIN_SHARE_GAINED = 0.1
+MIN_ENTROPY_SHARE = 0.5
+MIN_PHOTOGRAPHS = 16
+"""Fewer in one class are no proof of a collapse."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one tree answered, in one fixed order of the photographs until its time was over.
+
+    `labels` and each of `classes` are int64 `(N,)`; -1 stands for logits that were not finite.
+    """
+
+    photographs: tuple[str, ...]
+    labels: np.ndarray
+    classes: dict[str, np.ndarray]
+    num_in_split: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """One variant's answers on the photographs that both sides came to."""
+
+    base: np.ndarray
+    head: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def num_lost(self) -> int:
+        return int(((self.base == self.labels) & (self.head != self.labels)).sum())
+
+    @property
+    def num_gained(self) -> int:
+        return int(((self.base != self.labels) & (self.head == self.labels)).sum())
+
+
+def load_predictions(folder: Path) -> Predictions:
+    """Read what the plugin wrote into `folder`.
+
+    Raises:
+        IndoorError: It is missing or damaged.
+    """
+    path = folder / "predictions.npz"
+    arrays = load_arrays(path)
+    prefix = "classes_"
+    try:
+        return Predictions(
+            photographs=tuple(str(name) for name in arrays["photographs"]),
+            labels=arrays["labels"],
+            classes={n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)},
+            num_in_split=int(arrays["num_photographs"]),
+        )
+    except KeyError as error:
+        raise IndoorError(
+            f"{path} holds no {error}; expected what head's facts plugin writes; start the gate "
+            "again"
+        ) from error
+
+
+def compare_predictions(
+    base: Predictions, head: Predictions, variants: Sequence[str], *, max_drop: float = 0.015
+) -> tuple[CheckReport, ...]:
+    """Judge the drop of top-1 by non-inferiority, on the photographs that both sides came to.
+
+    A collapse fails, unless a gain is shown. Else the whole 95% interval of the drop (Tango's,
+    paired) must lie below `max_drop` to pass: failing to show a loss is no pass. A drop whose
+    interval lies above 0 fails, and one whose interval lies below 0 is an improvement, if the exact
+    McNemar p, by Holm over the variants, is below 5%. A drop that is shown, but shown to be below
+    `max_drop`, passes.
+
+    Args:
+        base: What head is compared with.
+        head: The candidate.
+        variants: Which to judge, as `variants_to_predict` returned them.
+        max_drop: The loss that is accepted, a share in 0..1.
+
+    Returns:
+        A check a variant, named as the one in `compare_facts` that it replaces.
+    """
+    pairs = {name: _pair(base, head, name) for name in variants}
+    known = {name: pair for name, pair in pairs.items() if isinstance(pair, _Pair)}
+    p_values = _holm({n: mcnemar_p(pair.num_lost, pair.num_gained) for n, pair in known.items()})
+    return tuple(
+        _unknown(name, pair)
+        if isinstance(pair, str)
+        else _judge(name, pair, p_values[name], max_drop, max(base.num_in_split, head.num_in_split))
+        for name, pair in pairs.items()
+    )
+
+
+def _pair(base: Predictions, head: Predictions, name: str) -> _Pair | str:
+    """Return one variant's answers side by side, or why they cannot be."""
+    lacking = [side for side, p in (("base", base), ("head", head)) if name not in p.classes]
+    if lacking:
+        return f"unknown in {' and '.join(lacking)}"
+    num = min(len(base.photographs), len(head.photographs))
+    if not num:
+        return "no photograph was predicted in time; raise accuracy.budget_s"
+    if base.photographs[:num] != head.photographs[:num]:
+        return "the two trees took other photographs from the same data"
+    if not np.array_equal(base.labels[:num], head.labels[:num]):
+        return "the two trees give the same photographs other labels"
+    return _Pair(
+        base=base.classes[name][:num], head=head.classes[name][:num], labels=base.labels[:num]
+    )
+
+
+def _unknown(name: str, reason: str) -> CheckReport:
+    return CheckReport(
+        name=f"accuracy of {name}",
+        verdict=GateVerdict.INCONCLUSIVE,
+        base="unknown",
+        head="unknown",
+        reason=reason,
+    )
+
+
+def _judge(name: str, pair: _Pair, p: float, max_drop: float, num_in_split: int) -> CheckReport:
+    total = len(pair.labels)
+    lost, gained = pair.num_lost, pair.num_gained
+    gain = difference_interval(lost, gained, total)
+    drop = Interval(low=-gain.high, high=-gain.low, level=gain.level)
+    collapse = _find_collapse(pair)
+    # Classes of very unequal size, answered better, have fewer answers in the rare ones too.
+    is_gain = drop.high < 0 and p < ALPHA
+    if collapse and not is_gain:
+        verdict, opening = GateVerdict.FAIL, f"collapsed: {collapse}"
+    elif is_gain:
+        verdict, opening = GateVerdict.IMPROVED, "a gain is shown"
+    elif drop.high < max_drop:
+        verdict, opening = GateVerdict.PASS, f"no drop of {100 * max_drop:g} points or more"
+    elif drop.low > 0 and p < ALPHA:
+        verdict, opening = GateVerdict.FAIL, "a drop is shown"
+    else:
+        verdict = GateVerdict.INCONCLUSIVE
+        opening = f"a drop of {100 * max_drop:g} points can neither be shown nor excluded"
+    seen = f"{total}" if total == num_in_split else f"the first {total} of {num_in_split}"
+    reason = (
+        f"{opening}: {100 * drop.low:+.2f} to {100 * drop.high:+.2f} points lost (95%), {lost} "
+        f"photographs lost and {gained} gained of {seen}, McNemar p {p:.2g}"
+    )
+    return CheckReport(
+        name=f"accuracy of {name}",
+        verdict=verdict,
+        base=f"{(pair.base == pair.labels).mean():.2%}",
+        head=f"{(pair.head == pair.labels).mean():.2%}",
+        reason=reason,
+    )
+
+
+def _find_collapse(pair: _Pair) -> str | None:
+    """Return how head's answers have fallen into few classes where base's have not."""
+    total = len(pair.labels)
+    if total < MIN_PHOTOGRAPHS:
+        return None
+    shares = [np.unique(side, return_counts=True)[1] / total for side in (pair.base, pair.head)]
+    most = [float(share.max()) for share in shares]
+    if most[1] > MAX_SHARE and most[1] - most[0] > MIN_SHARE_GAINED:
+        return f"{most[1]:.0%} of the answers are one class, {most[0]:.0%} of base's"
+    entropy = [float(-(share * np.log2(share)).sum()) for share in shares]
+    if entropy[0] > 0 and entropy[1] <= MIN_ENTROPY_SHARE * entropy[0]:
+        return f"the answers' entropy is {entropy[1]:.2f} bits, base's {entropy[0]:.2f}"
+    return None
+
+
+def _holm(p_values: dict[str, float]) -> dict[str, float]:
+    """Return Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979, 65-70)."""
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p))
+        adjusted[name] = largest
+    return adjusted

@@ -1,0 +1,83 @@
+"""What a tree's facts plugin wrote, read back and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from indoor.errors import IndoorError
+from indoor.records import read_record
+
+FACTS_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantFacts:
+    """One variant of one tree; None is what could not be had, and `problem` says why.
+
+    `size_bytes` are those of the tensors on disk, `operators` counts the modules that compute.
+    """
+
+    size_bytes: int | None
+    operators: dict[str, int] | None
+    engine: str | None
+    peak_memory_bytes: int | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactSheet:
+    """`facts.json` as `bench/gate_facts.py` writes it.
+
+    `share` are the words that make the other tree use the same data and float checkpoint. The
+    hashes are of the photographs' names and of what the transform made of them.
+    """
+
+    version: int
+    num_photographs: int
+    photographs_sha256: str
+    inputs_sha256: str
+    variants: dict[str, VariantFacts]
+    share: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """A tree's sheet, and its logits, float32 `(N, C)`, by variant."""
+
+    sheet: FactSheet
+    logits: Mapping[str, np.ndarray]
+
+    @property
+    def variants(self) -> Mapping[str, VariantFacts]:
+        """The sheet's variants."""
+        return self.sheet.variants
+
+
+def load_facts(folder: Path) -> Facts:
+    """Read what the plugin wrote into `folder`.
+
+    Raises:
+        IndoorError: Something is missing, damaged or of another version.
+    """
+    sheet = read_record(folder / "facts.json", FactSheet)
+    if sheet.version != FACTS_VERSION:
+        raise IndoorError(
+            f"{folder / 'facts.json'} has version {sheet.version}, expected {FACTS_VERSION}; "
+            "let the gate collect the facts of both trees with head's plugin"
+        )
+    return Facts(sheet, load_arrays(folder / "logits.npz"))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz; IndoorError where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise IndoorError(
+            f"cannot read {path}: {error}; expected arrays that the gate's plugin wrote; "
+            "start the gate again"
+        ) from error

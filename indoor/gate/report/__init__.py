@@ -1,0 +1,1 @@
+"""What a gate found as a table, markdown or JSON."""

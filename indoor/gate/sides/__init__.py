@@ -1,0 +1,1 @@
+"""The two sides of a gate: their trees, their Pythons, and where their modules come from."""

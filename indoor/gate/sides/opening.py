@@ -1,0 +1,307 @@
+"""The two sides of a gate: their trees, their Pythons, and how pytest is called in each."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import platformdirs
+
+from indoor.errors import IndoorError
+from indoor.gate.settings import GateConfig
+from indoor.gate.sides.imports import import_paths
+from indoor.gate.sides.repository import find_repository, last_line, uncopied_parts
+from indoor.gate.sides.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+from indoor.gate.worker import Collected
+from indoor.gate.worker.process import PLUGIN, Arm
+from indoor.measure import worker
+
+FACTS_PLUGIN = "indoor_gate_facts"
+HOME = "{home}"
+"""Stands in the suite's arguments for a folder that belongs to one side's code alone."""
+
+_SOURCES = frozenset({".py", ".json", ".toml"})
+_NO_SOURCES = frozenset({"tests", "data", "results"})
+
+_SCRATCH = "indoor-gate-scratch-"
+
+_IMPORT_S = 120
+"""For a Python to import pytest, on a slow disk as well."""
+
+_PLUGIN_FILE = Path(worker.__file__)
+_PROBE = """
+import runpy, sys
+import pytest, pytest_benchmark
+print(pytest_benchmark.__version__, flush=True)
+sys.exit(runpy.run_path(sys.argv[1])["lacking"]())
+"""
+"""Asks a Python whether the worker's plugin would find there what it needs."""
+
+NUM_HOMES = 6
+"""Kept in the cache; a home of the default suite holds about 150 MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateJob:
+    """What to compare, by which rules.
+
+    `base` and `head` are revisions; without `base` both sides run the same tree, each in an
+    environment of its own, and without `head` that is the working tree. `base_root` and
+    `head_root` name trees that lie ready instead. `say` hears one line at a time.
+    """
+
+    start: Path
+    base: str | None = None
+    head: str | None = None
+    base_root: Path | None = None
+    head_root: Path | None = None
+    base_python: Path | None = None
+    head_python: Path | None = None
+    config: GateConfig = field(default_factory=GateConfig)
+    arguments: tuple[str, ...] = ()
+    seed: int = 0
+    out: Path | None = None
+    use_facts: bool = True
+    lock_wait_s: float = 3600.0
+    cache: Path | None = None
+    say: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Both trees, and a folder for logs and plugins that goes when the gate ends."""
+
+    base: Tree
+    head: Tree
+    scratch: Path
+    notes: tuple[str, ...]
+    job: GateJob
+    plugins: Path
+    repository: Path | None = None
+    """Both sides may be worktrees of it."""
+    installed_from: dict[Path, Mapping[str, str]] = field(default_factory=dict)
+    """What `check_imports` heard of each Python; workers tell it only when they collect."""
+
+    def arm(self, name: str, extra: tuple[str, ...] = (), home: Path | None = None) -> Arm:
+        """Return an arm: `base`, `head` or `again`; `extra` words come last on its command line."""
+        tree = self.head if name == "head" else self.base
+        config = self.job.config
+        words = [*config.arguments, *self.job.arguments, *extra]
+        if home is None and any(HOME in word for word in words):
+            home = self.scratch / f"home-{name}"  # for collecting alone, which prepares nothing
+        return Arm(
+            name=name,
+            root=tree.root,
+            python=tree.python,
+            words=(config.suite, "-q", *(word.replace(HOME, str(home)) for word in words)),
+            search_path=(self.plugins, *import_paths(tree.root, config.suite, config.paths)),
+            environment=config.environment,
+        )
+
+    def facts_arm(self, name: str, extra: tuple[str, ...], home: Path | None) -> Arm:
+        """Return an arm whose pytest collects facts instead of timing anything."""
+        return replace(self.arm(name, extra, home), plugins=(PLUGIN, FACTS_PLUGIN))
+
+    def has_facts(self) -> bool:
+        """Return whether there is a plugin that collects what needs no clock."""
+        return (self.plugins / f"{FACTS_PLUGIN}.py").is_file()
+
+    def needs_home(self) -> bool:
+        """Return whether the suite's arguments ask for a folder of the side's own."""
+        return any(HOME in word for word in (*self.job.config.arguments, *self.job.arguments))
+
+    def home(self, name: str, collected: Collected) -> Path:
+        """Return the folder for what a side prepares; the same code finds it again.
+
+        Its name hashes the side's sources, environment and arguments, so nothing that other code
+        made is ever taken for this side's own.
+        """
+        tree = self.head if name == "head" else self.base
+        digest = hashlib.sha256(_sources_sha256(tree.root, self.job.out).encode())
+        words = repr(self.arm(name).words[2:]).replace(str(self.scratch), "")
+        packages = sorted(collected.packages.items())
+        digest.update(repr((collected.python, packages, words)).encode())
+        cache = self.job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate"
+        home = cache / digest.hexdigest()[:24]
+        home.mkdir(parents=True, exist_ok=True)
+        home.touch()
+        return home
+
+    def check_imports(self, arm: Arm, modules: Mapping[str, str]) -> None:
+        """Raise IndoorError where an arm's modules are not its own tree's."""
+        own, other = (self.head, self.base) if arm.name == "head" else (self.base, self.head)
+        given = [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)]
+        if arm.installed_from:
+            self.installed_from[arm.python] = arm.installed_from
+        check_imports(
+            own,
+            other,
+            modules,
+            given,
+            suite=self.job.config.suite,
+            paths=self.job.config.paths,
+            repository=self.repository,
+            installed_from=self.installed_from.get(arm.python),
+        )
+
+
+@contextmanager
+def open_sides(job: GateJob) -> Iterator[Sides]:
+    """Lay both trees ready for as long as the block runs.
+
+    Raises:
+        IndoorError: A revision, a Python or the suite does not exist; one line.
+    """
+    base_python = _python(job.base_python, "--base-python")
+    head_python = _python(job.head_python, "--head-python")
+    with ExitStack() as stack:
+        notes: tuple[str, ...] = ()
+        repository = None
+        if job.base_root is not None:
+            base = head_tree(job.base_root, base_python, label="base")
+            head = head_tree(job.head_root or job.base_root, head_python, label="head")
+        elif job.base is None:
+            root = _root_without_git(job.start)
+            notes = ("both sides run the working tree's own code; only the environments differ",)
+            head = head_tree(root, head_python, label="working tree, head's environment")
+            base = head_tree(root, base_python, label="working tree, base's environment")
+        else:
+            repository = find_repository(job.start)
+            notes = (*remove_leftovers(repository), *uncopied_parts(repository))
+            base = stack.enter_context(base_tree(repository, job.base, base_python))
+            head = (
+                head_tree(repository, head_python)
+                if job.head is None
+                else stack.enter_context(base_tree(repository, job.head, head_python))
+            )
+            if _device(base.root) != _device(head.root):
+                notes += (
+                    "base's worktree lies on another file system than head: benchmarks that read "
+                    "files of their tree may differ by that alone; set TMPDIR to a folder on the "
+                    "same disk as the working tree",
+                )
+        for folder in job.config.paths:
+            if not any((tree.root / folder).is_dir() for tree in (base, head)):
+                raise IndoorError(
+                    f"paths: there is no folder {folder} in base or head; expected one with code "
+                    "to import, from the root; correct gate.toml"
+                )
+        _remove_old_scratch()
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH)).resolve()
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        plugins = scratch / "plugins"
+        plugins.mkdir()
+        shutil.copyfile(_PLUGIN_FILE, plugins / f"{PLUGIN}.py")
+        if job.config.facts is not None and job.use_facts:
+            source = head.root / job.config.facts
+            if not source.is_file():
+                raise IndoorError(
+                    f"facts: there is no {job.config.facts} in head; expected a pytest plugin; "
+                    "correct gate.toml, or pass --no-facts"
+                )
+            shutil.copyfile(source, plugins / f"{FACTS_PLUGIN}.py")
+        _prune_homes(job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate")
+        yield Sides(
+            base=base,
+            head=head,
+            scratch=scratch,
+            notes=notes,
+            job=job,
+            plugins=plugins,
+            repository=repository,
+        )
+
+
+def _python(given: Path | None, option: str) -> Path:
+    if given is None:
+        return Path(sys.executable)
+    # Not resolved: a virtual environment's python is a link, and its place says which it is.
+    path = given.expanduser().absolute()
+    if path.is_dir():
+        path = path / "bin" / "python"
+    if not path.is_file():
+        raise IndoorError(
+            f"{option} {given}: there is no such file; expected the python of an environment, "
+            "such as .venv-old/bin/python"
+        )
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's own interpreter
+            [path, "-c", _PROBE, _PLUGIN_FILE],
+            capture_output=True,
+            check=False,
+            timeout=_IMPORT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise IndoorError(
+            f"{option} {given}: it cannot be run ({error}); expected the python of an environment"
+        ) from error
+    if done.returncode != 0:
+        reason = last_line(done.stderr.decode(errors="replace"))
+        if done.stdout.strip():
+            version = last_line(done.stdout.decode(errors="replace"))
+            reason = f"pytest-benchmark {version} there: {reason}"
+        raise IndoorError(
+            f"{option} {given}: it cannot run a suite ({reason}); expected a Python "
+            "that has pytest and pytest-benchmark>=5.3,<6; install them there"
+        )
+    return path
+
+
+def _root_without_git(start: Path) -> Path:
+    with suppress(IndoorError):
+        return find_repository(start)
+    return start.resolve()
+
+
+def _device(root: Path) -> int:
+    """Return the number of the file system that a folder lies on."""
+    return root.stat().st_dev
+
+
+def _sources_sha256(root: Path, out: Path | None = None) -> str:
+    """Return a hash of the tree's sources outside tests, data and environments.
+
+    Left out are the gate's own `out`, which every run changes, and what an editor hides.
+    """
+    digest = hashlib.sha256()
+    result = out.parent.resolve() / out.name if out is not None else None
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if _holds_sources(Path(folder), name, root))
+        for name in sorted(files):
+            path = Path(folder) / name
+            if path.suffix not in _SOURCES or name.startswith(".") or path == result:
+                continue
+            if path.is_file():  # a link of Emacs's leads nowhere, and a pipe never ends
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
+                digest.update(content)
+    return digest.hexdigest()
+
+
+def _holds_sources(folder: Path, name: str, root: Path) -> bool:
+    if name.startswith(".") or name == "__pycache__" or (folder / name / "pyvenv.cfg").exists():
+        return False
+    return folder != root or name not in _NO_SOURCES
+
+
+def _remove_old_scratch() -> None:
+    """Remove the logs of gates that were killed: no two gates of a user measure at a time."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prune_homes(cache: Path) -> None:
+    """Remove the homes that were not used for longest; another gate cannot be using them."""
+    if not cache.is_dir():
+        return
+    homes = sorted((p for p in cache.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    for home in homes[:-NUM_HOMES]:
+        shutil.rmtree(home, ignore_errors=True)

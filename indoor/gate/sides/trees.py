@@ -1,0 +1,206 @@
+"""The two sides' code: the working tree as it stands, and worktrees that go when the gate ends."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from indoor.errors import IndoorError
+from indoor.gate.sides.imports import foreign_module
+from indoor.gate.sides.locks import take_lock
+from indoor.gate.sides.repository import last_line, resolve_revision, run_git
+from indoor.machine import code_identity
+
+_PREFIX = "indoor-gate-"
+_TREE = "tree"
+_LOCK = "lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """One side's code and the interpreter that runs it.
+
+    `label` is as the user named it; `commit` and `dirty` are None where there is no repository.
+    """
+
+    label: str
+    root: Path
+    commit: str | None
+    dirty: bool | None
+    python: Path
+
+
+def head_tree(root: Path, python: Path, *, label: str = "working tree") -> Tree:
+    """Return the working tree as it stands, changes included; a folder without git serves, too."""
+    commit, dirty = code_identity(root)
+    return Tree(label=label, root=root.resolve(), commit=commit, dirty=dirty, python=python)
+
+
+@contextmanager
+def base_tree(repo: Path, revision: str, python: Path) -> Iterator[Tree]:
+    """Check a revision out beside the working tree for as long as the block runs.
+
+    It is a detached worktree in a folder of its own among the temporary files, removed afterwards,
+    also after an exception. What cannot be removed, or what a killed process leaves, goes with the
+    next `remove_leftovers`. No hook of the repository runs. Submodules and LFS files are not
+    fetched (see `uncopied_parts`).
+
+    Args:
+        repo: The repository's root.
+        revision: A branch, tag or commit; a head revision is checked out the same way.
+        python: The interpreter that runs this side.
+
+    Raises:
+        IndoorError: The revision is unknown, or git cannot check it out (a full disk, say).
+    """
+    commit = resolve_revision(repo, revision)
+    folder, descriptor = _new_folder()
+    root = folder / _TREE
+    try:
+        done = run_git(repo, "worktree", "add", "--detach", str(root), commit)
+        if done.returncode != 0:
+            raise IndoorError(
+                f"git cannot check {revision!r} out into {root} ({last_line(done.stderr)}); "
+                "expected a worktree of it; free space there, or set TMPDIR to another folder"
+            )
+        yield Tree(label=revision, root=root, commit=commit, dirty=False, python=python)
+    finally:
+        # The lock is let go last: until then another gate must not take this for a leftover.
+        try:
+            _remove(repo, folder)
+        finally:
+            os.close(descriptor)
+
+
+def remove_leftovers(repo: Path) -> tuple[str, ...]:
+    """Remove the worktrees that gates of this repository left when they were killed.
+
+    Only worktrees with the gate's own name and lock are touched, and of these only those whose
+    owner is gone; other missing worktrees of the user are not pruned.
+
+    Returns:
+        One sentence a worktree of the gate's, with no folder of this machine in it.
+    """
+    done = run_git(repo, "worktree", "list", "--porcelain")
+    if done.returncode != 0:
+        return (f"leftovers of earlier gates were not looked for ({last_line(done.stderr)})",)
+    notes: list[str] = []
+    for line in done.stdout.splitlines():
+        root = Path(line.removeprefix("worktree "))
+        folder = root.parent
+        if root.name != _TREE or not folder.name.startswith(_PREFIX):
+            continue
+        if root.exists() and not (folder / _LOCK).is_file():
+            continue  # a name like ours, but the work of somebody else
+        descriptor: int | None = None
+        try:
+            if folder.is_dir():
+                descriptor = take_lock(folder / _LOCK)
+                if descriptor is None:
+                    notes.append(f"another gate is using {folder.name}: left alone")
+                    continue
+            _remove(repo, folder)
+        except OSError as error:
+            notes.append(f"{folder.name} cannot be locked ({error.strerror}): left alone")
+            continue
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        if root.exists():
+            notes.append(
+                f"{folder.name}, left by a gate that died, cannot be removed: do it by hand"
+            )
+        else:
+            notes.append(f"removed {folder.name}, left by a gate that died")
+    return tuple(notes)
+
+
+def check_imports(
+    own: Tree,
+    other: Tree,
+    modules: Mapping[str, str],
+    loaded_by_path: Collection[Path] = (),
+    *,
+    suite: str = "",
+    paths: Collection[str] = (),
+    repository: Path | None = None,
+    installed_from: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse a worker whose modules came from elsewhere than its own tree.
+
+    An editable install, or a copy that is found first, would compare a side with itself.
+
+    Args:
+        own: The tree that the worker was to run.
+        other: The other side's tree.
+        modules: The file of each module that the worker loaded.
+        loaded_by_path: The gate's own files that the worker was given.
+        suite: The suite's folder or file, from the root.
+        paths: The setting of that name: more folders with the tree's code, from the root.
+        repository: The working tree, if the sides may both be worktrees of it.
+        installed_from: The folder that an installed module was copied from, by import name.
+
+    Raises:
+        IndoorError: A module that the tree provides, or that was installed from either side's code
+            or the repository, was loaded from outside the tree; or any module from the other side's
+            tree or the repository's.
+    """
+    foreign = foreign_module(
+        own.root,
+        other.root,
+        modules,
+        loaded_by_path,
+        suite=suite,
+        paths=paths,
+        repository=repository,
+        installed_from=installed_from or {},
+    )
+    if foreign is not None:
+        name, path, whose, remedy = foreign
+        raise IndoorError(
+            f"{own.label} imported {name} from {path}, {whose}; expected it from {own.root}; "
+            f"{remedy}"
+        )
+
+
+def _new_folder() -> tuple[Path, int]:
+    """Return a new folder for a worktree, and the descriptor that marks it as in use."""
+    try:
+        # Resolved, since git and the workers name files by their real path.
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    except OSError as error:
+        raise IndoorError(
+            f"cannot make a folder for the base's code: {error.strerror or error}; expected space "
+            "among the temporary files; free some, or set TMPDIR to another folder"
+        ) from error
+    try:
+        descriptor = take_lock(folder / _LOCK)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise IndoorError(
+            f"cannot lock a file in {folder}: {error.strerror or error}; expected a local disk "
+            "with free space; set TMPDIR to another folder"
+        ) from error
+    assert descriptor is not None, "a new folder has no other owner"
+    return folder, descriptor
+
+
+def _remove(repo: Path, folder: Path) -> None:
+    """Remove a worktree's folder and git's record of it; where the folder stays, so does that."""
+    root = folder / _TREE
+    shutil.rmtree(root, ignore_errors=True)
+    if root.exists():
+        # A suite may have made folders that nobody may write to; links lead out of the tree.
+        for path, names, _ in os.walk(root):
+            for place in (Path(path), *(Path(path, name) for name in names)):
+                if not place.is_symlink():
+                    with suppress(PermissionError):
+                        place.chmod(0o700)
+        shutil.rmtree(root, ignore_errors=True)
+    if not root.exists():
+        # --force twice: git locks a worktree while it makes it, and may have been killed then.
+        run_git(repo, "worktree", "remove", "--force", "--force", str(root))
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What an artefact was made from, which two may be compared, and where runs are kept; no torch."""
