@@ -13,9 +13,9 @@ from indoor.gate.records import (
     GateVerdict,
     InstrumentReport,
     LaunchTrace,
-    PlanRecord,
     SideIdentity,
 )
+from indoor.gate.settings import PlanRules
 from indoor.records import Interval
 
 FORWARD = "bench/test_latency.py::test_forward"
@@ -144,7 +144,7 @@ def gate(
         began_at="2026-11-23T18:54:07+00:00",
         prepare_s=72.4,
         measure_s=450.2,
-        plan=PlanRecord(looks=(6, 10, 14, 20), launch_s=3.0),
+        plan=PlanRules(looks=(6, 10, 14, 20), launch_s=3.0),
         seed=17,
         cells=cells,
         checks=checks,

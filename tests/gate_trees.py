@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from indoor.gate.controller import run_gate
-from indoor.gate.records import CellReport, GateReport, PlanRecord
-from indoor.gate.settings import GateConfig
+from indoor.gate.records import CellReport, GateReport
+from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.opening import GateJob
 from indoor.gate.sides.repository import environment_without_git
 
@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SUITE = "suite"
 NAP = "suite/test_naps.py::test_nap"
 
-PLAN = PlanRecord(
+PLAN = PlanRules(
     margin=0.5,
     tolerance=0.9,
     looks=(2, 3),

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indoor.errors import IndoorError
-from indoor.gate.config import load_config
-from indoor.gate.records import PlanRecord
+from indoor.gate.names import matches
 from indoor.gate.settings import (
     AccuracyRules,
     CellOverride,
     GateConfig,
-    matches,
+    PlanRules,
+    load_config,
     rules_for,
     selects,
     unmatched_globs,
@@ -64,7 +64,7 @@ def written(folder: Path, text: str) -> Path:
 def test_a_file_is_read_whole(tmp_path: Path) -> None:
     """Every setting of the file arrives; what it leaves out has its default."""
     assert load_config(written(tmp_path, FULL), root=tmp_path) == GateConfig(
-        plan=PlanRecord(margin=0.02, tolerance=0.05, looks=(4, 8), max_minutes=5.0),
+        plan=PlanRules(margin=0.02, tolerance=0.05, looks=(4, 8), max_minutes=5.0),
         suite="suite",
         paths=("python", "tools/lib"),
         select=("suite/test_latency.py::*",),
@@ -310,7 +310,7 @@ def test_the_settings_in_the_readme_are_read_and_are_the_defaults(tmp_path: Path
     path = tmp_path / "gate.toml"
     path.write_text(textwrap.dedent(block), encoding="utf-8")
     config = load_config(path, None, root=tmp_path)
-    assert config.plan == PlanRecord()
+    assert config.plan == PlanRules()
     default = GateConfig()
     for name in ("peak_memory_tolerance", "hang_s", "start_s", "allow_vanished", "accuracy"):
         assert getattr(config, name) == getattr(default, name)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from indoor.gate.decide.instrument import judge_instrument
-from indoor.gate.records import GateVerdict, PlanRecord
+from indoor.gate.records import GateVerdict
+from indoor.gate.settings import PlanRules
 
-PLAN = PlanRecord()
+PLAN = PlanRules()
 
 
 def launches_around(slowdown: float, num_launches: int = 12) -> list[np.ndarray]:

@@ -11,19 +11,20 @@ from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
 from indoor.gate.decide.decisions import CellDecision, CellRules, advice, percent
-from indoor.gate.decide.plan import LaunchRequest, LaunchResult, run_plan
-from indoor.gate.records import GateVerdict, PlanRecord
+from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.records import GateVerdict
+from indoor.gate.settings import PlanRules
 
 RULES = CellRules(margin=0.01, tolerance=0.03)
-PLAN = PlanRecord()
-ONE_LOOK = PlanRecord(looks=(12,))
+PLAN = PlanRules()
+ONE_LOOK = PlanRules(looks=(12,))
 
 Answer = Callable[[LaunchRequest, int], LaunchResult]
 """What a launch brings, by the request and how many launches there were before."""
 
 
 def drive(
-    answer: Answer, cells: tuple[str, ...] = ("a",), plan: PlanRecord = PLAN
+    answer: Answer, cells: tuple[str, ...] = ("a",), plan: PlanRules = PLAN
 ) -> tuple[dict[str, CellDecision], list[LaunchRequest]]:
     """Return the decisions and every request."""
     requests: list[LaunchRequest] = []
@@ -65,7 +66,7 @@ def noisy(
     )
 
 
-def verdict_of(answer: Answer, plan: PlanRecord = PLAN) -> GateVerdict:
+def verdict_of(answer: Answer, plan: PlanRules = PLAN) -> GateVerdict:
     """Return the verdict on a single cell."""
     return drive(answer, plan=plan)[0]["a"].verdict
 

@@ -34,7 +34,7 @@ from bench.studies.rivals import RIVALS, compare_fail, judge_as_rivals, mann_whi
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
 from bench.studies.tables import render_studies
 from indoor.errors import IndoorError
-from indoor.gate.example_suite import ORDINARY_PLAN, SUITE, write_suite
+from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_suite
 from indoor.gate.records import (
     CellReport,
     CellTrace,
@@ -42,10 +42,10 @@ from indoor.gate.records import (
     GateVerdict,
     InstrumentReport,
     LaunchTrace,
-    PlanRecord,
     SideIdentity,
 )
 from indoor.gate.selftest import GateOutcome, SelfTestReport, render_self_test, self_test
+from indoor.gate.settings import PlanRules
 from indoor.measure.rates import (
     format_at_least,
     format_at_most,
@@ -87,7 +87,7 @@ def gate_report(
         began_at="2026-01-01T00:00:00Z",
         prepare_s=1.0,
         measure_s=60.0,
-        plan=PlanRecord(),
+        plan=PlanRules(),
         seed=0,
         cells=tuple(replace(cell, name=name) for name in CELLS),
         checks=(),
@@ -191,11 +191,11 @@ def test_all_rivals_are_asked_at_once() -> None:
 def test_a_replay_of_identical_code_tells_ours_from_the_usual_rules() -> None:
     """On a machine that wanders by 10%, ours is never red in 60 gates and the rivals often are."""
     traces = shared_machine()
-    ours = replay(traces, PlanRecord(), 60, 0, 0.0)
+    ours = replay(traces, PlanRules(), 60, 0, 0.0)
     assert (ours.runs.num_total, ours.runs.num_fail) == (60, 0)
     assert ours.slowed == {}
     assert ours.launches_mean is not None
-    assert ours.launches_mean >= PlanRecord().looks[0]
+    assert ours.launches_mean >= PlanRules().looks[0]
     rivals = {rates.rule: rates for rates in replay_rivals(traces, 60, 0, 0.0)}
     assert set(rivals) == set(RIVALS)
     assert rivals["median-5"].runs.num_fail > 20
@@ -204,7 +204,7 @@ def test_a_replay_of_identical_code_tells_ours_from_the_usual_rules() -> None:
 
 def test_a_replay_slows_each_cell_in_turn() -> None:
     """10% in one cell a gate: each cell has half of the gates, and is found in all of them."""
-    ours = replay(shared_machine(), PlanRecord(), 20, 0, 0.1)
+    ours = replay(shared_machine(), PlanRules(), 20, 0, 0.1)
     assert ours.slowed == {name: Tally(num_total=10, num_fail=10) for name in CELLS}
 
 
@@ -228,7 +228,7 @@ def test_rivals_see_the_slowdown_too() -> None:
 def test_a_replay_is_repeated_by_its_seed() -> None:
     """The same seed gives the same rates, another one other gates."""
     traces = shared_machine(8)
-    plan = PlanRecord(looks=(3, 5), tolerance=0.012)
+    plan = PlanRules(looks=(3, 5), tolerance=0.012)
     first, again, other = (replay(traces, plan, 30, seed, 0.01) for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -252,7 +252,7 @@ def test_a_replay_swaps_the_arms() -> None:
         )
         for trace in shared_machine()
     )
-    runs = replay(shifted, PlanRecord(), 40, 0, 0.0).runs
+    runs = replay(shifted, PlanRules(), 40, 0, 0.0).runs
     assert runs.num_fail + runs.num_improved <= 2
 
 
@@ -276,7 +276,7 @@ def test_a_cell_that_ended_early_is_drawn_from_the_launches_it_has() -> None:
     one = replace(one, launches=(empty, decided, *one.launches[1:6]))
     assert describe_noise((one,))[0].num_launches == 5
     two = replace(two, launches=two.launches[6:])
-    assert replay((one, two), PlanRecord(), 4, 0, 0.1).runs.num_total == 4
+    assert replay((one, two), PlanRules(), 4, 0, 0.1).runs.num_total == 4
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_cell_that_ended_early_is_drawn_from_the_launches_it_has() -> None:
 def test_traces_without_pairs_are_refused(traces: tuple[CellTrace, ...], message: str) -> None:
     """There is nothing to draw from."""
     with pytest.raises(IndoorError, match=message):
-        replay(traces, PlanRecord(), 1, 0, 0.0)
+        replay(traces, PlanRules(), 1, 0, 0.0)
 
 
 def test_blocks_need_launches_apart_in_time() -> None:
@@ -341,7 +341,7 @@ def test_recorded_traces_are_replayed(tmp_path: Path) -> None:
         write_record(path, replace(gate_report(traces=(*traces, control)), cells=()))
     study = replay_files(
         [same],
-        PlanRecord(looks=(3, 5)),
+        PlanRules(looks=(3, 5)),
         title="tiny",
         num_gates=4,
         seed=0,
@@ -380,9 +380,9 @@ def test_false_alarms_are_counted_and_gone_on_with(tmp_path: Path) -> None:
     """A second call adds only the gates that are missing, each with a seed of its own."""
     seeds: list[int] = []
 
-    def run(base: Path, head: Path, plan: PlanRecord, seed: int) -> GateReport:
+    def run(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
         assert (base / "ordinary.py").read_bytes() == (head / "ordinary.py").read_bytes()
-        assert plan == ORDINARY_PLAN
+        assert plan == EXAMPLE_PLAN
         seeds.append(seed)
         return gate_report(GateVerdict.FAIL if seed == 1 else GateVerdict.PASS)
 
@@ -414,7 +414,7 @@ def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
     count_false_alarms(second, 3, seed=2, run=lambda *_: gate_report())
     studies = [read_record(path, FalseAlarmStudy) for path in (first, second)]
     assert "| ordinary functions | 0 of 5 (0%" in render_studies(studies)
-    other = replace(studies[1], plan=PlanRecord())
+    other = replace(studies[1], plan=PlanRules())
     apart = render_studies([studies[0], other])
     assert "| ordinary functions | 0 of 3 (0%" in apart
     assert apart.splitlines()[-1].startswith("| **together** | 0 of 5 (0%, at most ")
@@ -425,7 +425,7 @@ def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
 def test_gates_run_on_the_suite_that_the_title_names(tmp_path: Path) -> None:
     """Both sides are the short models' tree; a suite that does not exist is one line."""
 
-    def run(base: Path, head: Path, _plan: PlanRecord, _seed: int) -> GateReport:
+    def run(base: Path, head: Path, _plan: PlanRules, _seed: int) -> GateReport:
         assert (base / "models.py").read_bytes() == (head / "models.py").read_bytes()
         return gate_report()
 

@@ -13,14 +13,14 @@ from bench.studies.models import write_models
 from bench.studies.records import FalseAlarmStudy, RunOutcome
 from indoor.errors import IndoorError
 from indoor.gate.controller import run_gate
-from indoor.gate.example_suite import ORDINARY_PLAN, SUITE, write_suite
-from indoor.gate.records import GateReport, GateVerdict, PlanRecord
-from indoor.gate.settings import GateConfig
+from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_suite
+from indoor.gate.records import GateReport, GateVerdict
+from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.opening import GateJob
 from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.records import read_record, write_record
 
-RunSeeded = Callable[[Path, Path, PlanRecord, int], GateReport]
+RunSeeded = Callable[[Path, Path, PlanRules, int], GateReport]
 """Runs a gate on two trees by a plan and a seed."""
 
 SUITES: Mapping[str, Callable[[Path], None]] = {
@@ -41,7 +41,7 @@ while os.getppid() == parent:
 """
 
 
-def run_small(base: Path, head: Path, plan: PlanRecord, seed: int) -> GateReport:
+def run_small(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
     """Run the real gate on two trees that one of `SUITES` wrote."""
     # Hundreds of gates: their workers need not load what else is installed here.
     config = GateConfig(
@@ -60,7 +60,7 @@ def count_false_alarms(
     title: str = "ordinary functions",
     seed: int = 0,
     hog: bool = False,
-    plan: PlanRecord = ORDINARY_PLAN,
+    plan: PlanRules = EXAMPLE_PLAN,
     run: RunSeeded = run_small,
     say: Callable[[str], None] = lambda _line: None,
 ) -> FalseAlarmStudy:
@@ -128,7 +128,7 @@ def hog_cpu(seed: int) -> Iterator[None]:
         hog.wait()
 
 
-def _open(out: Path, title: str, hog: bool, plan: PlanRecord) -> FalseAlarmStudy:
+def _open(out: Path, title: str, hog: bool, plan: PlanRules) -> FalseAlarmStudy:
     new = FalseAlarmStudy(
         title=title,
         cpu_model=read_machine().cpu_model,

@@ -19,7 +19,8 @@ from pathlib import Path
 from bench.options import ROOT
 from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed
 from indoor.errors import IndoorError
-from indoor.gate.records import CellTrace, GateReport, PlanRecord
+from indoor.gate.records import CellTrace, GateReport
+from indoor.gate.settings import PlanRules
 from indoor.gate.worker import CONTROL
 from indoor.records import from_json, read_record, write_record
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def replay_files(
     files: Sequence[Path],
-    plan: PlanRecord,
+    plan: PlanRules,
     *,
     title: str,
     num_gates: int,
@@ -115,7 +116,7 @@ def _cell_traces(report: GateReport) -> list[CellTrace]:
 
 
 def _replay(parsed: argparse.Namespace) -> int:
-    plan = PlanRecord(margin=parsed.margin, tolerance=parsed.tolerance, looks=tuple(parsed.looks))
+    plan = PlanRules(margin=parsed.margin, tolerance=parsed.tolerance, looks=tuple(parsed.looks))
     study = replay_files(
         parsed.files,
         plan,
@@ -158,7 +159,7 @@ def _record(parsed: argparse.Namespace) -> int:
         num_launches=parsed.launches,
         slowdowns=parsed.slowdowns,
         units=parsed.units,
-        plan=PlanRecord(),
+        plan=PlanRules(),
         seed=parsed.seed,
         say=_say,
     )
@@ -233,7 +234,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    plan = PlanRecord()
+    plan = PlanRules()
 
     replay = commands.add_parser("replay", help="draw gates from recorded traces")
     replay.add_argument("files", nargs="+", type=Path, help="JSON of gates of identical code")

@@ -20,9 +20,9 @@ from indoor.gate.records import (
     GateVerdict,
     InstrumentReport,
     LaunchTrace,
-    PlanRecord,
     SideIdentity,
 )
+from indoor.gate.settings import PlanRules
 from indoor.gate.worker import CONTROL, Gauge, LaunchRules, collect_cells, run_launch
 from indoor.gate.worker.process import PLUGIN, Arm
 from indoor.machine import code_identity, num_usable_cores, read_machine
@@ -39,7 +39,7 @@ def record(
     num_launches: int,
     slowdowns: Sequence[float],
     units: Path,
-    plan: PlanRecord,
+    plan: PlanRules,
     seed: int = 0,
     say: Callable[[str], None] = lambda _line: None,
 ) -> list[Path]:
@@ -128,7 +128,7 @@ def _report(
     gauges: dict[str, Gauge],
     arm: str,
     slowdown: float,
-    plan: PlanRecord,
+    plan: PlanRules,
     seed: int,
     began_at: str,
 ) -> GateReport:

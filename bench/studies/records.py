@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from indoor.errors import IndoorError
-from indoor.gate.records import GateVerdict, PlanRecord
+from indoor.gate.records import GateVerdict
+from indoor.gate.settings import PlanRules
 
 OURS = "ours"
 """The name of the gate's own rule among the rules of a study."""
@@ -99,7 +100,7 @@ class ReplayStudy:
     commit: str | None
     sources: tuple[str, ...]
     """Names of the files that hold the traces."""
-    plan: PlanRecord
+    plan: PlanRules
     seed: int
     num_gates: int
     rival_launches: int
@@ -137,7 +138,7 @@ class FalseAlarmStudy:
     num_cores: int
     commit: str | None
     hog: bool
-    plan: PlanRecord
+    plan: PlanRules
     runs: tuple[RunOutcome, ...] = ()
 
     @property

@@ -12,8 +12,9 @@ from bench.studies.rivals import RIVALS, judge_as_rivals
 from indoor.errors import IndoorError
 from indoor.gate.decide.decisions import CellRules
 from indoor.gate.decide.evidence import summarize
-from indoor.gate.decide.plan import LaunchRequest, LaunchResult, run_plan
-from indoor.gate.records import CellTrace, GateVerdict, PlanRecord
+from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.records import CellTrace, GateVerdict
+from indoor.gate.settings import PlanRules
 
 LAUNCHES_PER_RUN = 100_000
 """Keeps the launches of joined runs apart, in the order of time."""
@@ -39,7 +40,7 @@ def join_runs(runs: Sequence[Sequence[CellTrace]]) -> tuple[CellTrace, ...]:
 
 def replay(
     traces: Sequence[CellTrace],
-    plan: PlanRecord,
+    plan: PlanRules,
     num_gates: int,
     seed: int,
     slowdown: float,
@@ -231,7 +232,7 @@ def _pairs(trace: CellTrace) -> dict[int, Pair]:
 def _replay_gate(
     pool: _Pool,
     rules: Mapping[str, CellRules],
-    plan: PlanRecord,
+    plan: PlanRules,
     random: np.random.Generator,
     slow: str,
     slowdown: float,

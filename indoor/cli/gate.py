@@ -11,14 +11,13 @@ from pathlib import Path
 
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
-from indoor.gate.config import load_config
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
-from indoor.gate.example_suite import ORDINARY_PLAN, SUITE
+from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE
 from indoor.gate.records import GateReport
 from indoor.gate.report.render import render_gate
 from indoor.gate.selftest import render_self_test, self_test
-from indoor.gate.settings import GateConfig
+from indoor.gate.settings import GateConfig, load_config
 from indoor.gate.sides.opening import GateJob
 from indoor.gate.sides.repository import find_repository
 
@@ -61,7 +60,7 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
 
 def _self_test(parsed: argparse.Namespace) -> Outcome:
     def run_one(base: Path, head: Path) -> GateReport:
-        config = GateConfig(plan=ORDINARY_PLAN, suite=SUITE)
+        config = GateConfig(plan=EXAMPLE_PLAN, suite=SUITE)
         return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config))
 
     report = self_test(run_one, seed=parsed.seed, say=_say)

@@ -9,11 +9,12 @@ from indoor.errors import IndoorError
 from indoor.gate.decide.decisions import CellDecision, CellRules
 from indoor.gate.decide.failures import Failures
 from indoor.gate.decide.instrument import judge_instrument
-from indoor.gate.decide.plan import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
 from indoor.gate.facts.preparation import Preparation, prepare_sides
+from indoor.gate.names import matches
 from indoor.gate.progress import Progress, log_ratios
 from indoor.gate.records import CheckReport, GateReport, GateVerdict
-from indoor.gate.settings import matches, rules_for, selects, unmatched_globs
+from indoor.gate.settings import rules_for, selects, unmatched_globs
 from indoor.gate.sides.locks import machine_lock
 from indoor.gate.sides.opening import GateJob, Sides, open_sides
 from indoor.gate.signals import signals_as_interrupts

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from indoor.gate.records import PlanRecord
+from indoor.gate.settings import PlanRules
 
 SUITE = "suite"
 """The suite's folder in a tree that `write_suite` wrote."""
 
-ORDINARY_PLAN = PlanRecord(launch_s=0.5, max_pairs=24, max_minutes=5.0)
+EXAMPLE_PLAN = PlanRules(launch_s=0.5, max_pairs=24, max_minutes=5.0)
 """Short launches: the functions take a millisecond or a few."""
 
 NUM_REPEATS = 100

@@ -1,7 +1,18 @@
-"""Names of cells as people read them: without what all of them share."""
+"""Names of cells: which of them a glob matches, and how people read them."""
 
 import os.path
+import re
 from collections.abc import Sequence
+
+
+def matches(name: str, glob: str) -> bool:
+    """Tell whether a glob matches the whole name.
+
+    `*` stands for any text, `?` for one character. Brackets stand for themselves: they are part of
+    every parametrized test's node id.
+    """
+    pattern = re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(pattern, name, re.DOTALL) is not None
 
 
 def shorten(names: Sequence[str]) -> tuple[str, dict[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from indoor.gate.decide.decisions import CellDecision, CellRules, advice
 from indoor.gate.decide.instrument import interval_of
 from indoor.gate.decide.verdicts import combine
+from indoor.gate.names import matches
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellReport,
@@ -23,7 +24,6 @@ from indoor.gate.records import (
     LaunchTrace,
     SideIdentity,
 )
-from indoor.gate.settings import matches
 from indoor.gate.sides.opening import GateJob, Sides
 from indoor.gate.worker import Collected
 from indoor.machine import num_usable_cores

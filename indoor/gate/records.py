@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from indoor.gate.settings import PlanRules
 from indoor.records import Interval
 
 GATE_SCHEMA_VERSION = 1
@@ -17,30 +18,6 @@ class GateVerdict(StrEnum):
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     UNRELIABLE = "INSTRUMENT UNRELIABLE"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRecord:
-    """The rules of a run: fixed before the first pair, stored with the result.
-
-    A slowdown is candidate time / baseline time - 1. `looks` are the numbers of launches after
-    which cells are judged, rising. `alpha_fail` is the run's one-sided error for calling a cell
-    slower (or faster) than the margin, over all cells and looks; `alpha_pass` is a cell's
-    one-sided error for a PASS, over all looks; `alpha_instrument` is that of the A/A arm and of the
-    control, each and over all looks.
-    """
-
-    margin: float = 0.01
-    tolerance: float = 0.03
-    looks: tuple[int, ...] = (6, 10, 16, 24, 36)
-    num_confirming: int = 4
-    alpha_fail: float = 0.01
-    alpha_pass: float = 0.025
-    alpha_instrument: float = 0.01
-    launch_s: float = 2.0
-    min_pairs: int = 4
-    max_pairs: int = 40
-    max_minutes: float = 12.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +125,7 @@ class GateReport:
     """ISO 8601 in UTC."""
     prepare_s: float
     measure_s: float
-    plan: PlanRecord
+    plan: PlanRules
     seed: int
     cells: tuple[CellReport, ...]
     checks: tuple[CheckReport, ...]

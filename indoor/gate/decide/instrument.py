@@ -15,7 +15,8 @@ from indoor.gate.decide.evidence import (
     summarize,
     upper_bound,
 )
-from indoor.gate.records import CellReport, GateVerdict, InstrumentReport, PlanRecord
+from indoor.gate.records import CellReport, GateVerdict, InstrumentReport
+from indoor.gate.settings import PlanRules
 from indoor.gate.worker import CONTROL
 from indoor.records import Interval
 
@@ -32,7 +33,7 @@ def judge_instrument(
     again: Mapping[str, Launches],
     control: Launches | None,
     idle_shares: Mapping[str, Sequence[float]],
-    plan: PlanRecord,
+    plan: PlanRules,
     *,
     num_judgements: int = 1,
 ) -> InstrumentReport:
@@ -95,7 +96,7 @@ def interval_of(low: float, high: float) -> Interval | None:
 
 
 def _judge(
-    name: str, launches: Launches, margin: float, alpha: float, plan: PlanRecord
+    name: str, launches: Launches, margin: float, alpha: float, plan: PlanRules
 ) -> tuple[CellReport, str]:
     """Return the report on identical code, and by how much it differs in words; empty if not."""
     evidence = gather(launches)
@@ -123,7 +124,7 @@ def _describe_difference(low: float, high: float) -> str:
     return f"{percent(-high).removesuffix('%')} to {percent(-low)} less time"
 
 
-def _tolerance(margin: float, plan: PlanRecord) -> float:
+def _tolerance(margin: float, plan: PlanRules) -> float:
     return plan.tolerance * margin / plan.margin
 
 

@@ -17,7 +17,8 @@ from indoor.gate.decide.evidence import (
     p_slower,
     upper_bound,
 )
-from indoor.gate.records import GateVerdict, PlanRecord
+from indoor.gate.records import GateVerdict
+from indoor.gate.settings import PlanRules
 
 _REPRODUCING_ALPHA = 0.15
 """One-sided, against no difference at all, of the few confirming launches.
@@ -58,7 +59,7 @@ class Finding:
     bounds: Range
 
 
-def look(state: Mapping[str, CellState], plan: PlanRecord) -> list[Finding]:
+def look(state: Mapping[str, CellState], plan: PlanRules) -> list[Finding]:
     """Set the open cells' evidence and bounds; return those beyond their margin."""
     cells = list(state.values())
     for cell in cells:
@@ -84,7 +85,7 @@ def look(state: Mapping[str, CellState], plan: PlanRecord) -> list[Finding]:
     return findings
 
 
-def pass_cells(state: Mapping[str, CellState], plan: PlanRecord) -> None:
+def pass_cells(state: Mapping[str, CellState], plan: PlanRules) -> None:
     """Pass open cells on the look's own evidence; one that was found slower is not asked."""
     for cell in state.values():
         tolerance = math.log1p(cell.rules.tolerance)
@@ -102,7 +103,7 @@ def is_reproduced(fresh: Evidence, finding: Finding, rules: CellRules) -> bool:
     )
 
 
-def claim(cell: CellState, plan: PlanRecord, num_cells: int) -> Claim:
+def claim(cell: CellState, plan: PlanRules, num_cells: int) -> Claim:
     """Return what a decision on the cell would rest on now."""
     return Claim(
         rules=cell.rules,

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indoor.gate.records import LaunchTrace, PlanRecord
+from indoor.gate.records import LaunchTrace
+from indoor.gate.settings import PlanRules
 from indoor.gate.worker.process import Arm, WorkerLostError
 
 CONTROL = "control"
@@ -49,7 +50,7 @@ class LaunchRules:
     are not its own tree's.
     """
 
-    plan: PlanRecord
+    plan: PlanRules
     start_s: float
     hang_s: float
     logs: Path

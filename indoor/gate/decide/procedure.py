@@ -21,7 +21,7 @@ from indoor.gate.decide.decisions import (
 )
 from indoor.gate.decide.evidence import gather
 from indoor.gate.decide.interim import CellState, Finding, claim, is_reproduced, look, pass_cells
-from indoor.gate.records import PlanRecord
+from indoor.gate.settings import PlanRules
 
 MIN_FRESH = 2
 """Launches since the last look without which another one would hardly see anything new."""
@@ -59,7 +59,7 @@ class LaunchResult:
 
 
 def run_plan(
-    cells: Mapping[str, CellRules], plan: PlanRecord
+    cells: Mapping[str, CellRules], plan: PlanRules
 ) -> Generator[LaunchRequest, LaunchResult, dict[str, CellDecision]]:
     """Ask for launches until every cell is decided, the looks are used up, or time is.
 
@@ -110,7 +110,7 @@ def run_plan(
     return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
 
 
-def _check(plan: PlanRecord) -> None:
+def _check(plan: PlanRules) -> None:
     looks = plan.looks
     if not looks or looks[0] < 2 or any(b <= a for a, b in itertools.pairwise(looks)):
         raise ValueError(f"looks is {looks}, expected rising numbers of launches from 2 on")
@@ -142,7 +142,7 @@ def _take(
 def _confirm(
     state: Mapping[str, CellState],
     findings: Sequence[Finding],
-    plan: PlanRecord,
+    plan: PlanRules,
     end: End | None,
 ) -> Generator[LaunchRequest, LaunchResult, End | None]:
     """Let fresh launches reproduce what the look found; return why none can follow, if so."""
