@@ -1,13 +1,19 @@
-"""Files written whole or not at all, and the hashes that identify their content."""
+"""Files written whole or not at all, packed or plain, and the hashes of their content."""
 
+import errno
+import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from indoor.errors import IndoorError
+
+_GZIP = b"\x1f\x8b"
+"""What every packed file begins with, and no JSON."""
 
 
 @contextmanager
@@ -63,8 +69,28 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the file's content, unpacked where gzip packed it; the name plays no part.
+
+    Raises:
+        OSError: It cannot be read, or what gzip packed is damaged.
+    """
+    data = path.read_bytes()
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise OSError(errno.EIO, f"what gzip packed is damaged ({error})", str(path)) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all."""
+    """Write `data` to `path`, whole or not at all.
+
+    Where the name ends in `.gz` it is packed; the same data gives the same bytes.
+    """
+    if path.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
     with replace_file(path) as temporary:
         temporary.write_bytes(data)
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from indoor.errors import IndoorError
-from indoor.files import write_bytes
+from indoor.files import read_bytes, write_bytes
 
 SCHEMA_VERSION = 1
 """The version of our part of a result, which stands in every `Measurement`."""
@@ -402,14 +402,14 @@ def from_builtins(data: object, record_type: type[Record], source: str) -> Recor
 
 
 def write_record(path: Path, record: object) -> None:
-    """Write the record to `path` as indented JSON, whole or not at all."""
+    """Write the record to `path` as indented JSON, whole or not at all; `.json.gz` is packed."""
     write_bytes(path, to_json(record, indent=2))
 
 
 def read_record(path: Path, record_type: type[Record]) -> Record:
     """Read a record that `write_record` wrote; raises IndoorError as `from_json` does."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise IndoorError(
             f"cannot read {path}: {error.strerror}; expected a {record_type.__name__} as JSON"

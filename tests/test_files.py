@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from indoor.errors import IndoorError
-from indoor.files import replace_file, sha256_of_file, write_bytes, write_text
+from indoor.files import read_bytes, replace_file, sha256_of_file, write_bytes, write_text
 
 
 def test_write_makes_missing_folders(tmp_path: Path) -> None:
@@ -64,3 +64,28 @@ def test_sha256_of_file(tmp_path: Path) -> None:
     """The hash is that of the content."""
     write_bytes(tmp_path / "x", b"indoor")
     assert sha256_of_file(tmp_path / "x") == hashlib.sha256(b"indoor").hexdigest()
+
+
+def test_what_is_packed_is_read_like_what_is_not(tmp_path: Path) -> None:
+    """A name that ends in .gz packs, always to the same bytes; reading looks at the content."""
+    plain, packed, renamed = (tmp_path / name for name in ("a.json", "a.json.gz", "b.json"))
+    data = b'{"launches": [1, 2]}\n' * 1000
+    for path in (plain, packed):
+        write_bytes(path, data)
+        assert read_bytes(path) == data
+    once = packed.read_bytes()
+    assert len(once) < len(data) / 10
+    write_bytes(packed, data)
+    assert packed.read_bytes() == once
+    renamed.write_bytes(once)
+    assert read_bytes(renamed) == data
+
+
+@pytest.mark.parametrize("damage", [slice(0, 30), slice(0, -6)], ids=["cut off", "no checksum"])
+def test_damage_to_a_packed_file_is_told(tmp_path: Path, damage: slice) -> None:
+    """Half a file is no shorter record: the reason is an OSError's, which every reader handles."""
+    path = tmp_path / "a.json.gz"
+    write_bytes(path, bytes(range(256)))
+    path.write_bytes(path.read_bytes()[damage])
+    with pytest.raises(OSError, match="what gzip packed is damaged"):
+        read_bytes(path)

@@ -4,7 +4,7 @@ Launches of pairs are simulated whose true median is 0, with noise as it was mea
 lower bound above 0, or an upper bound below, is wrong, and should be so with probability alpha.
 
 Example:
-    python -m bench.studies.coverage --out results/studies/gate-coverage.json
+    python -m bench.studies.coverage --out results/studies/gate-coverage.json.gz
 """
 
 import argparse

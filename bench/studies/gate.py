@@ -5,7 +5,7 @@ Examples:
     python -m bench.studies.gate false-alarms --runs 300 --out gate-false-alarms.json
     python -m bench.studies.gate record --units units.json --out traces -- --data ROOT
     python -m bench.studies.gate calibrate --out units.json -- --variant float32,int8 --batch 1,8
-    python -m bench.studies.gate table results/studies/gate-replay-*.json
+    python -m bench.studies.gate table results/studies/gate-replay-*.json.gz
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.options import ROOT
 from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed
 from indoor.errors import IndoorError
+from indoor.files import read_bytes
 from indoor.gate.records import CellTrace, GateReport
 from indoor.gate.settings import PlanRules
 from indoor.gate.worker import CONTROL
@@ -215,7 +216,7 @@ def _print_tables(studies: Sequence[ReplayStudy | FalseAlarmStudy]) -> int:
 
 def _read_study(path: Path) -> ReplayStudy | FalseAlarmStudy:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise IndoorError(f"{path} cannot be read: {error.strerror}; name a study's file") from None
     if b'"gate-replay"' in data:

@@ -147,7 +147,7 @@ def _add_report(commands: Any) -> None:
         commands,
         "report",
         "tables of benchmark results (default: the newest in results/)",
-        "indoor report results/published/*.json --format markdown",
+        "indoor report results/published/*.json.gz --format markdown",
         formats=("table", "markdown", "json", "csv"),
     )
     report.add_argument("files", type=Path, nargs="*", metavar="FILE")

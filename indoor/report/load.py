@@ -11,6 +11,7 @@ import jsonschema
 from jsonschema.protocols import Validator
 
 from indoor.errors import IndoorError
+from indoor.files import read_bytes
 from indoor.records import SCHEMA_VERSION, Measurement, from_builtins
 
 
@@ -53,7 +54,7 @@ def load_results(paths: Iterable[Path]) -> tuple[RunResult, ...]:
     """Read runs from files that `pytest bench` saved, or that `--benchmark-json` wrote.
 
     Args:
-        paths: JSON files.
+        paths: JSON files, packed by gzip or not.
 
     Returns:
         A run a file, in the order given.
@@ -112,7 +113,7 @@ def measurement_schema() -> dict[str, object]:
 
 def _load(path: Path) -> RunResult:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise _no_json(path, "it is not UTF-8 text") from error
     except OSError as error:

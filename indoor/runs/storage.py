@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from indoor.errors import IndoorError
+from indoor.files import read_bytes
 from indoor.records import (
     Machine,
     Measurement,
@@ -47,7 +48,7 @@ class SavedRun:
     @property
     def name(self) -> str:
         """The file's name without its ending."""
-        return self.path.stem
+        return self.path.name.removesuffix(".gz").removesuffix(".json")
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -100,7 +101,7 @@ def read_run(path: Path) -> SavedRun | None:
         IndoorError: The file that names the promoted runs beside it cannot be read.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_bytes(path))
         benchmarks = {entry["fullname"]: entry for entry in data["benchmarks"]}
         assert all(isinstance(entry["stats"]["median"], float) for entry in benchmarks.values())
     except (OSError, ValueError, KeyError, TypeError, AssertionError):
