@@ -1,6 +1,8 @@
 # make bench | make test; on the user's own data: DATA=folder WEIGHTS=file make bench
 PYTHON ?= python3
-VENV ?= .venv
+# TORCH=2.15 installs that torch (constraints-torch2.15.txt) into an environment of its own.
+TORCH ?=
+VENV ?= .venv$(if $(TORCH),-torch$(TORCH))
 # Where to get torch from; see README.md for CPU-only wheels.
 TORCH_INDEX ?=
 DATA ?=
@@ -9,7 +11,8 @@ WEIGHTS ?=
 BENCH ?=
 ARGS ?=
 
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CONSTRAINTS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 RUN := $(VENV)/bin/python -m
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(filter full,$(BENCH)),--full)
 
@@ -20,7 +23,7 @@ bench: $(VENV)/.bench
 	$(RUN) pytest bench $(OPTIONS) $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --benchmark-disable --timeout 600 --cov --cov-report=term $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --benchmark-disable --timeout 600 $(if $(TORCH),-m torch,--cov --cov-report=term) $(ARGS)
 
 lint: $(VENV)/.test
 	$(RUN) ruff check .
@@ -33,7 +36,12 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"make: {sys.executable} is Python {v.major}.{v.minor}; expected 3.11 or newer; call make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+ifneq ($(TORCH),)
+$(CONSTRAINTS): constraints.txt constraints-torch$(TORCH).txt | $(VENV)/bin/python
+	sed '/^torch/d' constraints.txt | cat - constraints-torch$(TORCH).txt > $@
+
+endif
+$(VENV)/.torch: $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "installing torch (the default Linux wheel is large: several minutes)"
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
 	@touch $@

@@ -1,6 +1,8 @@
 """Fixtures that several test modules share: drawn photographs, real ones, and one thread."""
 
+import functools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,26 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CLASSES = ("bars", "checks", "rings")
 NUM_TRAIN = 8
 NUM_TEST = 4
+
+TORCH_ROOMS = "dataset|demo|model|train|quantize|evaluate|runtimes|pipeline|transforms"
+IMPORTS_TORCH = re.compile(
+    rf"^ *(from|import) (torch|bench|killing|quantizable|suite_process|indoor\.({TORCH_ROOMS}))\b",
+    re.MULTILINE,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what another torch could break: `make test TORCH=...` runs `-m torch` alone."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if imports_torch(item.path) or {"home", "backbone"} & set(fixtures):
+            item.add_marker("torch")
+
+
+@functools.cache
+def imports_torch(path: Path) -> bool:
+    """Tell whether a test file imports torch, or a room or helper that does."""
+    return IMPORTS_TORCH.search(path.read_text(encoding="utf-8")) is not None
 
 
 @pytest.fixture(scope="session")
