@@ -1,10 +1,10 @@
 """The speedups of two machines side by side: what can be compared where times cannot."""
 
 from indoor.records import Measurement
-from indoor.report import RunResult
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.comparison import compare_runs
 from indoor.report.text import as_text
+from indoor.runs.results import RunResult
 
 
 def render_ratios(

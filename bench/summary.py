@@ -8,7 +8,8 @@ from typing import Any
 from bench.baseline import Choice
 from bench.ratios import render_ratios
 from indoor.errors import IndoorError
-from indoor.report import RunResult, load_results, plot_latency, render
+from indoor.report import plot_latency, render
+from indoor.runs.results import RunResult, load_results
 
 
 def write_tables(reporter: Any, saved: Path, baseline: Path | None) -> None:

@@ -2,15 +2,23 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from indoor.errors import IndoorError
 from indoor.files import read_bytes, write_bytes
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The version of our part of a result, which stands in every `Measurement`."""
+
+Count = Annotated[int, Meta(ge=0)]
+PositiveCount = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 Split = Literal["train", "val", "test"]
 Resize = Literal["whole", "crop"]
@@ -31,16 +39,16 @@ class Interval:
 
     low: float
     high: float
-    level: float = 0.95
+    level: Share = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
     """A share of photographs, `num_hits / num_total`, with its Wilson interval."""
 
-    num_hits: int
-    num_total: int
-    value: float
+    num_hits: Count
+    num_total: PositiveCount
+    value: Share
     interval: Interval
 
 
@@ -53,7 +61,7 @@ class Preprocessing:
     """
 
     resize: Resize
-    size: int
+    size: PositiveCount
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -67,7 +75,7 @@ class WeightSource:
 
     kind: Literal["file", "imagenet-cache", "imagenet-download", "none"]
     name: str
-    sha256: str | None
+    sha256: Sha256 | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +83,19 @@ class DataIdentity:
     """Which photographs: the folder's name, counts, and a hash over lists and file contents."""
 
     name: str
-    num_classes: int
-    num_train: int
-    num_val: int
-    num_test: int
-    num_skipped: int
-    sha256: str
+    num_classes: Count
+    num_train: Count
+    num_val: Count
+    num_test: Count
+    num_skipped: Count
+    sha256: Sha256
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputStatistics:
     """What a model was fed: extremes, mean and standard deviation over all values."""
 
-    num_photographs: int
+    num_photographs: Count
     minimum: float
     maximum: float
     mean: float
@@ -106,8 +114,8 @@ class QuantizationConfig:
     activation_range: tuple[int, int]
     observer: Observer
     weights: WeightGranularity
-    num_calibration: int
-    batch: int
+    num_calibration: Count
+    batch: PositiveCount
     seed: int
 
 
@@ -115,12 +123,12 @@ class QuantizationConfig:
 class QuantizationCheck:
     """float32 and int8 side by side on photographs that were kept out of calibration."""
 
-    num_photographs: int
+    num_photographs: Count
     agreement: Rate
-    entropy_float32_bits: float
-    entropy_int8_bits: float
-    num_classes_float32: int
-    num_classes_int8: int
+    entropy_float32_bits: NotNegative
+    entropy_int8_bits: NotNegative
+    num_classes_float32: Count
+    num_classes_int8: Count
     sqnr_db: float
     calibration_input: InputStatistics
     inference_input: InputStatistics
@@ -133,8 +141,8 @@ class QuantizationRecord:
     """How an int8 model was made, on what, and what its check found."""
 
     config: QuantizationConfig
-    calibration_sha256: str
-    num_quantized_modules: int
+    calibration_sha256: Sha256
+    num_quantized_modules: Count
     cpu_model: str
     vnni: bool | None
     torch_version: str
@@ -214,13 +222,13 @@ class Evaluation:
 
     variant: str
     split: Split
-    num_photographs: int
+    num_photographs: Count
     top1: Rate
     top5: Rate
-    mean_class_accuracy: float
-    loss: float
+    mean_class_accuracy: Share
+    loss: NotNegative
     per_class: tuple[ClassAccuracy, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[Count, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,15 +240,15 @@ class PairedEvaluation:
 
     baseline: str
     candidate: str
-    num_photographs: int
-    num_both_right: int
-    num_only_baseline_right: int
-    num_only_candidate_right: int
-    num_both_wrong: int
+    num_photographs: Count
+    num_both_right: Count
+    num_only_baseline_right: Count
+    num_only_candidate_right: Count
+    num_both_wrong: Count
     agreement: Rate
-    difference: float
+    difference: Annotated[float, Meta(ge=-1, le=1)]
     difference_interval: Interval
-    mcnemar_p: float
+    mcnemar_p: Share
     sqnr_db: float
 
 
@@ -265,14 +273,14 @@ class Machine:
     """The machine a figure was taken on. None: not readable, and `unreadable` says why."""
 
     cpu_model: str
-    num_cores: int
+    num_cores: PositiveCount
     isa: tuple[str, ...]
     vnni: bool | None
     amx: bool | None
     bfloat16: bool | None
     governor: str | None
-    load_1min: float | None
-    memory_bytes: int | None
+    load_1min: NotNegative | None
+    memory_bytes: Count | None
     system: str
     python: str
     torch: str
@@ -282,8 +290,8 @@ class Machine:
     libc: str | None = None
     cpu_quota: float | None = None
     """Cores' worth of CPU time that a cgroup allows, where below `num_cores`' CPUs; else None."""
-    swap_used_bytes: int | None = None
-    num_throttled: int | None = None
+    swap_used_bytes: Count | None = None
+    num_throttled: Count | None = None
     """How often the cores in use slowed down because of heat since the machine started."""
 
 
@@ -297,7 +305,7 @@ class RunIdentity:
     preprocessing: Preprocessing
     data: DataIdentity
     weights: WeightSource
-    checkpoint_sha256: dict[str, str]
+    checkpoint_sha256: dict[str, Sha256]
     """The SHA-256 of the float32 and the int8 checkpoint's files, by precision."""
     quantization: QuantizationRecord | None
     machine: Machine
@@ -311,9 +319,9 @@ class RunIdentity:
 class LatencySummary:
     """Seconds per photograph over the rounds. None: the rounds cannot carry that percentile."""
 
-    median_s: float
-    p90_s: float | None
-    p99_s: float | None
+    median_s: NotNegative
+    p90_s: NotNegative | None
+    p99_s: NotNegative | None
     left_out: dict[str, str]
 
 
@@ -327,38 +335,38 @@ class PairedSpeedup:
 
     baseline: str
     candidate: str
-    num_pairs: int
-    speedup: float
+    num_pairs: PositiveCount
+    speedup: Positive
     interval: Interval
-    log_ratio_robust_sd: float
+    log_ratio_robust_sd: NotNegative
     log_ratio_lag1: float | None
-    blocked_speedup: float | None = None
+    blocked_speedup: Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """Our part of one benchmark, `extra_info["indoor"]` in pytest-benchmark's JSON."""
 
-    schema_version: int
+    schema_version: Annotated[int, Meta(ge=1, le=SCHEMA_VERSION)]
     case: Case
     variant: str | None
     runtime: str | None
     precision: Precision | None
-    batch: int | None
-    threads: int | None
+    batch: PositiveCount | None
+    threads: PositiveCount | None
     allocator: Allocator
     run: RunIdentity
     latency: LatencySummary | None = None
-    photographs_per_s: float | None = None
-    minor_faults_per_photograph: float | None = None
-    num_warmup_calls: int | None = None
+    photographs_per_s: NotNegative | None = None
+    minor_faults_per_photograph: NotNegative | None = None
+    num_warmup_calls: Count | None = None
     warmup_stable: bool | None = None
     output_sqnr_db: float | None = None
     """Logits against float32's on the same batch; None for float32 itself."""
     speedup: PairedSpeedup | None = None
     unpaired_reason: str | None = None
-    size_bytes: int | None = None
-    peak_memory_bytes: int | None = None
+    size_bytes: Count | None = None
+    peak_memory_bytes: Count | None = None
     evaluation: Evaluation | None = None
     paired_evaluation: PairedEvaluation | None = None
 

@@ -27,7 +27,7 @@ from indoor.records import (
     WeightSource,
     to_builtins,
 )
-from indoor.report import RunResult, from_benchmark_json
+from indoor.runs.results import RunResult, from_benchmark_json
 
 ZEN3_MS = {
     "float32": {(1, 1): 134, (8, 1): 134, (16, 1): 131, (32, 1): 136, (1, 2): 79, (8, 2): 77,

@@ -38,7 +38,7 @@ from bench.ratios import render_ratios
 from bench.saving import Saving
 from bench.storage import find_runs, lost_promotions
 from indoor.cli.arguments import parse
-from indoor.report import from_benchmark_json
+from indoor.runs.results import from_benchmark_json
 from indoor.runs.storage import SavedRun, lock_results, write_promoted
 
 FAKE_GATE = """

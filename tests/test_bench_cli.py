@@ -27,7 +27,7 @@ from suite_process import (
     save_tiny,
 )
 
-from indoor.report import measurement_schema
+from indoor.runs.results import measurement_schema
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import json
 import math
 import re
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import jsonschema
 import pytest
 from PIL import Image
 from report_records import (
@@ -32,6 +32,7 @@ from report_records import (
     speedup,
 )
 
+from indoor.cli import main
 from indoor.errors import IndoorError
 from indoor.records import (
     Epoch,
@@ -42,10 +43,6 @@ from indoor.records import (
     from_builtins,
 )
 from indoor.report import (
-    RunResult,
-    from_benchmark_json,
-    load_results,
-    measurement_schema,
     plot_curves,
     plot_latency,
     render,
@@ -57,6 +54,12 @@ from indoor.report.blocks import Column, Grid, Paragraph
 from indoor.report.markdown import as_markdown
 from indoor.report.text import as_text
 from indoor.report.words import count, digits, ratio_interval
+from indoor.runs.results import (
+    RunResult,
+    from_benchmark_json,
+    load_results,
+    measurement_schema,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -133,7 +136,7 @@ def broken(change: str) -> dict[str, Any]:
         case "unversioned":
             del ours["schema_version"]
         case "new":
-            ours["schema_version"] = 2
+            ours["schema_version"] = 3
         case "no record":
             data["benchmarks"][0]["extra_info"]["indoor"] = ["x"]
         case "batch 0":
@@ -161,14 +164,17 @@ def broken(change: str) -> dict[str, Any]:
     [
         ("no list", "holds no benchmarks; expected JSON that pytest-benchmark wrote"),
         ("foreign", "holds 1 benchmarks and none of this suite"),
-        ("old", "has schema version 0; expected 1; measure again"),
-        ("unversioned", "has schema version None; expected 1; measure again"),
-        ("new", "has schema version 2; expected 1; a newer indoor wrote it"),
+        ("old", "has schema version 0; expected 1 to 2; measure again"),
+        ("unversioned", "has schema version None; expected 1 to 2; measure again"),
+        ("new", "has schema version 3; expected 1 to 2; a newer indoor wrote it"),
         ("no record", "has schema version None"),
-        ("batch 0", "breaks version 1 of the schema at batch: 0 is less than the minimum of 1"),
-        ("missing member", "at run.machine: 'cpu_model' is a required property"),
-        ("wrong hash", "at run.data.sha256: 'abc' does not match"),
-        ("wrong count", "holds no Measurement: Expected `int`, got `str`"),
+        ("batch 0", "breaks version 2 of the schema at batch: Expected `int` >= 1, got 0"),
+        ("missing member", "at run.machine: Object missing required field `cpu_model`"),
+        (
+            "wrong hash",
+            "at run.data.sha256: Expected `str` matching regex '^[0-9a-f]{64}$', got 'abc'",
+        ),
+        ("wrong count", "at evaluation.confusion[0][0]: Expected `int`, got `str`"),
         ("no stats", "has no usable stats; expected pytest-benchmark's rounds"),
         ("stats without median", "has no usable stats; expected pytest-benchmark's rounds"),
         ("two machines", "mixes 2 machines (AMD EPYC 7763 64-Core Processor, Z80)"),
@@ -211,24 +217,48 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         load_results([tmp_path])
 
 
-def test_the_schema_is_that_of_the_records() -> None:
-    """Every member of every record stands in the schema file, required where it has no default."""
-    schema: Any = measurement_schema()
-    records = msgspec.json.schema(Measurement)["$defs"]
-    found = {**schema["$defs"], "Measurement": schema}
-    assert found.keys() == records.keys()
-    for name, record in records.items():
-        assert list(found[name]["properties"]) == list(record["properties"]), name
-        assert found[name]["required"] == record["required"], name
+def test_the_schema_is_that_of_the_records(capsys: pytest.CaptureFixture[str]) -> None:
+    """`indoor report --schema` prints a JSON Schema that holds every member and a run's cases."""
+    assert main(["report", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema == measurement_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    members = schema["$defs"]["Measurement"]["properties"]
+    assert set(members) == {field.name for field in fields(Measurement)}
+    for entry in full_json()["benchmarks"]:
+        ours = json.loads(json.dumps(entry["extra_info"]["indoor"]))
+        jsonschema.validate(ours, schema)
 
 
-def test_the_schema_refuses_what_the_records_would_take() -> None:
-    """Limits that a type cannot express stand in the schema."""
+def test_the_schema_refuses_what_a_bare_type_would_take() -> None:
+    """Limits that a type cannot express stand in the schema, and reading checks the same ones."""
     ours = full_json()["benchmarks"][0]["extra_info"]["indoor"]
     ours["photographs_per_s"] = -1.0
-    assert from_builtins(ours, Measurement, "memory").photographs_per_s == -1.0
-    with pytest.raises(IndoorError, match=r"at photographs_per_s: -1\.0 is less than"):
+    with pytest.raises(jsonschema.ValidationError, match=r"-1\.0 is less than"):
+        jsonschema.validate(json.loads(json.dumps(ours)), measurement_schema())
+    with pytest.raises(IndoorError, match=r"at photographs_per_s: Expected `float` >= 0"):
         run_of([{"extra_info": {"indoor": ours}, "stats": {}, "name": "test_x"}])
+    with pytest.raises(IndoorError, match=r"memory holds no Measurement: Expected `float` >= 0"):
+        from_builtins(ours, Measurement, "memory")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    """NaN and infinity, which Python's JSON lets through, are errors that name case and member."""
+    data = full_json()
+    entry = copy.deepcopy(data["benchmarks"][0])
+    entry["extra_info"]["indoor"]["run"]["preprocessing"]["mean"] = [0.4, value, 0.4]
+    path = written(tmp_path / "0001_nan.json", benchmark_json([entry]))
+    place = (
+        r"test_forward\[float32-1-1\] breaks .* at run\.preprocessing\.mean\[1\]: -?(nan|inf) is"
+    )
+    with pytest.raises(IndoorError, match=place):
+        load_results([path])
+    entry = copy.deepcopy(data["benchmarks"][0])
+    entry["stats"]["median"] = value
+    path = written(tmp_path / "0002_nan.json", benchmark_json([entry]))
+    with pytest.raises(IndoorError, match=r"test_forward\[float32-1-1\] has no usable stats"):
+        load_results([path])
 
 
 # The sentence
@@ -730,7 +760,10 @@ def test_json_is_the_documented_structure() -> None:
 
 def test_json_has_no_nan_nor_infinity() -> None:
     """Logits that equal float32's have an infinite SQNR, which JSON does not know: null."""
-    run = run_of([latency(identity(), "int8", 8, 2, 26, output_sqnr_db=math.inf)])
+    run = run_of([latency(identity(), "int8", 8, 2, 26)])
+    (case,) = run.cases
+    endless = replace(case.measurement, output_sqnr_db=math.inf)
+    run = replace(run, cases=(replace(case, measurement=endless),))
     text = render([run], format="json")
     assert "Infinity" not in text
     assert json.loads(text)["runs"][0]["cases"][0]["measurement"]["output_sqnr_db"] is None
@@ -805,7 +838,8 @@ def test_an_evaluation_is_rendered_on_its_own() -> None:
     assert "against" not in single
 
 
-class Advice(msgspec.Struct):
+@dataclass
+class Advice:
     """A finding, as indoor.machine has it."""
 
     level: str

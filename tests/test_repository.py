@@ -9,7 +9,7 @@ from bench.studies.gate import main
 from indoor.files import read_bytes
 from indoor.gate.records import GateReport
 from indoor.records import read_record
-from indoor.report import load_results
+from indoor.runs.results import load_results
 from indoor.runs.storage import read_run
 
 ROOT = Path(__file__).parent.parent

@@ -155,6 +155,9 @@ def _add_report(commands: Any) -> None:
     report.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this result")
     report.add_argument("--plot", type=Path, metavar="PNG", help="also plot ms per photograph")
     report.add_argument("--width", type=positive, help="columns (default: the terminal's)")
+    report.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of one measurement instead"
+    )
 
 
 def _add_results(commands: Any) -> None:

@@ -5,11 +5,15 @@ from pathlib import Path
 
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
-from indoor.report import load_results, plot_latency, render
+from indoor.records import to_json
+from indoor.report import plot_latency, render
+from indoor.runs.results import load_results, measurement_schema
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
-    """Render the files that were named, or the newest result."""
+    """Render the files that were named, or the newest result; or print the schema."""
+    if parsed.schema:
+        return Outcome(record=None, text=to_json(measurement_schema(), indent=2).decode("utf-8"))
     results = load_results(parsed.files or [_newest(parsed.results or Path("results"))])
     baseline = load_results([parsed.baseline])[0] if parsed.baseline else None
     text = render(

@@ -1,25 +1,11 @@
 """Runs to tables, sentences and pictures, from their records alone."""
 
 from indoor.report.headline import speedup_sentence
-from indoor.report.load import (
-    MeasuredCase,
-    Rounds,
-    RunResult,
-    from_benchmark_json,
-    load_results,
-    measurement_schema,
-)
 from indoor.report.plots import plot_curves, plot_latency
 from indoor.report.render import ReportFormat, render, render_evaluation, render_machine
 
 __all__ = [
-    "MeasuredCase",
     "ReportFormat",
-    "Rounds",
-    "RunResult",
-    "from_benchmark_json",
-    "load_results",
-    "measurement_schema",
     "plot_curves",
     "plot_latency",
     "render",

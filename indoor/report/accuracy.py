@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from indoor.records import Evaluation, PairedEvaluation
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.load import RunResult
 from indoor.report.select import evaluations, pairs
 from indoor.report.verdict import describe_accuracy
+from indoor.runs.results import RunResult
 
 
 def accuracy_blocks(result: RunResult) -> list[Block]:

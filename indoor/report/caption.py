@@ -1,7 +1,7 @@
 """What stands over a table, for a figure without its machine, code and weights is none."""
 
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
-from indoor.report.load import RunResult
+from indoor.runs.results import RunResult
 
 DEMO = "demo"
 """The name of the drawn data set: its folder's."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from indoor.records import Measurement, RunIdentity
 from indoor.report import words
-from indoor.report.load import MeasuredCase, RunResult
+from indoor.runs.results import MeasuredCase, RunResult
 
 Key = tuple[str, str, str, int, int, str]
 """Case, variant, runtime, batch, threads, allocator: what a case is, whatever its test is named."""

@@ -6,8 +6,8 @@ from indoor.records import Measurement
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
 from indoor.report.comparison import Change, case_name, compare_runs
-from indoor.report.load import RunResult
 from indoor.report.select import allocators, variants
+from indoor.runs.results import RunResult
 
 
 def comparison_blocks(baseline: RunResult, candidate: RunResult) -> list[Block]:

@@ -4,8 +4,8 @@ from indoor.records import Allocator, Case, Measurement
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.headline import headline
-from indoor.report.load import RunResult
 from indoor.report.select import cell, precision, size_bytes, variants
+from indoor.runs.results import RunResult
 
 
 def costs_blocks(result: RunResult) -> list[Block]:

@@ -8,7 +8,7 @@ from indoor.records import Measurement, to_builtins, to_json
 from indoor.report.caption import caption, weights_warning
 from indoor.report.comparison import case_name, compare_runs
 from indoor.report.headline import Headline, headline
-from indoor.report.load import MeasuredCase, RunResult
+from indoor.runs.results import MeasuredCase, RunResult
 
 REPORT_FORMAT = 1
 """The version of the JSON's structure, which results/README.md describes."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from indoor.records import Allocator, Evaluation, Measurement
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.load import RunResult
 from indoor.report.select import (
     HEADLINE_BATCHES,
     MeanSpeedup,
@@ -22,6 +21,7 @@ from indoor.report.select import (
     variants,
 )
 from indoor.report.verdict import Verdict, describe_speedup, verdict
+from indoor.runs.results import RunResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from collections import defaultdict
 from indoor.records import Allocator, LatencySummary, Measurement
 from indoor.report import words
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.load import RunResult
 from indoor.report.select import allocators, latencies, variants
+from indoor.runs.results import RunResult
 
 _MANY_FAULTS = 1000
 """Minor faults a photograph above which mapping memory costs a share worth a word."""

@@ -10,7 +10,6 @@ from indoor.files import replace_file
 from indoor.records import TrainingCurves
 from indoor.report import words
 from indoor.report.caption import short_caption
-from indoor.report.load import MeasuredCase, RunResult
 from indoor.report.select import (
     allocators,
     batch_sizes,
@@ -18,6 +17,7 @@ from indoor.report.select import (
     thread_counts,
     variants,
 )
+from indoor.runs.results import MeasuredCase, RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,10 +19,10 @@ from indoor.report.comparison_table import comparison_blocks
 from indoor.report.costs import costs_blocks
 from indoor.report.data import as_csv, as_json
 from indoor.report.headline import headline_blocks
-from indoor.report.load import RunResult
 from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
 from indoor.report.text import as_text
+from indoor.runs.results import RunResult
 
 ReportFormat = Literal["table", "markdown", "json", "csv"]
 

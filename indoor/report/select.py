@@ -13,7 +13,7 @@ from indoor.records import (
     PairedEvaluation,
     PairedSpeedup,
 )
-from indoor.report.load import MeasuredCase, RunResult
+from indoor.runs.results import MeasuredCase, RunResult
 
 HEADLINE_BATCHES = (8, 16)
 """The batches whose speedups the headline's geometric mean is over."""

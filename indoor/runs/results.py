@@ -1,18 +1,17 @@
 """Reading runs: pytest-benchmark's JSON with our part in it, checked and as records."""
 
-import functools
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from importlib import resources
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-import jsonschema
-from jsonschema.protocols import Validator
+import msgspec
 
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
-from indoor.records import SCHEMA_VERSION, Measurement, from_builtins
+from indoor.records import SCHEMA_VERSION, Measurement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,8 @@ def load_results(paths: Iterable[Path]) -> tuple[RunResult, ...]:
 
     Raises:
         IndoorError: A file cannot be read, is no JSON, is not pytest-benchmark's, holds nothing
-            of this suite, holds another version of it, or mixes machines or networks.
+            of this suite, holds a version that is not known, a figure that is none (NaN, infinity,
+            out of its range), or mixes machines or networks.
     """
     return tuple(_load(path) for path in paths)
 
@@ -101,14 +101,13 @@ def from_benchmark_json(data: object, source: str) -> RunResult:
     )
 
 
-@functools.cache
 def measurement_schema() -> dict[str, object]:
-    """Return the JSON Schema (draft 2020-12) of `extra_info["indoor"]`, this version's."""
-    name = f"measurement-v{SCHEMA_VERSION}.schema.json"
-    text = resources.files("indoor.report").joinpath(name).read_text(encoding="utf-8")
-    schema = json.loads(text)
-    assert isinstance(schema, dict)
-    return schema
+    """Return the JSON Schema (draft 2020-12) of `extra_info["indoor"]`, from the records."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:indoor:measurement:v{SCHEMA_VERSION}",
+        **msgspec.json.schema(Measurement),
+    }
 
 
 def _load(path: Path) -> RunResult:
@@ -142,15 +141,8 @@ def _case(entry: Mapping[str, object], source: str) -> MeasuredCase:
     assert isinstance(extra, Mapping)
     ours = extra["indoor"]
     where = f"{source}, {fullname}"
-    _check_version(ours, where)
-    problem = jsonschema.exceptions.best_match(_validator().iter_errors(ours))
-    if problem is not None:
-        member = ".".join(str(step) for step in problem.absolute_path) or "its top level"
-        raise IndoorError(
-            f"{where} breaks version {SCHEMA_VERSION} of the schema at {member}: "
-            f"{_short(problem.message)}; expected what this version of indoor writes; measure again"
-        )
-    measurement = from_builtins(ours, Measurement, where)
+    version = _version(ours, where)
+    measurement = _measurement(ours, f"{where} breaks version {version} of the schema at")
     return MeasuredCase(
         fullname=fullname,
         rounds=_rounds(entry.get("stats"), where),
@@ -158,34 +150,79 @@ def _case(entry: Mapping[str, object], source: str) -> MeasuredCase:
     )
 
 
-def _check_version(ours: object, where: str) -> None:
+def _version(ours: object, where: str) -> int:
     version = ours.get("schema_version") if isinstance(ours, Mapping) else None
-    if version == SCHEMA_VERSION and not isinstance(version, bool):
-        return
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        remedy = "a newer indoor wrote it: install that version"
-    else:
-        remedy = "measure again with this version of indoor"
+    remedy = "measure again with this version of indoor"
+    if isinstance(version, int) and not isinstance(version, bool):
+        if 1 <= version <= SCHEMA_VERSION:
+            return version
+        if version > SCHEMA_VERSION:
+            remedy = "a newer indoor wrote it: install that version"
     raise IndoorError(
-        f"{where} has schema version {_short(repr(version))}; expected {SCHEMA_VERSION}; {remedy}"
+        f"{where} has schema version {_short(repr(version))}; expected 1 to {SCHEMA_VERSION}; "
+        f"{remedy}"
     )
+
+
+def _measurement(ours: object, breaks: str) -> Measurement:
+    """Return the record, once all of its figures are numbers and within their limits."""
+    remedy = "expected what this version of indoor writes; measure again"
+    for member, value in _floats(ours):
+        if not math.isfinite(value):
+            raise IndoorError(f"{breaks} {member}: {value} is no finite number; {remedy}")
+    try:
+        return msgspec.convert(ours, type=Measurement)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).partition(" - at `$")
+        member = place.strip("`.") or "its top level"
+        found = "" if ", got " in problem else _found(ours, place)
+        raise IndoorError(f"{breaks} {member}: {problem}{found}; {remedy}") from error
+
+
+def _floats(data: object, member: str = "") -> Iterator[tuple[str, float]]:
+    """Yield every float below `data`, by the members that lead to it."""
+    if isinstance(data, float):
+        yield member, data
+    elif isinstance(data, Mapping):
+        for name, value in data.items():
+            yield from _floats(value, f"{member}.{name}" if member else str(name))
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        for index, value in enumerate(data):
+            yield from _floats(value, f"{member}[{index}]")
+
+
+def _found(data: object, place: str) -> str:
+    """Return the value at msgspec's place, such as `.run.data.sha256`.
+
+    Nothing where the place is one of many (`[...]`), or where an object or list stands.
+    """
+    for name, index in re.findall(r"\.(\w+)|\[(.+?)\]", place):
+        if name and isinstance(data, Mapping):
+            data = data.get(name)
+        elif index.isdecimal() and isinstance(data, Sequence):
+            data = data[int(index)]
+        else:
+            return ""
+    return "" if isinstance(data, Mapping | list | tuple) else f", got {_short(repr(data))}"
 
 
 def _rounds(stats: object, where: str) -> Rounds:
     try:
         assert isinstance(stats, Mapping)
-        return Rounds(
+        rounds = Rounds(
             num_rounds=int(stats["rounds"]),
             minimum_s=float(stats["min"]),
             q1_s=float(stats["q1"]),
             median_s=float(stats["median"]),
             q3_s=float(stats["q3"]),
         )
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        assert all(math.isfinite(figure) for figure in astuple(rounds))
+    except (AssertionError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise IndoorError(
             f"{where} has no usable stats; expected pytest-benchmark's rounds, min, q1, median "
-            "and q3; measure again"
+            "and q3, finite numbers; measure again"
         ) from error
+    return rounds
 
 
 def _refuse_a_mixture(cases: tuple[MeasuredCase, ...], source: str) -> None:
@@ -204,18 +241,6 @@ def _refuse_a_mixture(cases: tuple[MeasuredCase, ...], source: str) -> None:
                 f"{source} mixes {len(values)} {what} ({_short(', '.join(sorted(values)))}); "
                 "expected one run; report the runs' own files one by one"
             )
-
-
-@functools.cache
-def _validator() -> Validator:
-    """Return a validator that takes tuples for arrays, as a run has them before it is saved."""
-    checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-        "array", lambda _, value: isinstance(value, list | tuple)
-    )
-    tolerant: type[Validator] = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-        jsonschema.Draft202012Validator, type_checker=checker
-    )
-    return tolerant(measurement_schema())
 
 
 def _short(text: str, length: int = 160) -> str:
