@@ -4,12 +4,12 @@ import datetime
 
 from bench.options import ROOT, Settings
 from bench.partial import partial_key
-from indoor.machine import code_identity, code_sha256, read_machine
+from indoor.machine import code_identity, code_sha256, read_environment, read_machine
 from indoor.pipeline import Prepared
 from indoor.records import RunIdentity
 
 
-def identify_run(settings: Settings, prepared: Prepared) -> RunIdentity:
+def identify_run(settings: Settings, prepared: Prepared, timer: str) -> RunIdentity:
     """Return the code, data, weights and machine of a run that begins now."""
     commit, dirty = code_identity(ROOT)
     return RunIdentity(
@@ -23,6 +23,8 @@ def identify_run(settings: Settings, prepared: Prepared) -> RunIdentity:
         quantization=prepared.quantization,
         machine=read_machine(),
         narrowed=False,
+        timer=timer,
+        environment=read_environment(),
     )
 
 

@@ -15,7 +15,7 @@ from bench.partial import CellResult, PartialRun
 from bench.probe import measure_apart
 from bench.terminal import QuietBar, uncaptured
 from indoor.dataset import IndoorScenes
-from indoor.machine import current_allocator, num_usable_cores
+from indoor.machine import current_allocator, num_usable_cores, read_moment
 from indoor.measure import MIN_PAIRS, paired_speedup, summarize_latency
 from indoor.measure.pairs import Plan, Series, measure_blocked, measure_interleaved
 from indoor.pipeline import Prepared
@@ -171,15 +171,22 @@ class Lab:
             output_sqnr_db=output_sqnr_db,
             speedup=speedup,
             unpaired_reason=unpaired_reason,
+            measured_at=cell.measured_at,
+            load_1min=cell.load_1min,
+            resumed=cell.resumed,
         )
 
     def measurement(self, case: Case, variant: str | None = None, **fields: object) -> Measurement:
         """Return our part of a benchmark's result, with the run's identity in it."""
         known = None if variant is None else VARIANTS[variant]
+        measured_at, load_1min = read_moment()
         values: dict[str, object] = {
             "batch": None,
             "threads": None,
             "allocator": self.allocator,
+            "measured_at": measured_at,
+            "load_1min": load_1min,
+            "resumed": False,
             **fields,
         }
         return Measurement(

@@ -1,13 +1,14 @@
 """The finished cells of a run that is not saved yet, so that it can go on after an interruption."""
 
-import datetime
+import dataclasses
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cases import Cell
 from indoor.errors import IndoorError
+from indoor.machine import read_moment
 from indoor.measure.pairs import Series
 from indoor.records import read_record, to_json, write_record
 
@@ -15,6 +16,9 @@ from indoor.records import read_record, to_json, write_record
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
     """What the runner measured in one cell; `measured_at` is ISO 8601 in UTC.
+
+    `load_1min` is the system's at that time, and `resumed` is whether an interrupted run measured
+    it.
 
     `blocked` has the seconds of calls that were not interleaved, in the one cell of a run where
     they were measured.
@@ -25,6 +29,8 @@ class CellResult:
     series: dict[str, Series]
     blocked: dict[str, tuple[float, ...]] | None
     measured_at: str
+    load_1min: float | None = None
+    resumed: bool = field(default=False, compare=False)
 
 
 def partial_key(*configuration: object) -> str:
@@ -55,7 +61,7 @@ class PartialRun:
             return None
         self._used.add(path)
         self.num_resumed += 1
-        return result
+        return dataclasses.replace(result, resumed=True)
 
     def store(
         self,
@@ -66,9 +72,14 @@ class PartialRun:
         blocked: dict[str, tuple[float, ...]] | None,
     ) -> CellResult:
         """Keep a finished cell until the run is saved."""
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        measured_at, load_1min = read_moment()
         result = CellResult(
-            batch=cell.batch, threads=cell.threads, series=series, blocked=blocked, measured_at=now
+            batch=cell.batch,
+            threads=cell.threads,
+            series=series,
+            blocked=blocked,
+            measured_at=measured_at,
+            load_1min=load_1min,
         )
         path = self._path(cell, variants, allocator)
         write_record(path, result)

@@ -171,8 +171,9 @@ class SuiteSession:
 
     def _open_lab(self, prepared: Prepared) -> None:
         settings = self._settings
-        identity = identify_run(settings, prepared)
-        min_rounds = str(self._bench_session.options["min_rounds"])
+        options = self._bench_session.options
+        identity = identify_run(settings, prepared, str(options["timer"]))
+        min_rounds = str(options["min_rounds"])
         key = configuration_key(settings, identity, min_rounds)
         self._finished = PartialRun(self._saving.results / ".partial" / key, fresh=settings.fresh)
         self._config.stash[LAB] = Lab(self._config, settings, prepared, identity, self._finished)

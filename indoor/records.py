@@ -313,6 +313,11 @@ class RunIdentity:
     """Whether fewer cases were measured than the suite holds by default."""
     not_a_baseline: str | None = None
     """Why a later run must not be compared with this one by default; None where it may be."""
+    timer: str | None = None
+    """What the rounds were timed with, such as `time.perf_counter`; None: not recorded."""
+    environment: dict[str, str] | None = None
+    """What changes kernels, memory or clocks, as `machine.read_environment` tells it; None: not
+    recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +374,12 @@ class Measurement:
     peak_memory_bytes: Count | None = None
     evaluation: Evaluation | None = None
     paired_evaluation: PairedEvaluation | None = None
+    measured_at: str | None = None
+    """When its rounds were finished, ISO 8601 in UTC; None: not recorded."""
+    load_1min: float | None = None
+    """The system's load at that moment; None: not recorded, or not readable."""
+    resumed: bool | None = None
+    """Whether an interrupted run measured it, which this one went on with; None: not recorded."""
 
 
 def to_json(record: object, indent: int = 0) -> bytes:

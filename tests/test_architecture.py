@@ -26,7 +26,7 @@ ALLOWED = {
     "report": {"errors", "files", "records", "measure", "runs"},
     "gate": {"errors", "files", "records", "machine", "measure", "runs", "report"},
     "transforms": BOTTOM | {"records"},
-    "dataset": BOTTOM | {"records", "transforms"},
+    "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},
     "model": BOTTOM | {"records", "transforms", "dataset"},
     "train": BOTTOM | {"records", "dataset", "transforms", "model", "machine"},

@@ -16,16 +16,19 @@ import psutil
 import pytest
 import torch
 
+import indoor
 from indoor.machine import (
     allocator_environment,
     code_identity,
     code_sha256,
+    computes_bfloat16,
     current_allocator,
     diagnose,
     minor_faults,
     num_usable_cores,
     peak_memory_bytes,
     processor,
+    read_environment,
     read_machine,
     reading,
 )
@@ -37,7 +40,12 @@ from indoor.machine.limits import (
     read_num_throttled,
 )
 from indoor.machine.process import parse_peak_memory
-from indoor.machine.processor import parse_proc_cpuinfo, parse_sysctl
+from indoor.machine.processor import (
+    Processor,
+    native_bfloat16,
+    parse_proc_cpuinfo,
+    parse_sysctl,
+)
 from indoor.machine.unreadable import UnreadableError
 from indoor.records import Machine, from_json, to_json
 
@@ -200,7 +208,7 @@ def test_sysctl_gives_model_and_extensions(
 def test_a_linux_machine_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorded root gives CPU, governor, quota and throttling, and leaves nothing unreadable."""
     cpus = "sys/devices/system/cpu"
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 3}, raising=False)
+    monkeypatch.setattr(indoor, "CPUS_AT_START", {0, 2, 3})
     root = write(
         tmp_path,
         {
@@ -234,8 +242,7 @@ def test_a_mac_is_read_with_a_reason_for_every_gap(
     """Fields that macOS lacks are None, and `unreadable` says why; the rest is there."""
     monkeypatch.setattr(processor, "_run_sysctl", lambda: M1)
     monkeypatch.setattr(reading.platform, "libc_ver", lambda: ("", ""))
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(indoor, "CPUS_AT_START", frozenset(range(8)))
     found = read_machine(system="Darwin", root=tmp_path)
     assert (found.cpu_model, found.isa) == ("Apple M1", ("neon", "dotprod"))
     assert (found.amx, found.bfloat16, found.num_cores) == (False, False, 8)
@@ -442,7 +449,7 @@ def test_usable_cores_are_whole_and_within_the_quota(
 ) -> None:
     """A quota of half a core still gives one thread; a generous one adds none."""
     cpus = set(range(num_cpus))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cpus, raising=False)
+    monkeypatch.setattr(indoor, "CPUS_AT_START", cpus)
     monkeypatch.setattr(reading, "read_cpu_quota", lambda _: quota)
     assert num_usable_cores() == num_cores
 
@@ -453,9 +460,104 @@ def test_usable_cores_without_cgroups_are_the_affinitys(monkeypatch: pytest.Monk
     def no_cgroups(_: Path) -> float | None:
         raise UnreadableError("none")
 
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 6, 7}, raising=False)
+    monkeypatch.setattr(indoor, "CPUS_AT_START", {5, 6, 7})
     monkeypatch.setattr(reading, "read_cpu_quota", no_cgroups)
     assert num_usable_cores() == 3
+
+
+BIND_AND_COUNT = """
+import indoor
+from indoor.machine import num_usable_cores, read_machine
+import torch
+print(num_usable_cores(), read_machine().num_cores, len(os.sched_getaffinity(0)))
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two CPUs that a thread can be bound to",
+)
+def test_openmps_binding_takes_no_core_away() -> None:
+    """OMP_PROC_BIND binds the thread that loads torch; the process may still use all its cores."""
+    bound = os.environ | {"OMP_PROC_BIND": "close"}
+    command = [sys.executable, "-c", f"import os{BIND_AND_COUNT}"]
+    done = subprocess.run(command, env=bound, capture_output=True, text=True, check=True)
+    usable, recorded, left = map(int, done.stdout.split())
+    assert usable == recorded == num_usable_cores()
+    if left > 1:
+        pytest.skip("this torch's OpenMP does not bind the thread that loads it")
+
+
+def test_the_environment_is_what_changes_kernels_memory_or_clocks() -> None:
+    """Such variables are recorded, others and empty ones are not."""
+    recorded = {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "GLIBC_TUNABLES": "glibc.malloc.trim_threshold=1",
+        "KMP_AFFINITY": "compact",
+        "MALLOC_ARENA_MAX": "1",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "OMP_PROC_BIND": "close",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "PYTHONMALLOC": "malloc",
+    }
+    others = {"PATH": "/bin", "HOME": "/root", "OMP_NUM_THREADS": "", "TORCH_HOME": "/cache"}
+    assert read_environment(others | recorded) == recorded
+
+
+def test_a_preloaded_library_is_named_without_its_folder() -> None:
+    """Which allocator replaced the system's is told, where it lies is not."""
+    preload = {"LD_PRELOAD": "/home/me/lib/libjemalloc.so.2:/opt/libx.so"}
+    assert read_environment(preload) == {"LD_PRELOAD": "libjemalloc.so.2:libx.so"}
+
+
+def test_the_retaining_allocator_is_told_once() -> None:
+    """Its thresholds are the measurement's `allocator`; other thresholds are told here."""
+    assert read_environment(allocator_environment("retain", {})) == {}
+    assert read_environment({"MALLOC_TRIM_THRESHOLD_": "1"}) == {"MALLOC_TRIM_THRESHOLD_": "1"}
+
+
+def test_priority_and_pythons_options_are_environment_too() -> None:
+    """A process of low priority with -X dev says both; its sibling's variables are as before."""
+    code = "from indoor.machine import read_environment; print(sorted(read_environment().items()))"
+    lower = f"import os; os.nice(1); before = os.nice(0)\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", lower], capture_output=True, text=True, check=True
+    )
+    assert "('nice', " in done.stdout
+    assert "('python -X dev', 'True')" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("isa", "environ", "native"),
+    [
+        (("avx512_bf16",), {}, True),
+        (("amx_bf16",), {}, True),
+        (("bf16",), {}, True),
+        (("avx512f", "avx512_vnni"), {}, False),
+        (("avx2",), {}, False),
+        (("avx512_bf16",), {"ONEDNN_MAX_CPU_ISA": "avx2"}, False),
+        (("avx512_bf16",), {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}, True),
+    ],
+)
+def test_bfloat16_is_native_where_the_instructions_are(
+    isa: tuple[str, ...], environ: dict[str, str], native: bool
+) -> None:
+    """AVX512_BF16, AMX-BF16 or ARM's BF16 count unless they are capped; AVX-512 alone emulates."""
+    assert native_bfloat16(isa, environ) is native
+
+
+def test_bfloat16_is_unknown_where_the_instructions_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the CPU's flags nobody says yes or no."""
+    monkeypatch.setattr(reading, "read_processor", lambda *_: Processor(model=None, isa=None))
+    assert computes_bfloat16() is None
+
+
+def test_a_torch_without_onednn_computes_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The instructions are of no use to a torch that was built without oneDNN."""
+    found = Processor(model="CPU", isa=("avx512_bf16",))
+    monkeypatch.setattr(reading, "read_processor", lambda *_: found)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert computes_bfloat16() is False
 
 
 @pytest.mark.parametrize("read", [read_governor, read_num_throttled])

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes
 from indoor.errors import IndoorError
+from indoor.machine import reading
+from indoor.machine.processor import Processor
 from indoor.model import WeightsResult, build_model, load_float
 from indoor.records import Epoch, TrainingCurves, read_record
 from indoor.train import Features, fine_tune, is_trained_for, train_head
@@ -222,22 +224,22 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("device", "flags", "expected"),
+    ("device", "isa", "expected"),
     [
-        ("cpu", {"avx512_bf16": True}, torch.bfloat16),
-        ("cpu", {"amx_bf16": True}, torch.bfloat16),
-        ("cpu", {"avx2": True}, None),
-        ("mps", {"avx512_bf16": True}, None),
+        ("cpu", ("avx512_bf16",), torch.bfloat16),
+        ("cpu", ("amx_bf16",), torch.bfloat16),
+        ("cpu", ("avx2",), None),
+        ("mps", ("avx512_bf16",), None),
     ],
 )
 def test_autocast_only_where_bfloat16_is_native(
     monkeypatch: pytest.MonkeyPatch,
     device: str,
-    flags: dict[str, bool],
+    isa: tuple[str, ...],
     expected: torch.dtype | None,
 ) -> None:
     """A CPU that would emulate bfloat16 trains in float32."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags)
+    monkeypatch.setattr(reading, "read_processor", lambda *_: Processor(model="CPU", isa=isa))
     assert autocast_dtype(torch.device(device)) is expected
 
 

@@ -14,7 +14,6 @@ from indoor.records import CheckpointManifest, QuantizationRecord, WeightSource
 from indoor.runtimes.base import (
     VARIANTS,
     Variant,
-    computes_bfloat16,
     load_variant,
     native_variants,
 )
@@ -89,34 +88,6 @@ def test_an_emulated_bfloat16_is_left_out() -> None:
     """It is a variant only where the CPU computes it; the baseline comes first."""
     assert [v.name for v in native_variants(True)] == ["float32", "bfloat16", "int8"]
     assert [v.name for v in native_variants(False)] == ["float32", "int8"]
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "native"),
-    [
-        ({"architecture": "x86_64", "avx512_bf16": True, "amx_bf16": False}, True),
-        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, True),
-        ({"architecture": "x86_64", "avx512_bf16": False, "avx512_bw": True}, False),
-        ({"architecture": "x86_64", "avx2": True}, False),
-        ({"architecture": "arm64", "bf16": True}, None),
-        ({}, None),
-    ],
-)
-def test_bfloat16_is_native_where_the_instructions_are(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], native: bool | None
-) -> None:
-    """AVX512_BF16 or AMX-BF16 count; AVX-512 alone emulates; other architectures are unknown."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(torch._C, "_has_mkldnn", True)
-    assert computes_bfloat16() is native
-
-
-def test_a_torch_without_onednn_computes_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The instructions are of no use to a torch that was built without oneDNN."""
-    capabilities = {"architecture": "x86_64", "avx512_bf16": True}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    monkeypatch.setattr(torch._C, "_has_mkldnn", False)
-    assert computes_bfloat16() is False
 
 
 def test_float32_is_the_network_as_it_was(

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from indoor.dataset.content import default_num_threads, map_ordered
+from indoor.dataset.content import map_ordered
+from indoor.machine import num_usable_cores
 
 
 class Photographs(Protocol):
@@ -46,7 +47,7 @@ def load_batches(
         ValueError: `batch` or `num_threads` is below 1.
         IndoorError: A photograph is broken; the batches before it have been yielded.
     """
-    num_threads = default_num_threads() if num_threads is None else num_threads
+    num_threads = num_usable_cores() if num_threads is None else num_threads
     for name, value in (("batch", batch), ("num_threads", num_threads)):
         if value < 1:
             raise ValueError(f"{name} is {value}, expected at least 1")

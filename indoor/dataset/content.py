@@ -1,7 +1,6 @@
 """What is in a data set's files: their hashes, and which of them hold no whole photograph."""
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from indoor.dataset.photographs import (
     decode_photograph,
     read_photograph_bytes,
 )
+from indoor.machine import num_usable_cores
 from indoor.progress import NO_PROGRESS, Progress
 
 Item = TypeVar("Item")
@@ -31,7 +31,7 @@ def find_broken(
     Raises:
         IndoorError: A file is missing or cannot be read.
     """
-    reasons = map_ordered(_reason_broken, paths, default_num_threads())
+    reasons = map_ordered(_reason_broken, paths, num_usable_cores())
     broken: dict[Path, BrokenPhotographError] = {}
     for path, reason in zip(paths, reasons, strict=True):
         if reason is not None:
@@ -46,7 +46,7 @@ def hash_files(paths: Sequence[Path], *, progress: Progress = NO_PROGRESS) -> It
     Raises:
         IndoorError: A file is missing or cannot be read.
     """
-    for digest in map_ordered(_hash, paths, default_num_threads()):
+    for digest in map_ordered(_hash, paths, num_usable_cores()):
         progress.advance()
         yield digest
 
@@ -70,13 +70,6 @@ def map_ordered(
         finally:
             for future in pending:
                 future.cancel()
-
-
-def default_num_threads() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _hash(path: Path) -> str:

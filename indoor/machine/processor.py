@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,14 @@ _ARM_PARTS = {
 """Names by implementer and part, which is all that Linux says on ARM servers."""
 
 
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
+
+_CAPS_WITHOUT_BFLOAT16 = (
+    *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"),
+)
+"""Values of oneDNN's `ONEDNN_MAX_CPU_ISA` below the first with bfloat16 arithmetic."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Processor:
     """The CPU's model and its extensions out of `ISA`; None where the text does not say."""
@@ -77,6 +85,16 @@ def read_processor(system: str, root: Path) -> Processor:
         model=fallback.model if found.model is None else found.model,
         isa=fallback.isa if found.isa is None else found.isa,
     )
+
+
+def native_bfloat16(isa: Iterable[str], environ: Mapping[str, str]) -> bool:
+    """Return whether bfloat16 is computed natively rather than emulated.
+
+    oneDNN accepts bfloat16 on every AVX-512 machine and emulates it there, so what torch calls
+    supported is no answer; the instructions are, unless the environment keeps oneDNN off them.
+    """
+    cap = environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA") or ""
+    return cap.upper() not in _CAPS_WITHOUT_BFLOAT16 and not _BFLOAT16.isdisjoint(isa)
 
 
 def parse_proc_cpuinfo(text: str) -> Processor:

@@ -1,29 +1,30 @@
 """The machine as a record, with the reason beside every field that cannot be read."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
+import indoor
 from indoor.machine.limits import (
     read_cpu_quota,
     read_governor,
     read_memory_limit,
     read_num_throttled,
 )
-from indoor.machine.processor import read_processor
+from indoor.machine.processor import native_bfloat16, read_processor
 from indoor.machine.unreadable import UnreadableError
 from indoor.records import Machine
 
 _Value = TypeVar("_Value")
 
-_NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 _NO_FLAGS = "neither the system nor cpuinfo lists the CPU's flags"
 
 
@@ -44,7 +45,7 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
             unreadable[field] = str(error)
             return None
 
-    cpus = _usable_cpus()
+    cpus = sorted(indoor.CPUS_AT_START)
     processor = read_processor(system, root)
     if processor.model is None:
         unreadable["cpu_model"] = "neither the system nor cpuinfo names the CPU"
@@ -61,7 +62,7 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
         isa=isa or (),
         vnni="avx512_vnni" in isa if vnni is None and isa is not None else vnni,
         amx=None if isa is None else {"amx_tile", "amx_int8"} <= set(isa),
-        bfloat16=None if isa is None else not _NATIVE_BFLOAT16.isdisjoint(isa),
+        bfloat16=_computes_bfloat16(isa),
         governor=attempt("governor", lambda: read_governor(root, cpus)),
         load_1min=attempt("load_1min", _load),
         memory_bytes=_memory_bytes(root),
@@ -79,12 +80,41 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
 
 
 def num_usable_cores() -> int:
-    """Return how many cores this process may keep busy: affinity and cgroup quota, 1 or more."""
+    """Return how many cores this process may keep busy: affinity and cgroup quota, 1 or more.
+
+    The affinity is that of the process's start, which OpenMP has not narrowed yet.
+    """
     try:
         quota = read_cpu_quota(Path("/"))
     except UnreadableError:
         quota = None
-    return _num_cores(len(_usable_cpus()), quota)
+    return _num_cores(len(indoor.CPUS_AT_START), quota)
+
+
+def read_moment() -> tuple[str, float | None]:
+    """Return the time, ISO 8601 in UTC, and the system's load; None where it does not tell it."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    try:
+        return now, _load()
+    except UnreadableError:
+        return now, None
+
+
+def computes_bfloat16() -> bool | None:
+    """Return whether this machine and this torch compute bfloat16 rather than emulate it.
+
+    None where nobody knows the CPU's instructions.
+    """
+    return _computes_bfloat16(read_processor(platform.system(), Path("/")).isa)
+
+
+def _computes_bfloat16(isa: Iterable[str] | None) -> bool | None:
+    import torch
+
+    if isa is None:
+        return None
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and native_bfloat16(isa, os.environ)
 
 
 def _torch() -> tuple[str, tuple[str, ...], bool | None]:
@@ -96,13 +126,6 @@ def _torch() -> tuple[str, tuple[str, ...], bool | None]:
     is_vnni_supported = getattr(torch.cpu, "_is_vnni_supported", None)
     vnni = None if is_vnni_supported is None else bool(is_vnni_supported())
     return str(torch.__version__), engines, vnni
-
-
-def _usable_cpus() -> tuple[int, ...]:
-    """Return the numbers of the CPUs that this process may run on (all where no one says)."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 def _num_cores(num_cpus: int, quota: float | None) -> int:

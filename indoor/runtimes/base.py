@@ -58,25 +58,9 @@ def native_variants(machine_has_bf16: bool) -> tuple[Variant, ...]:
     An emulated bfloat16 is slower than float32 and would only mislead in a table.
 
     Args:
-        machine_has_bf16: Whether the CPU has bfloat16 arithmetic, as `computes_bfloat16` tells.
+        machine_has_bf16: Whether it has bfloat16 arithmetic, as `machine.computes_bfloat16` tells.
     """
     return tuple(v for v in VARIANTS.values() if v.precision != "bfloat16" or machine_has_bf16)
-
-
-def computes_bfloat16() -> bool | None:
-    """Tell whether this CPU has bfloat16 arithmetic that this torch uses.
-
-    oneDNN accepts bfloat16 on every AVX-512 machine and emulates it there, so what torch calls
-    supported is no answer; the instructions (AVX512_BF16 or AMX-BF16) are.
-
-    Returns:
-        None where it cannot be told, which is on anything but x86-64.
-    """
-    capabilities = torch.cpu.get_capabilities()
-    if capabilities.get("architecture") != "x86_64":
-        return None
-    native = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
-    return bool(native) and torch._C._has_mkldnn
 
 
 def load_variant(variant: Variant, run_folder: Path) -> Runnable:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from indoor.errors import IndoorError
+from indoor.machine import computes_bfloat16
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
@@ -43,9 +44,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else None
     if device.type == "cpu":
-        flags = torch.cpu.get_capabilities()
-        is_native = flags.get("avx512_bf16") or flags.get("amx_bf16")
-        return torch.bfloat16 if is_native else None
+        return torch.bfloat16 if computes_bfloat16() else None
     return None
 
 
