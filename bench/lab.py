@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.adapter import clock_of, session_of
 from bench.cases import MEMORY_BATCH, Cell, cells, variants
 from bench.options import Settings
 from bench.outputs import BASELINE
@@ -17,7 +18,8 @@ from bench.terminal import QuietBar, uncaptured
 from indoor.dataset import IndoorScenes
 from indoor.machine import current_allocator, num_usable_cores, read_moment
 from indoor.measure import MIN_PAIRS, paired_speedup, summarize_latency
-from indoor.measure.pairs import Plan, Series, measure_blocked, measure_interleaved
+from indoor.measure.pairs import LocalCall, Plan, Series, measure_blocked, measure_interleaved
+from indoor.measure.worker import timed
 from indoor.pipeline import Prepared
 from indoor.records import (
     SCHEMA_VERSION,
@@ -110,7 +112,7 @@ class Lab:
 
     def plan(self) -> Plan:
         """Return how long to measure a cell."""
-        options = self._config._benchmarksession.options  # type: ignore[attr-defined]
+        options = session_of(self._config).options
         cell_s = self.settings.cell_s
         return Plan(
             budget_s=cell_s,
@@ -200,14 +202,15 @@ class Lab:
         )
 
     def _measure(self, cell: Cell, names: tuple[str, ...]) -> CellResult:
-        calls = {name: self.call(name, cell.batch) for name in names}
+        clock = clock_of(self._config)
+        calls = {name: LocalCall(timed(self.call(name, cell.batch), clock)) for name in names}
         words = f"{cell}: {', '.join(names)}"
         with uncaptured(self._config), QuietBar(self._config, words) as bar:
             series = measure_interleaved(
                 calls,
                 self.plan(),
                 seed=cell.batch * 1000 + cell.threads,
-                clock=self._config._benchmarksession.options["timer"].target,  # type: ignore[attr-defined]
+                clock=clock,
                 after_round=bar.update,
             )
         blocked = None

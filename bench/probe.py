@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from bench.options import ROOT
 from indoor.machine import allocator_environment, peak_memory_bytes
-from indoor.measure.pairs import Plan, Series, measure_interleaved
+from indoor.measure.pairs import LocalCall, Plan, Series, measure_interleaved
+from indoor.measure.worker import timed
 from indoor.records import Allocator, from_json, to_json
 from indoor.runtimes.base import VARIANTS, load_variant
 
@@ -119,7 +121,7 @@ def main() -> None:
         answer = to_json(_peak(folder, request.variants[0], inputs))
     else:
         runs = {name: load_variant(VARIANTS[name], folder) for name in request.variants}
-        calls = {name: lambda run=run: run(inputs) for name, run in runs.items()}
+        calls = {n: LocalCall(timed(partial(run, inputs))) for n, run in runs.items()}
         answer = to_json(measure_interleaved(calls, request.plan, seed=0))
     sys.stdout.buffer.write(answer)
 

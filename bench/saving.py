@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.adapter import session_of
 from bench.baseline import Choice, regressions, unmatched
 from bench.cases import default_names
 from bench.identity import name_run
@@ -30,7 +31,7 @@ class Saving:
     @property
     def bench_session(self) -> Any:
         """pytest-benchmark's session."""
-        return self._config._benchmarksession  # type: ignore[attr-defined]
+        return session_of(self._config)
 
     @property
     def storage(self) -> Any:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import allocator_cell
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
-from bench.replay import Replay, replayed_rounds, use_later
 from indoor.records import Allocator, to_builtins
 
 __all__ = ["pytest_generate_tests"]

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell, memory_batch
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
 from bench.outputs import check_output
 from bench.probe import measure_peak
-from bench.replay import Replay, replayed_rounds, use_later
 from indoor.measure import summarize_latency
 from indoor.records import to_builtins
 from indoor.runtimes.base import VARIANTS, load_variant

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
 from bench.outputs import check_output, torch_threads
-from bench.replay import Replay, replayed_rounds, use_later
 from indoor.records import to_builtins
 
 __all__ = ["pytest_generate_tests"]

@@ -237,7 +237,7 @@ def workers(folder: Path) -> list[int]:
             variables = process.environ()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-        if "INDOOR_GATE_IN" in variables and variables.get("TMPDIR") == str(folder):
+        if "INDOOR_LINK" in variables and variables.get("TMPDIR") == str(folder):
             found.append(process.pid)
     return found
 

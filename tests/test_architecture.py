@@ -1,6 +1,7 @@
 """The house's walls: who may import whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ ALLOWED = {
     "runtimes": BOTTOM | {"records", "model", "quantize", "machine", "measure"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
+
+BENCHMARKS_INSIDE = re.compile(
+    r"\b(_raw|_raw_pedantic|_make_runner|_make_stats|_add_stats|_run_until_precise|"
+    r"_calibrate_timer|_benchmarksession)\b|\._(timer|warner|cleanup_callbacks|min_rounds)\b"
+)
+"""Private names of pytest-benchmark's fixture and of where it keeps its session."""
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -95,6 +102,28 @@ def test_torch_quantization_has_one_importer(path: Path) -> None:
     if path.is_relative_to(ROOT / "indoor" / "quantize"):
         return
     assert "ao.quantization" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", sources("indoor", "bench"), ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_pytest_benchmarks_inside_has_two_users(path: Path) -> None:
+    """Only the worker's file and the suite's adapter touch its private names."""
+    if path.relative_to(ROOT).as_posix() in {"indoor/measure/worker.py", "bench/adapter.py"}:
+        return
+    assert not BENCHMARKS_INSIDE.findall(path.read_text(encoding="utf-8"))
+
+
+def test_the_workers_file_needs_only_the_standard_library() -> None:
+    """It is copied into strangers' suites, and a runtime's process loads no pytest with it."""
+    worker = ROOT / "indoor" / "measure" / "worker.py"
+    known = {*sys.stdlib_module_names, "pytest", "pytest_benchmark"}
+    assert {name.split(".")[0] for name, _ in imports(worker)} <= known
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]); "
+        "sys.exit(bool({'pytest', 'pluggy', 'pytest_benchmark'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, worker], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())

@@ -11,21 +11,24 @@ import torch
 from pytest_benchmark.utils import parse_compare_fail
 
 from bench import options
+from bench.adapter import Replay, replayed_rounds
 from bench.baseline import choose_baseline, differences, regressions, unmatched
 from bench.cases import Cell
 from bench.options import ALL, Settings
 from bench.outputs import check_output, torch_threads
 from bench.partial import PartialRun, partial_key
-from bench.replay import Replay, replayed_rounds
 from bench.storage import find_runs
-from indoor.measure.pairs import Series, Warmup
+from indoor.measure.pairs import Series
+from indoor.measure.worker import Warmup
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
 from indoor.runs.storage import SavedRun
 
 CELL = Cell(batch=8, threads=2)
 SERIES = {
     "float32": Series(
-        seconds=(0.2, 0.25), num_faults=(5, 0), warmup=Warmup(num_calls=3, stable=True)
+        seconds=(0.2, 0.25),
+        num_faults=(5, 0),
+        warmup=Warmup(num_calls=3, stable=True, fastest_s=0.2),
     )
 }
 

@@ -267,7 +267,7 @@ def test_a_machine_that_cannot_start_a_worker_is_no_pass(
         return subprocess.Popen(*words, **options)
 
     scarce = SimpleNamespace(**{**vars(subprocess), "Popen": start_worker})
-    monkeypatch.setattr("indoor.gate.worker.process.subprocess", scarce)
+    monkeypatch.setattr("indoor.measure.process.subprocess", scarce)
     tree = write_tree(tmp_path / "tree")
     out = tmp_path / "gate.json"
     before = psutil.Process().num_fds()

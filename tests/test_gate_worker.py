@@ -21,7 +21,8 @@ from indoor.gate.worker import (
     collect_cells,
     run_launch,
 )
-from indoor.gate.worker.process import Arm, WorkerLostError
+from indoor.gate.worker.arms import Arm
+from indoor.measure.process import ChildLostError
 
 FEATURES = """
 import time
@@ -485,7 +486,7 @@ def test_tests_in_other_processes_are_refused(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, {"suite/conftest.py": DIST})
     with (
         stand(tree, tree, ("--dist=load",)) as two,
-        pytest.raises(WorkerLostError, match="one process a tree; pass -n0 or -p no:xdist"),
+        pytest.raises(ChildLostError, match="one process a tree; pass -n0 or -p no:xdist"),
     ):
         two.cells()
 
@@ -496,6 +497,6 @@ def test_xdist_is_refused(tmp_path: Path) -> None:
     tree = write_tree(tmp_path)
     with (
         stand(tree, tree, ("-p", "xdist", "-n2")) as two,
-        pytest.raises(WorkerLostError, match="one process a tree; pass -n0 or -p no:xdist"),
+        pytest.raises(ChildLostError, match="one process a tree; pass -n0 or -p no:xdist"),
     ):
         two.cells()

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from indoor.measure.pairs import (
+    MIN_WARMUP_CALLS,
+    LocalCall,
     Plan,
     Series,
-    Warmup,
     measure_blocked,
     measure_interleaved,
-    warm_up,
 )
+from indoor.measure.worker import Warmup, timed
 
 
 class FakeMachine:
@@ -46,6 +47,13 @@ class FakeMachine:
 
         return run
 
+    def subjects(self, calls: dict[str, Callable[[], None]]) -> dict[str, LocalCall]:
+        """Return the calls as what is measured with this clock and these faults."""
+        return {
+            name: LocalCall(timed(call, self.clock), self.faults, self.clock)
+            for name, call in calls.items()
+        }
+
 
 @pytest.fixture
 def machine() -> FakeMachine:
@@ -63,9 +71,7 @@ def measure(
     machine: FakeMachine, calls: dict[str, Callable[[], None]], a_plan: Plan, seed: int = 0
 ) -> dict[str, Series]:
     """Measure with the machine's own clock and faults."""
-    return measure_interleaved(
-        calls, a_plan, seed=seed, clock=machine.clock, count_faults=machine.faults
-    )
+    return measure_interleaved(machine.subjects(calls), a_plan, seed=seed, clock=machine.clock)
 
 
 def turns(log: list[str], num_warmup: int, num_calls: int = 2) -> list[str]:
@@ -188,11 +194,10 @@ def test_the_caller_hears_of_each_round(machine: FakeMachine) -> None:
     """Rounds of 2 s against a budget of 20 s: 10 are expected, and those done are counted."""
     heard: list[tuple[int, int]] = []
     measure_interleaved(
-        {"a": machine.call("a", lambda _: 1.0)},
+        machine.subjects({"a": machine.call("a", lambda _: 1.0)}),
         plan(budget_s=20.0),
         seed=0,
         clock=machine.clock,
-        count_faults=machine.faults,
         after_round=lambda done, expected: heard.append((done, expected)),
     )
     assert heard == [(done, 10) for done in range(1, 11)]
@@ -202,11 +207,10 @@ def test_a_clock_that_stands_still_expects_the_most(machine: FakeMachine) -> Non
     """Calls below the clock's resolution give no rate to expect anything from."""
     heard: list[int] = []
     measure_interleaved(
-        {"a": machine.call("a", lambda _: 0.0)},
+        machine.subjects({"a": machine.call("a", lambda _: 0.0)}),
         plan(max_rounds=5, min_rounds=5, max_warmup_s=0.0),
         seed=0,
         clock=machine.clock,
-        count_faults=machine.faults,
         after_round=lambda _done, expected: heard.append(expected),
     )
     assert heard == [5] * 5
@@ -220,9 +224,8 @@ def test_real_clock_and_faults_are_the_defaults() -> None:
         with mmap.mmap(-1, 1 << 22) as pages:
             pages.write(b"x" * (1 << 22))
 
-    series = measure_interleaved({"touch": touch}, plan(min_rounds=3, max_warmup_s=0.0), seed=0)[
-        "touch"
-    ]
+    subjects = {"touch": LocalCall(timed(touch))}
+    series = measure_interleaved(subjects, plan(min_rounds=3, max_warmup_s=0.0), seed=0)["touch"]
     assert all(seconds > 0 for seconds in series.seconds)
     assert all(num_faults >= 0 for num_faults in series.num_faults)
     assert sum(series.num_faults) > 0
@@ -248,48 +251,48 @@ def test_a_plan_that_measures_nothing_is_refused(changes: dict[str, float], mess
         plan(**changes)
 
 
+def warm_up(
+    machine: FakeMachine, seconds: Callable[[int], float], *, min_s: float = 0.0, max_s: float = 5.0
+) -> Warmup:
+    """Warm up a call whose i-th call, from 0, takes so long, as the suite does."""
+    subject = machine.subjects({"a": machine.call("a", seconds)})["a"]
+    return subject.warm_up(min_calls=MIN_WARMUP_CALLS, min_s=min_s, max_s=max_s)
+
+
 def test_warm_up_ends_when_calls_stop_getting_faster(machine: FakeMachine) -> None:
     """9, 3, 1, 1, 1: after five calls the last two are no faster than the third."""
-    call = machine.call("a", lambda i: (9.0, 3.0, 1.0, 1.0, 1.0)[i])
-    assert warm_up(call, plan(max_warmup_s=60.0), clock=machine.clock) == Warmup(
-        num_calls=5, stable=True
-    )
+    warmup = warm_up(machine, lambda i: (9.0, 3.0, 1.0, 1.0, 1.0)[i], max_s=60.0)
+    assert warmup == Warmup(num_calls=5, stable=True, fastest_s=1.0)
 
 
 def test_warm_up_of_a_warm_call_takes_three_calls(machine: FakeMachine) -> None:
     """A gain of 2% counts as noise."""
-    call = machine.call("a", lambda i: (1.0, 0.99, 0.98)[i])
-    assert warm_up(call, plan(), clock=machine.clock) == Warmup(num_calls=3, stable=True)
+    warmup = warm_up(machine, lambda i: (1.0, 0.99, 0.98)[i])
+    assert (warmup.num_calls, warmup.stable) == (3, True)
 
 
 def test_warm_up_is_not_misled_by_a_slow_call(machine: FakeMachine) -> None:
     """Other load makes a single call slow; it does not look like warming."""
-    call = machine.call("a", lambda i: (1.0, 5.0, 1.0)[i])
-    assert warm_up(call, plan(), clock=machine.clock) == Warmup(num_calls=3, stable=True)
+    warmup = warm_up(machine, lambda i: (1.0, 5.0, 1.0)[i])
+    assert warmup == Warmup(num_calls=3, stable=True, fastest_s=1.0)
 
 
 def test_warm_up_gives_up_after_its_longest_time_and_says_so(machine: FakeMachine) -> None:
     """Calls that go on getting 10% faster are never stable; 5 s are spent after six calls."""
-    call = machine.call("a", lambda i: 0.9**i)
-    assert warm_up(call, plan(max_warmup_s=4.6), clock=machine.clock) == Warmup(
-        num_calls=6, stable=False
-    )
+    warmup = warm_up(machine, lambda i: 0.9**i, max_s=4.6)
+    assert (warmup.num_calls, warmup.stable) == (6, False)
 
 
 def test_warm_up_makes_three_calls_however_long_they_take(machine: FakeMachine) -> None:
     """One call that outlasts the longest time is no warm-up."""
-    call = machine.call("a", lambda _: 100.0)
-    assert warm_up(call, plan(max_warmup_s=5.0), clock=machine.clock) == Warmup(
-        num_calls=3, stable=True
-    )
+    warmup = warm_up(machine, lambda _: 100.0, max_s=5.0)
+    assert warmup == Warmup(num_calls=3, stable=True, fastest_s=100.0)
 
 
 def test_warm_up_lasts_its_least_time(machine: FakeMachine) -> None:
     """Quick calls look stable at once, but the clock rate of the CPU takes a while."""
-    call = machine.call("a", lambda _: 0.125)
-    assert warm_up(call, plan(min_warmup_s=1.0), clock=machine.clock) == Warmup(
-        num_calls=8, stable=True
-    )
+    warmup = warm_up(machine, lambda _: 0.125, min_s=1.0)
+    assert warmup == Warmup(num_calls=8, stable=True, fastest_s=0.125)
 
 
 def test_blocks_are_not_interleaved(machine: FakeMachine) -> None:
@@ -298,7 +301,7 @@ def test_blocks_are_not_interleaved(machine: FakeMachine) -> None:
         "a": machine.call("a", lambda i: (9.0, 2.0, 3.0)[i]),
         "b": machine.call("b", lambda i: (8.0, 1.0, 1.0)[i]),
     }
-    blocks = measure_blocked(calls, 2, clock=machine.clock)
+    blocks = measure_blocked(machine.subjects(calls), 2)
     assert machine.log == ["a", "a", "a", "b", "b", "b"]
     assert blocks == {"a": (2.0, 3.0), "b": (1.0, 1.0)}
 
@@ -306,4 +309,11 @@ def test_blocks_are_not_interleaved(machine: FakeMachine) -> None:
 def test_a_block_needs_a_call() -> None:
     """No calls give no ratio."""
     with pytest.raises(ValueError, match="num_calls 0"):
-        measure_blocked({"a": lambda: None}, 0)
+        measure_blocked({"a": LocalCall(lambda: 1.0)}, 0)
+
+
+def test_the_gates_warm_up_takes_its_time_and_no_more(machine: FakeMachine) -> None:
+    """With one time for least and longest, calls that go on getting faster end it no later."""
+    subject = machine.subjects({"a": machine.call("a", lambda i: 0.9**i)})["a"]
+    assert subject.warm_up(min_calls=1, min_s=1.5, max_s=1.5).num_calls == 2
+    assert subject.warm_up(min_calls=2, min_s=0.0, max_s=0.0).num_calls == 2

@@ -21,7 +21,8 @@ from bench.studies.slowdown import ExtraWork, cell_key
 from bench.terminal import say
 from indoor.files import write_text
 from indoor.measure import paired_speedup
-from indoor.measure.pairs import Clock, Plan, measure_interleaved
+from indoor.measure.pairs import Clock, LocalCall, Plan, measure_interleaved
+from indoor.measure.worker import timed
 
 OUT = "INDOOR_GATE_CALIBRATE_OUT"
 SECONDS = "INDOOR_GATE_CALIBRATE_S"
@@ -83,14 +84,15 @@ def calibrate_cell(
     extra = ExtraWork()
     plan = Plan(budget_s=seconds, min_warmup_s=min(0.2, seconds), max_warmup_s=max(1.0, seconds))
     series = measure_interleaved(
-        {"forward": call, "unit": lambda: extra.do(NUM_UNITS)}, plan, seed=0, clock=clock
+        _subjects(clock, forward=call, unit=lambda: extra.do(NUM_UNITS)), plan, seed=0, clock=clock
     )
     units = {
         "forward_s": statistics.median(series["forward"].seconds),
         "unit_s": statistics.median(series["unit"].seconds) / NUM_UNITS,
     }
     slower = extra.added_to(call, variant, batch, share, {key: units})
-    checked = measure_interleaved({"plain": call, "slower": slower}, plan, seed=1, clock=clock)
+    both = _subjects(clock, plain=call, slower=slower)
+    checked = measure_interleaved(both, plan, seed=1, clock=clock)
     pairs = paired_speedup(
         checked["slower"].seconds, checked["plain"].seconds, baseline="slower", candidate="plain"
     )
@@ -101,3 +103,8 @@ def calibrate_cell(
         "checked_high": pairs.interval.high - 1,
         "num_pairs": pairs.num_pairs,
     }
+
+
+def _subjects(clock: Clock, **calls: Callable[[], object]) -> dict[str, LocalCall]:
+    """Return the calls as what can be measured with that clock."""
+    return {name: LocalCall(timed(call, clock), clock=clock) for name, call in calls.items()}

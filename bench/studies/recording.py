@@ -23,8 +23,15 @@ from indoor.gate.records import (
     SideIdentity,
 )
 from indoor.gate.settings import PlanRules
-from indoor.gate.worker import CONTROL, Gauge, LaunchRules, collect_cells, run_launch
-from indoor.gate.worker.process import PLUGIN, Arm
+from indoor.gate.worker import (
+    CONTROL,
+    PLUGIN,
+    Arm,
+    Gauge,
+    LaunchRules,
+    collect_cells,
+    run_launch,
+)
 from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.measure import worker
 from indoor.records import write_record

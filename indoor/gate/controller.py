@@ -27,7 +27,7 @@ from indoor.gate.worker import (
     collect_cells,
     run_launch,
 )
-from indoor.gate.worker.process import WorkerLostError
+from indoor.measure.process import ChildLostError
 from indoor.records import write_record
 
 AGAIN_SHARE = 0.2
@@ -58,7 +58,7 @@ def run_gate(job: GateJob) -> GateReport:
                 _Gate(job, sides, progress).run()
         except KeyboardInterrupt as interrupt:
             progress.break_off(f"interrupted ({str(interrupt) or 'Ctrl-C'})")
-        except WorkerLostError as lost:
+        except ChildLostError as lost:
             progress.break_off(f"a worker was lost: {lost}")
         except OSError as error:  # a full disk, too many processes: nobody's code got worse
             progress.break_off(f"this machine cannot go on: {error}")
@@ -119,11 +119,11 @@ class _Gate:
     def _survey(self) -> dict[str, CellRules] | None:
         """Return the cells that both sides have; None where a side has no suite to speak of."""
         found: dict[str, Collected] = {}
-        lost: dict[str, WorkerLostError] = {}
+        lost: dict[str, ChildLostError] = {}
         for name in ("base", "head"):
             try:
                 found[name] = collect_cells(self._sides.arm(name), self._rules)
-            except WorkerLostError as error:
+            except ChildLostError as error:
                 if error.cut_off:
                     raise
                 lost[name] = error
@@ -258,7 +258,7 @@ class _Gate:
             self._progress.add_trace(cell, gauge.iterations if gauge else 1, trace)
         dropped: frozenset[str] = frozenset()
         try:  # a test may be run once more, alone, for which there is no time after Ctrl-C
-            if self._stopped is None or isinstance(self._stopped, WorkerLostError):
+            if self._stopped is None or isinstance(self._stopped, ChildLostError):
                 dropped = self._judge_failures(outcome, request)
         except (KeyboardInterrupt, OSError) as stopped:
             self._stopped = stopped

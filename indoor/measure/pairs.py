@@ -1,20 +1,97 @@
-"""The runner that measures several variants side by side in time, so that noise hits them alike."""
+"""Measures several things side by side in time, so that noise hits them alike."""
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from indoor.machine import minor_faults
+from indoor.measure.process import ChildProcess
+from indoor.measure.worker import TurnResult, Warmup, minor_faults, take_turn, warm_up
 
 MIN_WARMUP_CALLS = 3
 """One cold call, and two to see whether the next is still faster."""
 
-WARMUP_GAIN = 0.03
-"""A warm-up has ended when its latest calls are not faster than the earlier by more than this."""
-
 Clock = Callable[[], float]
-Call = Callable[[], object]
+
+
+class Subject(Protocol):
+    """What is measured, in this process or another."""
+
+    def warm_up(self, *, min_calls: int, min_s: float, max_s: float) -> Warmup:
+        """Call until the calls stop getting faster; see `measure.worker.warm_up`."""
+
+    def turn(self, num_discarded: int) -> TurnResult:
+        """Make that many calls, leave them out, and return what one more took."""
+
+
+@dataclass(frozen=True)
+class LocalCall:
+    """A call in this process: `once` makes it and returns its seconds, as `timed` does."""
+
+    once: Callable[[], float]
+    count_faults: Callable[[], int] = minor_faults
+    clock: Clock = time.perf_counter
+
+    def warm_up(self, *, min_calls: int, min_s: float, max_s: float) -> Warmup:
+        """Call until the calls stop getting faster."""
+        return warm_up(self.once, min_calls=min_calls, min_s=min_s, max_s=max_s, clock=self.clock)
+
+    def turn(self, num_discarded: int) -> TurnResult:
+        """Make that many calls, leave them out, and return what one more took."""
+        return take_turn(self.once, num_discarded, count_faults=self.count_faults)
+
+
+class UnexpectedAnswerError(Exception):
+    """What a process said where a time was expected; `name` is the process's."""
+
+    def __init__(self, name: str, message: dict[str, Any]) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+@dataclass(frozen=True)
+class RemoteCall:
+    """A call in another process, which hands messages to `measure.worker.answer`.
+
+    `fields` go with each message, such as the iterations of a round. Methods raise ChildLostError,
+    or UnexpectedAnswerError where the process says something else.
+    """
+
+    process: ChildProcess
+    timeout_s: float
+    fields: Mapping[str, Any]
+
+    def warm_up(self, *, min_calls: int, min_s: float, max_s: float) -> Warmup:
+        """Have it call until the calls stop getting faster."""
+        return Warmup(**self.ask("warm_up", min_calls=min_calls, min_s=min_s, max_s=max_s))
+
+    def turn(self, num_discarded: int) -> TurnResult:
+        """Have it make that many calls, leave them out, and tell what one more took."""
+        return TurnResult(**self.ask("turn", num_discarded=num_discarded))
+
+    def ask(self, what: str, **fields: Any) -> dict[str, Any]:
+        """Return the answer to a message, without the event's name."""
+        message = self.process.ask(what, self.timeout_s, **self.fields, **fields)
+        if message["event"] != what:
+            raise UnexpectedAnswerError(self.process.name, message)
+        return {name: value for name, value in message.items() if name != "event"}
+
+
+def take_rounds(
+    turns: Mapping[str, Callable[[], TurnResult]], order: random.Random
+) -> Iterator[dict[str, TurnResult]]:
+    """Yield rounds for ever: each takes a turn of every name, in random order.
+
+    Turns of one name are correlated (its neighbours in time met the same other load), but the ratio
+    of two turns of one round is not: the source of the method is duet benchmarking (Bulej et al.,
+    ICPE 2020).
+    """
+    names = list(turns)
+    while True:
+        order.shuffle(names)
+        yield {name: turns[name]() for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +128,6 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warmup:
-    """How many calls a warm-up made, and whether they had stopped getting faster."""
-
-    num_calls: int
-    stable: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Series:
     """One variant's rounds in the order of time; element i of two series of a cell is a pair.
 
@@ -71,75 +140,67 @@ class Series:
 
 
 def measure_interleaved(
-    calls: Mapping[str, Call],
+    subjects: Mapping[str, Subject],
     plan: Plan,
     *,
     seed: int,
     clock: Clock = time.perf_counter,
-    count_faults: Callable[[], int] = minor_faults,
     after_round: Callable[[int, int], None] = lambda _done, _expected: None,
 ) -> dict[str, Series]:
-    """Measure all calls in rounds: each round makes a turn of every call, in random order.
-
-    A turn's first calls are made and left out, since the call before it was another variant's and
-    has emptied the caches. Rounds of one variant are correlated (its neighbours in time met the
-    same other load), but the ratio of two calls of one round is not: the source of the method is
-    duet benchmarking (Bulej et al., ICPE 2020).
+    """Warm all subjects up, then measure them in rounds until the plan's time is over.
 
     Args:
-        calls: What to measure, by variant; one or more.
+        subjects: What to measure, by variant; one or more.
         plan: How long.
         seed: Decides the orders.
-        clock: Seconds; only differences count.
-        count_faults: The process's minor page faults so far.
+        clock: Seconds that the budget counts; only differences count.
         after_round: Hears, outside the clock, the rounds done and those expected.
 
     Returns:
-        A series a variant, all of the same length, in the order of `calls`.
+        A series a variant, all of the same length, in the order of `subjects`.
 
     Raises:
         ValueError: There is nothing to measure.
     """
-    if not calls:
+    if not subjects:
         raise ValueError("there is nothing to measure, expected one call or more")
-    order = random.Random(seed)
-    warmups = {name: warm_up(call, plan, clock=clock) for name, call in calls.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    faults: dict[str, list[int]] = {name: [] for name in calls}
-    names = list(calls)
+    warmups = {
+        name: subject.warm_up(
+            min_calls=MIN_WARMUP_CALLS, min_s=plan.min_warmup_s, max_s=plan.max_warmup_s
+        )
+        for name, subject in subjects.items()
+    }
+    turns = {name: _turn_of(subject, plan.num_calls - 1) for name, subject in subjects.items()}
+    rounds: list[dict[str, TurnResult]] = []
     began = clock()
-    num_rounds = 0
-    while num_rounds < plan.max_rounds:
-        order.shuffle(names)
-        for name in names:
-            took, num_faults = _turn(calls[name], plan.num_calls, clock, count_faults)
-            seconds[name].append(took)
-            faults[name].append(num_faults)
-        num_rounds += 1
+    for one in take_rounds(turns, random.Random(seed)):
+        rounds.append(one)
         elapsed = clock() - began
-        after_round(num_rounds, _expected_rounds(num_rounds, elapsed, plan))
-        if elapsed >= plan.budget_s and num_rounds >= plan.min_rounds:
+        after_round(len(rounds), _expected_rounds(len(rounds), elapsed, plan))
+        is_over = elapsed >= plan.budget_s and len(rounds) >= plan.min_rounds
+        if is_over or len(rounds) == plan.max_rounds:
             break
     return {
         name: Series(
-            seconds=tuple(seconds[name]), num_faults=tuple(faults[name]), warmup=warmups[name]
+            seconds=tuple(one[name].seconds for one in rounds),
+            num_faults=tuple(one[name].num_faults for one in rounds),
+            warmup=warmups[name],
         )
-        for name in calls
+        for name in subjects
     }
 
 
 def measure_blocked(
-    calls: Mapping[str, Call], num_calls: int, *, clock: Clock = time.perf_counter
+    subjects: Mapping[str, Subject], num_calls: int
 ) -> dict[str, tuple[float, ...]]:
-    """Measure each call in a block of time of its own, as benchmarks usually do.
+    """Measure each subject in a block of time of its own, as benchmarks usually do.
 
     It stands beside an interleaved measurement to show what the difference is; nothing is claimed
     from it. The calls are expected to be warm; the first of each block is left out nevertheless.
 
     Args:
-        calls: What to measure, by variant.
+        subjects: What to measure, by variant.
         num_calls: Timed calls of each, 1 or more.
-        clock: Seconds; only differences count.
 
     Returns:
         The seconds of each call, by variant.
@@ -149,61 +210,14 @@ def measure_blocked(
     """
     if num_calls < 1:
         raise ValueError(f"num_calls {num_calls}, expected 1 or more")
-    blocks: dict[str, tuple[float, ...]] = {}
-    for name, call in calls.items():
-        call()
-        blocks[name] = tuple(_timed(call, clock) for _ in range(num_calls))
-    return blocks
+    return {
+        name: tuple(subject.turn(int(i == 0)).seconds for i in range(num_calls))
+        for name, subject in subjects.items()
+    }
 
 
-def warm_up(call: Call, plan: Plan, *, clock: Clock = time.perf_counter) -> Warmup:
-    """Call until the calls stop getting faster.
-
-    Warming makes calls faster and noise makes them slower, so minima are compared: it is over once
-    the fastest of the latest third of the calls (two at least) is not faster than the fastest of
-    all earlier ones by more than `WARMUP_GAIN`.
-
-    Args:
-        call: What to warm up.
-        plan: Gives the least and the longest time.
-        clock: Seconds; only differences count.
-
-    Returns:
-        How many calls it took; `stable` is False where the longest time ran out first.
-    """
-    seconds: list[float] = []
-    began = clock()
-    while True:
-        seconds.append(_timed(call, clock))
-        elapsed = clock() - began
-        stable = len(seconds) >= MIN_WARMUP_CALLS and _has_settled(seconds)
-        if stable and elapsed >= plan.min_warmup_s:
-            return Warmup(num_calls=len(seconds), stable=True)
-        if elapsed >= plan.max_warmup_s and len(seconds) >= MIN_WARMUP_CALLS:
-            return Warmup(num_calls=len(seconds), stable=stable)
-
-
-def _turn(
-    call: Call, num_calls: int, clock: Clock, count_faults: Callable[[], int]
-) -> tuple[float, int]:
-    """Return the seconds and the page faults of a turn's last call."""
-    for _ in range(num_calls - 1):
-        call()
-    faults_before = count_faults()
-    took = _timed(call, clock)
-    return took, count_faults() - faults_before
-
-
-def _timed(call: Call, clock: Clock) -> float:
-    start = clock()
-    call()
-    return clock() - start
-
-
-def _has_settled(seconds: list[float]) -> bool:
-    num_latest = max(2, len(seconds) // 3)
-    earlier, latest = seconds[:-num_latest], seconds[-num_latest:]
-    return min(latest) >= (1 - WARMUP_GAIN) * min(earlier)
+def _turn_of(subject: Subject, num_discarded: int) -> Callable[[], TurnResult]:
+    return lambda: subject.turn(num_discarded)
 
 
 def _expected_rounds(num_rounds: int, elapsed: float, plan: Plan) -> int:

@@ -1,9 +1,12 @@
-"""A pytest plugin, loaded by path, in which `benchmark` times one round whenever it is told to.
+"""Timing in the process that computes, told by another; and the plugin that makes pytest do so.
 
-The controller copies this file beside the suite's own plugins, so the tree that is measured needs
-to know nothing of the gate; it imports nothing but the standard library, pytest and
-pytest-benchmark. Messages are lines of JSON over two pipes, whose descriptors are named by
-INDOOR_GATE_IN and INDOOR_GATE_OUT. A worker runs only between a message to it and its answer.
+One file, which imports nothing but the standard library, so that any Python can have it: the suite
+and the processes of runtimes import it, and the gate copies it beside the plugins of a suite that
+knows nothing of the gate. There, as a pytest plugin, it needs pytest and pytest-benchmark, too, and
+`benchmark` times one round whenever the controller says so.
+
+Messages are lines of JSON over the two pipes that INDOOR_LINK names. A worker computes only between
+a message to it and its answer.
 """
 
 from __future__ import annotations
@@ -11,21 +14,32 @@ from __future__ import annotations
 import contextlib
 import csv
 import ctypes
+import functools
 import json
 import mmap
 import os
 import platform
+import resource
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Generator  # noqa: UP035 - a tree's Python may be older than ours
+from typing import TYPE_CHECKING, Any, Callable, Generator  # noqa: UP035 - for older Pythons
 
-import pytest
-from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
+if TYPE_CHECKING:
+    import pytest
 
 NEEDED = ("_make_runner", "_make_stats", "_raw", "_raw_pedantic")
 """What is called or replaced here of pytest-benchmark's fixture, which promises none of it."""
+
+LINK = "INDOOR_LINK"
+"""The variable with the two descriptors, read from and written to, such as `5,8`."""
+
+WARMUP_GAIN = 0.03
+"""A warm-up has ended when its latest calls are not faster than the earlier by more than this."""
+
+CALIBRATION_CALLS = 2
 
 CONTROL_BYTES = 128 * 1024
 """Fits the second-level cache of every CPU of the last ten years."""
@@ -34,7 +48,6 @@ ALL_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(
 """Where this process may run."""
 
 PR_SET_PDEATHSIG = 1
-WARMUP_CALLS = 2
 
 CPUCLOCK_SCHED = 2
 """Linux makes the clock's number of a process's and this one (linux/posix-timers.h)."""
@@ -46,21 +59,250 @@ TICK_S = 0.004
 MAX_SETTLE_S = 0.05
 
 
+@dataclass(frozen=True)
+class TurnResult:
+    """A turn's last call: its seconds, and the minor page faults of its process meanwhile.
+
+    `idle_share` is the CPU time that the waiting processes used meanwhile, as a share of the wall's
+    time; None where there are none, or where the system does not tell.
+    """
+
+    seconds: float
+    num_faults: int
+    idle_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """How many calls a warm-up made, and whether they had stopped getting faster."""
+
+    num_calls: int
+    stable: bool
+    fastest_s: float
+
+
+def timed(
+    call: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+) -> Callable[[], float]:
+    """Return a function that makes one call and returns its seconds."""
+
+    def once() -> float:
+        start = clock()
+        call()
+        return clock() - start
+
+    return once
+
+
+def minor_faults() -> int:
+    """Return the minor page faults of this process so far (pages mapped without reading a disk)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def take_turn(
+    once: Callable[[], float],
+    num_discarded: int,
+    *,
+    count_faults: Callable[[], int] = minor_faults,
+    settles: bool = False,
+    peers: tuple[int, ...] = (),
+) -> TurnResult:
+    """Make the calls of a turn and return what the last one took.
+
+    The first ones are left out, since the turn before was another's and has emptied the caches.
+
+    Args:
+        once: Makes one call and returns its seconds.
+        num_discarded: Calls that are left out, 0 or more.
+        count_faults: The process's minor page faults so far.
+        settles: Whether to wait until the peers' threads rest before the last call.
+        peers: The processes that wait meanwhile.
+    """
+    for _ in range(num_discarded):
+        once()
+    if settles:
+        settle(peers)
+    before, faults, start = cpu_ns(peers), count_faults(), time.perf_counter()
+    seconds = once()
+    took = time.perf_counter() - start
+    num_faults, after = count_faults() - faults, cpu_ns(peers)
+    if before is None or after is None or took <= 0:
+        return TurnResult(seconds, num_faults)
+    return TurnResult(seconds, num_faults, max(0, after - before) / 1e9 / took)
+
+
+def warm_up(
+    once: Callable[[], float],
+    *,
+    min_calls: int,
+    min_s: float,
+    max_s: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Warmup:
+    """Call until the calls stop getting faster, for `min_s` at least, and give up after `max_s`.
+
+    Warming makes calls faster and noise makes them slower, so minima are compared: it is over once
+    the fastest of the latest third of the calls (two at least) is not faster than the fastest of
+    all earlier ones by more than `WARMUP_GAIN`.
+
+    Args:
+        once: Makes one call and returns its seconds.
+        min_calls: Are made however long they take, 1 or more.
+        min_s: For a CPU to raise its clock.
+        max_s: For calls that go on getting faster.
+        clock: Seconds; only differences count.
+    """
+    seconds: list[float] = []
+    began = clock()
+    while True:
+        seconds.append(once())
+        elapsed = clock() - began
+        if len(seconds) >= min_calls:
+            stable = has_settled(seconds)
+            if elapsed >= max_s or (stable and elapsed >= min_s):
+                return Warmup(len(seconds), stable, min(seconds))
+
+
+def has_settled(seconds: list[float]) -> bool:
+    """Return whether the latest calls are as fast as the earlier ones; unknown of two calls."""
+    num_latest = max(2, len(seconds) // 3)
+    earlier, latest = seconds[:-num_latest], seconds[-num_latest:]
+    return bool(earlier) and min(latest) >= (1 - WARMUP_GAIN) * min(earlier)
+
+
+def calibrate(time_round: Callable[[int], float], min_s: float) -> tuple[int, float]:
+    """Return how many iterations make a round of so many seconds, and what such a round took."""
+    iterations = 1
+    seconds = fastest_round(time_round, iterations, 0)
+    while seconds < min_s:
+        # Ten times at most, since a first guess from a very short round is poor.
+        factor = min(10.0, max(1.2, 1.1 * min_s / max(seconds, 1e-9)))
+        iterations = max(iterations + 1, int(iterations * factor))
+        seconds = fastest_round(time_round, iterations, 0)
+    return iterations, seconds
+
+
+def fastest_round(time_round: Callable[[int], float], iterations: int, for_s: float) -> float:
+    """Return what the fastest of a few rounds took, of those within so many seconds."""
+    once = functools.partial(time_round, iterations)
+    return warm_up(once, min_calls=CALIBRATION_CALLS, min_s=for_s, max_s=for_s).fastest_s
+
+
+def answer(
+    message: dict[str, Any],
+    time_round: Callable[[int], float],
+    peers: tuple[int, ...] = (),
+    fixed_iterations: int | None = None,
+) -> dict[str, Any]:
+    """Do what `pairs.RemoteCall` asks of something that can be timed, and return what to tell it.
+
+    Args:
+        message: `warm_up`, `turn` or `calibrate` with its numbers, and perhaps a `cpu` to stay on.
+        time_round: Returns the seconds of a round of that many iterations.
+        peers: The processes that wait meanwhile.
+        fixed_iterations: The only number of iterations that is allowed, if so.
+    """
+    stay_on(message.get("cpu"))
+    once = functools.partial(time_round, message.get("iterations", 1))
+    if message["do"] == "warm_up":
+        limits = {name: message[name] for name in ("min_calls", "min_s", "max_s")}
+        return vars(warm_up(once, **limits))
+    if message["do"] == "turn":
+        settles = message.get("settles", False)
+        return vars(take_turn(once, message["num_discarded"], settles=settles, peers=peers))
+    assert message["do"] == "calibrate", message
+    if fixed_iterations is None:
+        iterations, seconds = calibrate(time_round, message["min_s"])
+    else:
+        iterations = fixed_iterations
+        seconds = fastest_round(time_round, iterations, message["min_s"])
+    share = other_share(functools.partial(time_round, iterations))
+    return {"iterations": iterations, "seconds": seconds, "other_share": share}
+
+
+def other_share(once: Callable[[], float]) -> float:
+    """Return the share of a round's CPU time that is not this thread's.
+
+    Other threads of this process count, and processes that began and ended in the round. Unlike
+    time on the wall it is the same on a machine whose CPUs are all taken.
+    """
+    own, total = time.thread_time(), total_cpu_s()
+    once()
+    own, total = time.thread_time() - own, total_cpu_s() - total
+    return max(0.0, 1 - own / total) if total > 0 else 0.0
+
+
+def total_cpu_s() -> float:
+    """Return the CPU seconds of this process's threads and of its processes that have ended."""
+    told = os.times()
+    return time.process_time() + told.children_user + told.children_system
+
+
+def stay_on(cpu: int | None) -> None:
+    """Keep the thread that computes on one CPU; None lets it go where it could before."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, ALL_CPUS if cpu is None else {cpu})
+
+
+def cpu_ns(pids: tuple[int, ...]) -> int | None:
+    """Return the nanoseconds that the processes ran; None without any, or if nobody tells.
+
+    Threads that have ended count as well, which the files under /proc/PID/task leave out.
+    """
+    if not pids or not TELLS_CPU_TIME:
+        return None
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):  # that worker is done
+            total += time.clock_gettime_ns(cpu_clock(pid))
+    return total
+
+
+def cpu_clock(pid: int) -> int:
+    """Return the number of a process's clock of CPU time."""
+    return ~pid << 3 | CPUCLOCK_SCHED
+
+
+def tells_cpu_time() -> bool:
+    """Return whether the system has clocks of other processes' CPU time."""
+    try:
+        return (
+            sys.platform.startswith("linux") and time.clock_gettime_ns(cpu_clock(os.getpid())) > 0
+        )
+    except OSError:
+        return False
+
+
+TELLS_CPU_TIME = tells_cpu_time()
+
+
+def settle(pids: tuple[int, ...]) -> None:
+    """Wait until the threads of those processes rest, `MAX_SETTLE_S` at most."""
+    deadline = time.perf_counter() + MAX_SETTLE_S
+    time.sleep(SPIN_END_S)
+    before = cpu_ns(pids)
+    while time.perf_counter() < deadline:
+        time.sleep(TICK_S)
+        after = cpu_ns(pids)
+        if after == before:
+            return
+        before = after
+
+
 class Link:
-    """Speaks with the controller; without it a worker has nothing to do and ends."""
+    """Speaks with the controller (`measure.process.ChildProcess`); without it the process ends."""
 
     def __init__(self) -> None:
-        self._in = int(os.environ["INDOOR_GATE_IN"])
-        self._out = int(os.environ["INDOOR_GATE_OUT"])
+        self._in, self._out = (int(number) for number in os.environ[LINK].split(","))
         for descriptor in (self._in, self._out):
             os.set_inheritable(descriptor, False)
         self._lines = os.fdopen(self._in, "r", encoding="utf-8")
-        self._known_modules: set[str] = set()
-        self.peers: tuple[int, ...] = ()
 
     def tell(self, event: str, **fields: Any) -> None:
         """Send one message."""
-        write_all(self._out, (json.dumps({"event": event, **fields}) + "\n").encode())
+        data = (json.dumps({"event": event, **fields}) + "\n").encode()
+        while data:  # however small the pipe is
+            data = data[os.write(self._out, data) :]
 
     def listen(self) -> dict[str, Any]:
         """Return the next message; ends the process where the controller is gone."""
@@ -70,24 +312,11 @@ class Link:
         message: dict[str, Any] = json.loads(line)
         return message
 
-    def new_modules(self) -> dict[str, str]:
-        """Return the files of the modules that were imported since the last call, by name."""
-        found: dict[str, str] = {}
-        for name, module in list(sys.modules.items()):
-            if name in self._known_modules:
-                continue
-            self._known_modules.add(name)
-            path = getattr(module, "__file__", None)
-            # torch names files of some modules that do not exist, such as _classes.py.
-            if isinstance(path, str) and Path(path).is_file():
-                found[name] = str(Path(path).absolute())
-        return found
 
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`, however small the pipe is."""
-    while data:
-        data = data[os.write(descriptor, data) :]
+def die_with_parent() -> None:
+    """Have Linux kill this process when the controller is killed, whatever is computed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Rounds:
@@ -104,6 +333,9 @@ class Rounds:
         teardown: Callable[..., Any] | None = None,
         iterations: int | None = None,
     ) -> None:
+        from pytest_benchmark.fixture import PauseInstrumentation
+
+        self._pause: Any = PauseInstrumentation
         self._fixture = fixture
         self._target = target
         self._args = args
@@ -119,8 +351,7 @@ class Rounds:
         """Return the seconds of one round as pytest-benchmark times it."""
         args, kwargs = self._arguments()
         runner = self._fixture._make_runner(self._target, args, kwargs)
-        pause: Any = PauseInstrumentation
-        with pause():
+        with self._pause():
             if iterations == 1:
                 self.result = None  # the last round's, which would take memory beside the next
                 seconds, self.result = runner(None)
@@ -176,11 +407,12 @@ class Worker:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._peers: tuple[int, ...] = ()
+        self._known_modules: set[str] = set()
         self._failures: dict[str, tuple[str, str]] = {}
         self._timed: set[str] = set()
         self._control = Control()
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
     ) -> Generator[None, None, None]:
@@ -191,23 +423,25 @@ class Worker:
         }
         if session.testsfailed:
             return  # pytest tells what could not be collected, and ends
-        fields: dict[str, Any] = {"modules": self._link.new_modules()}
-        if os.environ.get("INDOOR_GATE_DESCRIBE"):
-            fields["python"] = platform.python_version()
-            fields["packages"] = installed()
-            fields["installed_from"] = installed_from()
-        self._link.tell(
-            "collected", cells={name: rules_of(item) for name, item in cells.items()}, **fields
-        )
-        order = self._listen()["cells"]
+        rules = {name: rules_of(item) for name, item in cells.items()}
+        self._link.tell("collected", cells=rules, modules=self._new_modules())
+        while (message := self._link.listen())["do"] == "describe":
+            self._link.tell(
+                "described",
+                python=platform.python_version(),
+                packages=installed(),
+                installed_from=installed_from(),
+            )
+        order, self._peers = message["cells"], tuple(message["peers"])
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in order])
         items[:] = [cells[name] for name in order]
         if config.pluginmanager.hasplugin("timeout"):
+            import pytest
+
             for item in items:
                 # Waiting for one's turn takes long; the first marker counts before a test's own.
                 item.add_marker(pytest.mark.timeout(0), append=False)
 
-    @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember why a test failed, and after its end wait until the next may begin."""
         if report.outcome != "passed":
@@ -220,9 +454,9 @@ class Worker:
                 outcome=outcome,
                 message=message,
                 timed=report.nodeid in self._timed,
-                modules=self._link.new_modules(),
+                modules=self._new_modules(),
             )
-            self._listen()
+            self._link.listen()
 
     def serve(self, fixture: Any, rounds: Rounds) -> Any:
         """Time rounds as the controller asks until it lets the test go on.
@@ -233,7 +467,7 @@ class Worker:
         if fixture.fullname in self._timed:
             raise RuntimeError("benchmark was used twice in one test")
         self._timed.add(fixture.fullname)
-        self._link.tell("ready", cell=fixture.fullname, iterations=rounds.fixed_iterations)
+        self._link.tell("ready", cell=fixture.fullname)
         try:
             iterations = self._time_on_demand(rounds)
         finally:
@@ -247,148 +481,29 @@ class Worker:
     def _time_on_demand(self, rounds: Rounds) -> int:
         """Do what the controller says until the test is to go on; return the iterations."""
         iterations = 1
-        while (message := self._listen())["do"] != "finish":
-            iterations = message.get("iterations", iterations)
-            stay_on(message.get("cpu"))
-            if message["do"] == "turn":
-                for _ in range(message["discard"]):
-                    rounds.time(iterations)
-                if message["settle"]:
-                    settle(self._link.peers)
-                seconds, idle = self._time_beside(rounds, iterations)
-                rounds.seconds.append(seconds)
-                self._link.tell("round", seconds=seconds, idle=idle)
-            elif message["do"] == "warm":
-                fastest = warm(rounds, iterations, message["seconds"], message["calls"])
-                self._link.tell("warm", seconds=fastest)
-            elif message["do"] == "calibrate":
-                found, seconds = calibrate(rounds, message["seconds"])
-                self._link.tell(
-                    "calibrated",
-                    iterations=found,
-                    seconds=seconds,
-                    other_share=other_share(rounds, found),
-                )
+        while (message := self._link.listen())["do"] != "finish":
+            if message.get("control"):
+                told = answer(message, self._control.time)
+            else:
+                iterations = message.get("iterations", iterations)
+                told = answer(message, rounds.time, self._peers, rounds.fixed_iterations)
+                if message["do"] == "turn":
+                    rounds.seconds.append(told["seconds"])
+            self._link.tell(message["do"], **told)
         return iterations
 
-    def _listen(self) -> dict[str, Any]:
-        """Return the next message that is not for the worker itself."""
-        while True:
-            message = self._link.listen()
-            if message["do"] == "peers":
-                self._link.peers = tuple(message["pids"])
-            elif message["do"] == "control":
-                stay_on(message.get("cpu"))
-                for _ in range(message["discard"]):
-                    self._control.time(message["iterations"])
-                seconds = self._control.time(message["iterations"])
-                stay_on(None)
-                self._link.tell("control", seconds=seconds)
-            else:
-                return message
-
-    def _time_beside(self, rounds: Rounds, iterations: int) -> tuple[float, float | None]:
-        """Return a round's seconds, and the CPU time of the waiting workers as a share of it."""
-        before = cpu_ns(self._link.peers)
-        start = time.perf_counter()
-        seconds = rounds.time(iterations)
-        took = time.perf_counter() - start
-        after = cpu_ns(self._link.peers)
-        if before is None or after is None or took <= 0:
-            return seconds, None
-        return seconds, max(0, after - before) / 1e9 / took
-
-
-def warm(rounds: Rounds, iterations: int, min_seconds: float, calls: int = WARMUP_CALLS) -> float:
-    """Time rounds for so long, and that many at least; return the fastest."""
-    began = time.perf_counter()
-    best = min(rounds.time(iterations) for _ in range(calls))
-    while time.perf_counter() - began < min_seconds:
-        best = min(best, rounds.time(iterations))
-    return best
-
-
-def calibrate(rounds: Rounds, min_seconds: float) -> tuple[int, float]:
-    """Return how many iterations make a round of so many seconds, and what such a round took."""
-    if rounds.fixed_iterations is not None:
-        return rounds.fixed_iterations, warm(rounds, rounds.fixed_iterations, min_seconds)
-    iterations = 1
-    seconds = warm(rounds, iterations, 0)
-    while seconds < min_seconds:
-        # Ten times at most, since a first guess from a very short round is poor.
-        factor = min(10.0, max(1.2, 1.1 * min_seconds / max(seconds, 1e-9)))
-        iterations = max(iterations + 1, int(iterations * factor))
-        seconds = warm(rounds, iterations, 0)
-    return iterations, seconds
-
-
-def other_share(rounds: Rounds, iterations: int) -> float:
-    """Return the share of a round's CPU time that is not the test's own thread's.
-
-    Other threads of this process count, and processes that began and ended in the round. Unlike
-    time on the wall it is the same on a machine whose CPUs are all taken.
-    """
-    own, total = time.thread_time(), total_cpu_s()
-    rounds.time(iterations)
-    own, total = time.thread_time() - own, total_cpu_s() - total
-    return max(0.0, 1 - own / total) if total > 0 else 0.0
-
-
-def total_cpu_s() -> float:
-    """Return the CPU seconds of this process's threads and of its processes that have ended."""
-    told = os.times()
-    return time.process_time() + told.children_user + told.children_system
-
-
-def stay_on(cpu: int | None) -> None:
-    """Keep the thread that runs the tests on one CPU; None lets it go where it could before."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, ALL_CPUS if cpu is None else {cpu})
-
-
-def cpu_ns(pids: tuple[int, ...]) -> int | None:
-    """Return the nanoseconds that the processes ran; None where the system does not tell.
-
-    Threads that have ended count as well, which the files under /proc/PID/task leave out.
-    """
-    if not TELLS_CPU_TIME:
-        return None
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):  # that worker is done
-            total += time.clock_gettime_ns(cpu_clock(pid))
-    return total
-
-
-def cpu_clock(pid: int) -> int:
-    """Return the number of a process's clock of CPU time."""
-    return ~pid << 3 | CPUCLOCK_SCHED
-
-
-def tells_cpu_time() -> bool:
-    """Return whether the system has clocks of other processes' CPU time."""
-    try:
-        return (
-            sys.platform.startswith("linux") and time.clock_gettime_ns(cpu_clock(os.getpid())) > 0
-        )
-    except OSError:
-        return False
-
-
-TELLS_CPU_TIME = tells_cpu_time()
-
-
-def settle(pids: tuple[int, ...]) -> None:
-    """Wait until the threads of those processes rest, `MAX_SETTLE_S` at most."""
-    deadline = time.perf_counter() + MAX_SETTLE_S
-    time.sleep(SPIN_END_S)
-    before = cpu_ns(pids)
-    while time.perf_counter() < deadline:
-        time.sleep(TICK_S)
-        after = cpu_ns(pids)
-        if after == before:
-            return
-        before = after
+    def _new_modules(self) -> dict[str, str]:
+        """Return the files of the modules that were imported since the last call, by name."""
+        found: dict[str, str] = {}
+        for name, module in list(sys.modules.items()):
+            if name in self._known_modules:
+                continue
+            self._known_modules.add(name)
+            path = getattr(module, "__file__", None)
+            # torch names files of some modules that do not exist, such as _classes.py.
+            if isinstance(path, str) and Path(path).is_file():
+                found[name] = str(Path(path).absolute())
+        return found
 
 
 def give_stats(fixture: Any, iterations: int, seconds: list[float]) -> None:
@@ -399,11 +514,6 @@ def give_stats(fixture: Any, iterations: int, seconds: list[float]) -> None:
     stats = fixture._make_stats(iterations)
     for value in seconds:
         stats.update(value)
-
-
-def uses_benchmark(item: pytest.Item) -> bool:
-    """Return whether the test is a cell."""
-    return "benchmark" in getattr(item, "fixturenames", ())
 
 
 def rules_of(item: pytest.Item) -> dict[str, Any]:
@@ -479,26 +589,24 @@ def lacking() -> str | None:
 
     The gate asks a Python that the user named before it starts a worker there.
     """
+    from pytest_benchmark.fixture import BenchmarkFixture
+
     names = [name for name in NEEDED if not hasattr(BenchmarkFixture, name)]
     return f"its benchmark fixture has no {', '.join(names)}" if names else None
 
 
-def die_with_parent() -> None:
-    """Have Linux kill this process when the controller is killed, whatever the test is doing."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Take the place of pytest-benchmark's own rounds, and keep it from saving and printing.
 
     Raises:
         pytest.UsageError: The tests would run in other processes than this one.
     """
+    import pytest
+    from pytest_benchmark.fixture import BenchmarkFixture
+
     config.addinivalue_line("markers", "gate(margin, tolerance): limits of indoor gate")
     die_with_parent()
-    if "INDOOR_GATE_IN" not in os.environ:
+    if LINK not in os.environ:
         return  # it collects facts, and times nothing
     option = config.option
     if getattr(option, "dist", "no") != "no":
@@ -509,6 +617,9 @@ def pytest_configure(config: pytest.Config) -> None:
     option.benchmark_quiet = True
     option.maxfail = 0  # one cell's failure is not the others'
     option.continue_on_collection_errors = False
+    # Marked here, since a file without pytest cannot have decorators of it.
+    pytest.hookimpl(hookwrapper=True, tryfirst=True)(Worker.pytest_collection_modifyitems)
+    pytest.hookimpl(trylast=True)(Worker.pytest_runtest_logreport)
     worker = Worker(Link())
 
     def call(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -5,8 +5,7 @@ from collections.abc import Collection, Sequence
 
 from indoor.gate.progress import Progress
 from indoor.gate.records import CellReport, GateVerdict
-from indoor.gate.worker import CellFailure, LaunchRules, passes_alone
-from indoor.gate.worker.process import Arm
+from indoor.gate.worker import Arm, CellFailure, LaunchRules, passes_without_other_sides
 
 MAX_FAILURES = 2
 """A test that failed in so many fresh workers, and passed in none, does not fail by chance."""
@@ -98,4 +97,6 @@ class Failures:
         return cell
 
     def _needs_a_machine_of_its_own(self, failure: CellFailure) -> bool:
-        return failure.outcome == "failed" and passes_alone(self._head, failure.cell, self._rules)
+        return failure.outcome == "failed" and passes_without_other_sides(
+            self._head, failure.cell, self._rules
+        )

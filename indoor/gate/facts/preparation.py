@@ -2,10 +2,7 @@
 
 import errno
 import os
-import signal
-import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from indoor.gate.facts.sheets import Facts, load_facts
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.sides.opening import Sides
 from indoor.gate.worker import Collected, LaunchRules
-from indoor.gate.worker.process import lacking_space, telling_lines
+from indoor.measure.process import lacking_space, run_logged, telling_lines
 
 SIDES = ("base", "head")
 
@@ -126,24 +123,15 @@ def _collect(
         **(extra or {}),
     }
     log = folder / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - the user's own suite
-            arm.command(),
-            cwd=arm.root,
-            env=arm.variables(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            status = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise _FailedError(f"it took longer than {timeout_s:g} s", killed=True) from None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    status = run_logged(
+        arm.command(),
+        log=log,
+        folder=arm.root,
+        environment=arm.variables(environment),
+        timeout_s=timeout_s,
+    )
+    if status is None:
+        raise _FailedError(f"it took longer than {timeout_s:g} s", killed=True)
     if status != 0 or not any(folder.glob("*.npz")):
         lines = " / ".join(telling_lines(log))
         # Nobody's code got worse; a log on the same disk may not even hold the words.

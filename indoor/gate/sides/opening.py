@@ -18,8 +18,7 @@ from indoor.gate.settings import GateConfig
 from indoor.gate.sides.imports import import_paths
 from indoor.gate.sides.repository import find_repository, last_line, uncopied_parts
 from indoor.gate.sides.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
-from indoor.gate.worker import Collected
-from indoor.gate.worker.process import PLUGIN, Arm
+from indoor.gate.worker import PLUGIN, Arm, Collected
 from indoor.measure import worker
 
 FACTS_PLUGIN = "indoor_gate_facts"

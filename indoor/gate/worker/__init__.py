@@ -1,23 +1,25 @@
 """A launch: fresh workers of every arm, and what they measured side by side."""
 
-from indoor.gate.worker.alone import Collected, collect_cells, passes_alone
-from indoor.gate.worker.launch import run_launch
-from indoor.gate.worker.outcome import (
-    CONTROL,
-    CellFailure,
-    Gauge,
-    LaunchOutcome,
+from indoor.gate.worker.arms import (
+    PLUGIN,
+    Arm,
+    Collected,
     LaunchRules,
+    collect_cells,
+    passes_without_other_sides,
 )
+from indoor.gate.worker.launch import CONTROL, CellFailure, Gauge, LaunchOutcome, run_launch
 
 __all__ = [
     "CONTROL",
+    "PLUGIN",
+    "Arm",
     "CellFailure",
     "Collected",
     "Gauge",
     "LaunchOutcome",
     "LaunchRules",
     "collect_cells",
-    "passes_alone",
+    "passes_without_other_sides",
     "run_launch",
 ]

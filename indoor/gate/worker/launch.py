@@ -2,21 +2,24 @@
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from indoor.gate.records import LaunchTrace
-from indoor.gate.worker.outcome import (
-    CONTROL,
-    NUM_DISCARDED,
-    CellFailure,
-    Gauge,
-    LaunchOutcome,
-    LaunchRules,
-)
-from indoor.gate.worker.process import Arm, Worker, WorkerLostError
+from indoor.gate.worker.arms import Arm, LaunchRules, start_worker
+from indoor.measure.pairs import RemoteCall, UnexpectedAnswerError, take_rounds
+from indoor.measure.process import ChildLostError, ChildProcess
+from indoor.measure.worker import TurnResult
+
+CONTROL = "control"
+"""The name of the frozen workload's trace."""
+
+NUM_DISCARDED = 1
+"""Rounds at the start of a turn: the other side's turn has emptied the caches."""
 
 NUM_CONTROL_PAIRS = 12
 CONTROL_ITERATIONS = 300
@@ -41,13 +44,45 @@ MAX_PADDING = 4096
 """Bytes of environment that move the stack, so that no launch's layout is another's."""
 
 
-class _TestEndedError(Exception):
-    """A test that ended while its rounds were timed."""
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """How a cell is measured in every launch, found once on base."""
 
-    def __init__(self, arm: str, message: dict[str, Any]) -> None:
-        super().__init__(arm)
-        self.arm = arm
-        self.message = message
+    iterations: int
+    num_pairs: int
+    pair_s: float
+    num_discarded: int = NUM_DISCARDED
+    other_share: float = 0.0
+    """Of a round's CPU time, what other threads than the test's take; the larger of both sides."""
+
+    @property
+    def discarded_s(self) -> float:
+        """Seconds that a turn's discarded rounds take."""
+        return self.pair_s / 2 * self.num_discarded / (1 + self.num_discarded)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFailure:
+    """A cell's test that did not pass, or measured nothing, on one arm."""
+
+    cell: str
+    arm: str
+    outcome: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchOutcome:
+    """What a launch measured, by cell; what failed; and the gauges of cells met for the first time.
+
+    `stopped` is what broke the launch off, if something did: a lost worker, an interruption, a full
+    disk. What was whole by then is here.
+    """
+
+    traces: dict[str, LaunchTrace] = field(default_factory=dict)
+    failures: list[CellFailure] = field(default_factory=list)
+    gauges: dict[str, Gauge] = field(default_factory=dict)
+    stopped: ChildLostError | KeyboardInterrupt | OSError | None = None
 
 
 def run_launch(
@@ -88,25 +123,26 @@ def run_launch(
     names = list(cells)
     order.shuffle(names)
     try:
-        with _crew([a for a in arms if a.name in needed], rules, number, padding) as workers:
-            launch = _Launch(workers, cells, gauges, rules, number, confirms, order, outcome)
+        crew = {arm.name: arm for arm in arms if arm.name in needed}
+        with _crew(crew.values(), rules, number, padding) as workers:
+            launch = _Launch(crew, workers, cells, gauges, rules, number, confirms, order, outcome)
             launch.run(names, share)
-    except (WorkerLostError, KeyboardInterrupt, OSError) as stopped:
+    except (ChildLostError, KeyboardInterrupt, OSError) as stopped:
         return replace(outcome, stopped=stopped)
     return outcome
 
 
 @contextmanager
 def _crew(
-    arms: Sequence[Arm], rules: LaunchRules, number: int, padding: str
-) -> Iterator[dict[str, Worker]]:
+    arms: Iterable[Arm], rules: LaunchRules, number: int, padding: str
+) -> Iterator[dict[str, ChildProcess]]:
     """Start a worker of each arm, and end them all whatever happens."""
-    workers: dict[str, Worker] = {}
+    workers: dict[str, ChildProcess] = {}
     environment = {"INDOOR_GATE_PADDING": padding, "PYTHONHASHSEED": str(number)}
     try:
         for arm in arms:
             log = rules.logs / f"launch{number:02d}-{arm.name}.log"
-            workers[arm.name] = Worker(arm, log, environment)
+            workers[arm.name] = start_worker(arm, log, environment)
         yield workers
     finally:
         for worker in workers.values():
@@ -118,7 +154,8 @@ class _Launch:
 
     def __init__(
         self,
-        workers: dict[str, Worker],
+        arms: dict[str, Arm],
+        workers: dict[str, ChildProcess],
         cells: Mapping[str, Sequence[str]],
         gauges: Mapping[str, Gauge],
         rules: LaunchRules,
@@ -127,6 +164,7 @@ class _Launch:
         order: random.Random,
         outcome: LaunchOutcome,
     ) -> None:
+        self._arms = arms
         self._workers = workers
         self._cells = cells
         self._gauges = dict(gauges)
@@ -152,10 +190,10 @@ class _Launch:
         pids = {name: worker.pid for name, worker in self._workers.items()}
         for name, worker in self._workers.items():
             self._left[name] = [cell for cell in present if name in self._cells[cell]]
-            worker.send("order", cells=self._left[name])
+            peers = [pid for other, pid in pids.items() if other != name]
+            worker.send("order", cells=self._left[name], peers=peers)
             if self._left[name]:  # one after another: two teams of threads would fight for CPUs
                 self._said[name] = worker.receive(self._rules.start_s)
-                worker.send("peers", pids=[pid for other, pid in pids.items() if other != name])
         for cell in present:
             arms = list(self._cells[cell])
             self._measure(cell, arms, share)
@@ -171,7 +209,7 @@ class _Launch:
         known = {}
         for name, worker in self._workers.items():
             message = worker.receive(self._rules.start_s)
-            self._rules.check_imports(worker.arm, message["modules"])
+            self._rules.check_imports(self._arms[name], message["modules"])
             known[name] = message["cells"]
         return known
 
@@ -185,37 +223,28 @@ class _Launch:
             gauge = self._gauges.get(cell) or self._find_gauge(cell, arms)
             # On two CPUs of which another program uses one, an arm each would differ all along.
             cpu = self._cpu if gauge.other_share < MAX_OTHER_SHARE else None
-            fields = {
-                "iterations": gauge.iterations,
-                "seconds": WARMUP_S,
-                "calls": 2 if gauge.num_discarded else 1,  # a long round is dear
-                "cpu": cpu,
-            }
-            for arm in arms:
-                self._ask(arm, "warm", "warm", **fields)
+            settles = cpu is None and gauge.discarded_s < SPIN_S
+            calls = self._calls(arms, iterations=gauge.iterations, cpu=cpu, settles=settles)
+            min_calls = 2 if gauge.num_discarded else 1  # a long round is dear
+            for call in calls.values():
+                call.warm_up(min_calls=min_calls, min_s=WARMUP_S, max_s=WARMUP_S)
             num_pairs = gauge.num_pairs
             if "head" in arms:  # a second copy of base alone is not what is doubtful
                 most = max(num_pairs, self._rules.plan.max_pairs)
                 num_pairs = min(most, int(num_pairs * share))
-            seconds, idle = self._pairs(
-                arms,
-                num_pairs,
-                "turn",
-                "round",
-                iterations=gauge.iterations,
-                discard=gauge.num_discarded,
-                settle=cpu is None and gauge.discarded_s < SPIN_S,
-                cpu=cpu,
-            )
-        except _TestEndedError as ended:
-            self._said[ended.arm] = ended.message
+            rounds = self._take_pairs(calls, num_pairs, gauge.num_discarded)
+        except UnexpectedAnswerError as ended:  # the test was over while its rounds were timed
+            self._said[ended.name] = ended.message
             return
+        idle = [
+            t.idle_share for a_round in rounds for t in a_round.values() if t.idle_share is not None
+        ]
         self._outcome.traces[cell] = LaunchTrace(
             launch=self._number,
             confirms=self._confirms,
             seconds={
-                arm: tuple(value / gauge.iterations for value in values)
-                for arm, values in seconds.items()
+                arm: tuple(a_round[arm].seconds / gauge.iterations for a_round in rounds)
+                for arm in arms
             },
             idle_share=sum(idle) / len(idle) if idle else None,
         )
@@ -227,7 +256,7 @@ class _Launch:
         """
         plan = self._rules.plan
         found, *others = [
-            self._ask(arm, "calibrate", "calibrated", seconds=ROUND_S) for arm in arms
+            call.ask("calibrate", min_s=ROUND_S) for call in self._calls(arms).values()
         ]
         num_discarded = NUM_DISCARDED if float(found["seconds"]) < LONG_S else 0
         # A coarse timer may see nothing pass; its ratios are then no numbers, and nothing is shown.
@@ -244,53 +273,22 @@ class _Launch:
         return gauge
 
     def _measure_control(self, arms: Sequence[str]) -> None:
-        seconds, _ = self._pairs(
-            arms,
-            NUM_CONTROL_PAIRS,
-            "control",
-            "control",
-            iterations=CONTROL_ITERATIONS,
-            discard=NUM_DISCARDED,
-            settle=False,
-            cpu=self._cpu,
-        )
+        calls = self._calls(arms, iterations=CONTROL_ITERATIONS, cpu=self._cpu, control=True)
+        rounds = self._take_pairs(calls, NUM_CONTROL_PAIRS, NUM_DISCARDED)
         self._outcome.traces[CONTROL] = LaunchTrace(
             launch=self._number,
             confirms=self._confirms,
-            seconds={arm: tuple(values) for arm, values in seconds.items()},
+            seconds={arm: tuple(a_round[arm].seconds for a_round in rounds) for arm in arms},
         )
 
-    def _pairs(
-        self,
-        arms: Sequence[str],
-        num_pairs: int,
-        what: str,
-        answer: str,
-        *,
-        iterations: int,
-        discard: int,
-        settle: bool,
-        cpu: int | None,
-    ) -> tuple[dict[str, list[float]], list[float]]:
-        """Return each arm's rounds, and the CPU time of those that waited as shares of them."""
-        fields = {"iterations": iterations, "discard": discard, "settle": settle, "cpu": cpu}
-        seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-        idle: list[float] = []
-        turns = list(arms)
-        for _ in range(num_pairs):
-            self._order.shuffle(turns)
-            for arm in turns:
-                told = self._ask(arm, what, answer, **fields)
-                seconds[arm].append(float(told["seconds"]))
-                if told.get("idle") is not None:
-                    idle.append(float(told["idle"]))
-        return seconds, idle
+    def _calls(self, arms: Sequence[str], **fields: Any) -> dict[str, RemoteCall]:
+        return {arm: RemoteCall(self._workers[arm], self._rules.hang_s, fields) for arm in arms}
 
-    def _ask(self, arm: str, what: str, answer: str, **fields: Any) -> dict[str, Any]:
-        message = self._workers[arm].ask(what, self._rules.hang_s, **fields)
-        if message["event"] != answer:
-            raise _TestEndedError(arm, message)
-        return message
+    def _take_pairs(
+        self, calls: Mapping[str, RemoteCall], num_pairs: int, num_discarded: int
+    ) -> list[dict[str, TurnResult]]:
+        turns = {arm: partial(call.turn, num_discarded) for arm, call in calls.items()}
+        return list(islice(take_rounds(turns, self._order), num_pairs))
 
     def _end_test(self, cell: str, arm: str) -> None:
         """Let the test go on to its assertions, then the worker to its next test."""
@@ -299,7 +297,7 @@ class _Launch:
         if said["event"] == "ready":
             said = worker.ask("finish", self._rules.hang_s)
         assert (said["event"], said["cell"]) == ("tested", cell), f"{arm} said {said} in {cell}"
-        self._rules.check_imports(worker.arm, said["modules"])
+        self._rules.check_imports(self._arms[arm], said["modules"])
         if said["outcome"] != "passed":
             self._fail(cell, arm, said["outcome"], said["message"])
         elif not said["timed"]:

@@ -1,10 +1,23 @@
-"""Hands rounds that were measured elsewhere to a test's own `benchmark` fixture."""
+"""What the suite knows of pytest-benchmark's inside, and how it hands rounds to its fixture."""
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
+import pytest
+
 Result = TypeVar("Result")
+
+
+def session_of(config: pytest.Config) -> Any:
+    """Return pytest-benchmark's session: its storage, its options and its results."""
+    return config._benchmarksession  # type: ignore[attr-defined]
+
+
+def clock_of(config: pytest.Config) -> Callable[[], float]:
+    """Return the clock that `--benchmark-timer` names."""
+    clock: Callable[[], float] = session_of(config).options["timer"].target
+    return clock
 
 
 class _ReplayTimer:

@@ -1,0 +1,142 @@
+"""One side of the comparison: how its pytest is started, which cells it has, what passes in it."""
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from indoor.errors import IndoorError
+from indoor.gate.settings import PlanRules
+from indoor.measure.process import ChildLostError, ChildProcess
+
+PLUGIN = "indoor_gate_worker"
+
+_NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
+_DROPPED_VARIABLES = ("PYTEST_", "COV_", "INDOOR_GATE_", "INDOOR_LINK", "GIT_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of the comparison: a tree, the Python that runs it, and pytest's words.
+
+    `search_path` becomes PYTHONPATH, so that the tree's packages are found before installed ones.
+    `installed_from` holds the folders that the Python's modules were copied from, by import name,
+    once a worker has told them.
+    """
+
+    name: str
+    root: Path
+    python: Path
+    words: tuple[str, ...]
+    search_path: tuple[Path, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[str, ...] = (PLUGIN,)
+    installed_from: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self) -> list[str]:
+        """Return the process's command line."""
+        plugins = [word for plugin in self.plugins for word in ("-p", plugin)]
+        # Without --rootdir, settings in a folder above would name head's cells otherwise.
+        own = [f"--rootdir={self.root}", "-p", "no:cacheprovider"]
+        return [str(self.python), "-m", "pytest", *own, *plugins, *self.words]
+
+    def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Return the process's whole environment."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED_VARIABLES)}
+        kept.pop("COVERAGE_PROCESS_START", None)
+        path = os.pathsep.join(str(folder) for folder in self.search_path)
+        return kept | {"PYTHONPATH": path} | dict(self.environment) | dict(extra)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchRules:
+    """What all launches share; times in seconds.
+
+    `check_imports` hears which files an arm's modules came from, and raises IndoorError where they
+    are not its own tree's.
+    """
+
+    plan: PlanRules
+    start_s: float
+    hang_s: float
+    logs: Path
+    check_imports: Callable[[Arm, Mapping[str, str]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """The cells of an arm's suite with their markers, and what the arm's Python is.
+
+    `installed_from` holds the folders that installed modules were copied from, by import name.
+    """
+
+    cells: dict[str, dict[str, Any]]
+    python: str
+    packages: dict[str, str]
+    installed_from: dict[str, str] = field(default_factory=dict)
+
+
+def start_worker(arm: Arm, log: Path, environment: Mapping[str, str]) -> ChildProcess:
+    """Return an arm's pytest with the worker's plugin, just started; it tells its cells first.
+
+    Raises:
+        IndoorError: Its Python cannot be run.
+        OSError: The machine cannot start it: a full disk, too many processes.
+    """
+    try:
+        return ChildProcess(
+            arm.name,
+            arm.command(),
+            log=log,
+            folder=arm.root,
+            environment=arm.variables(environment),
+        )
+    except OSError as error:
+        if error.errno not in _NOT_RUNNABLE:
+            raise
+        raise IndoorError(
+            f"cannot start {arm.python}: {error.strerror or error}; "
+            "expected a Python that has pytest and pytest-benchmark"
+        ) from error
+
+
+def collect_cells(arm: Arm, rules: LaunchRules) -> Collected:
+    """Return what the arm's suite holds.
+
+    Raises:
+        ChildLostError: It cannot be collected; the reason is in the message.
+        IndoorError: It was imported from elsewhere.
+    """
+    worker = start_worker(arm, rules.logs / f"collect-{arm.name}.log", {})
+    try:
+        told = worker.receive(rules.start_s)
+        described = worker.ask("describe", rules.start_s)
+        described.pop("event")
+        collected = Collected(cells=told["cells"], **described)
+        arm = replace(arm, installed_from=collected.installed_from)
+        rules.check_imports(arm, told["modules"])
+        return collected
+    finally:
+        worker.kill()
+
+
+def passes_without_other_sides(arm: Arm, cell: str, rules: LaunchRules) -> bool:
+    """Return whether a test passes where no other side's worker is in the middle of the same test.
+
+    Two that want one port, lock file or database cannot run side by side, which is no failure of
+    either.
+    """
+    worker = start_worker(arm, rules.logs / f"alone-{arm.name}.log", {})
+    try:
+        if cell not in worker.receive(rules.start_s)["cells"]:
+            return False
+        said = worker.ask("order", rules.start_s, cells=[cell], peers=[])
+        if said["event"] == "ready":
+            said = worker.ask("finish", rules.hang_s)
+        return bool(said["outcome"] == "passed")
+    except ChildLostError:
+        return False
+    finally:
+        worker.kill()
