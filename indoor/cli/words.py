@@ -5,7 +5,12 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from indoor.errors import IndoorError
+
 MISTAKE = 2
+
+_NOT_IN_LIGHT = ("torch", "torchvision", "PIL", "safetensors")
+"""What pyproject.toml asks for and requirements-light.txt does not, as it is imported."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,15 +41,25 @@ def command(
     parser.add_argument(
         "--json", action="store_const", const="json", dest="format", help="--format json"
     )
-    parser.set_defaults(command=_lazily(module or name))
+    parser.set_defaults(command=_lazily(parser.prog, module or name))
     return parser
 
 
-def _lazily(module: str) -> Callable[[argparse.Namespace], Any]:
+def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
     """Return a function that imports the command's module only when it is called."""
 
     def command(parsed: argparse.Namespace) -> Any:
-        return importlib.import_module(f"indoor.cli.{module}").run(parsed)
+        try:
+            return importlib.import_module(f"indoor.cli.{module}").run(parsed)
+        except ModuleNotFoundError as error:
+            lacking = (error.name or "").partition(".")[0]
+            if lacking not in _NOT_IN_LIGHT:
+                raise
+            raise IndoorError(
+                f"{prog} needs {lacking}, which is not installed here; expected the whole "
+                "installation, not the light one of the gate and the tables; run pip install with "
+                "the project's folder and without --no-deps"
+            ) from error
 
     return command
 

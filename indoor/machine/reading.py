@@ -53,7 +53,9 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
         unreadable |= dict.fromkeys(("isa", "amx", "bfloat16"), _NO_FLAGS)
     isa = processor.isa
     quota = attempt("cpu_quota", lambda: read_cpu_quota(root))
-    torch_version, engines, vnni = _torch()
+    torch_version, engines, vnni = attempt("torch", _torch) or ("unknown", (), None)
+    if "torch" in unreadable:
+        unreadable["engines"] = unreadable["torch"]
     if vnni is None and isa is None:
         unreadable["vnni"] = f"this torch does not tell, and {_NO_FLAGS}"
     return Machine(
@@ -69,7 +71,7 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
         system=_system(system),
         python=platform.python_version(),
         torch=torch_version,
-        torchvision=importlib.metadata.version("torchvision"),
+        torchvision=attempt("torchvision", _torchvision) or "unknown",
         engines=engines,
         unreadable=unreadable,
         libc=attempt("libc", _libc),
@@ -119,13 +121,23 @@ def _computes_bfloat16(isa: Iterable[str] | None) -> bool | None:
 
 def _torch() -> tuple[str, tuple[str, ...], bool | None]:
     """Return torch's version, its quantized engines, and whether it sees AVX-512 VNNI."""
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:  # the light installation, or a torch that is damaged
+        raise UnreadableError(f"torch cannot be imported: {error}") from error
 
     engines = tuple(sorted(set(torch.backends.quantized.supported_engines) - {"none"}))
     # The same question that engine x86 asks when it picks its kernels; private, so it may go.
     is_vnni_supported = getattr(torch.cpu, "_is_vnni_supported", None)
     vnni = None if is_vnni_supported is None else bool(is_vnni_supported())
     return str(torch.__version__), engines, vnni
+
+
+def _torchvision() -> str:
+    try:
+        return importlib.metadata.version("torchvision")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UnreadableError("torchvision is not installed") from error
 
 
 def _num_cores(num_cpus: int, quota: float | None) -> int:

@@ -107,10 +107,11 @@ def render_machine(
 ) -> str:
     """Return a machine and what is to be said of it as text."""
     memory = machine.memory_bytes
+    no_engines = "not readable" if "engines" in machine.unreadable else "none"
     entries = [
         ("CPU", describe_cpu(machine)),
         ("instructions", describe_isa(machine)),
-        ("int8 engines", ", ".join(machine.engines) or "none"),
+        ("int8 engines", ", ".join(machine.engines) or no_engines),
         ("build", f"torch {machine.torch}, torchvision {machine.torchvision}"),
         ("system", f"{machine.system}, Python {machine.python}"),
         ("memory", "not readable" if memory is None else f"{memory / 1e9:,.1f} GB"),
