@@ -15,7 +15,7 @@ from indoor.gate.records import GateReport
 from indoor.records import read_record
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = ROOT / "results" / "published" / "scene15-resnet50-epyc-avx512-vnni.json"
+PUBLISHED = ROOT / "results" / "published" / "scene15-resnet50-epyc-avx512-vnni.json.gz"
 
 HEAVY = {
     "torch": "torch",

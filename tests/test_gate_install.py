@@ -17,7 +17,7 @@ from indoor.records import read_record
 LIGHT = "pip install -r requirements-light.txt && pip install --no-deps ."
 """As README.md documents it (tests/test_cli_light.py looks)."""
 
-PUBLISHED = "results/published/scene15-resnet50-epyc-avx512-vnni.json"
+PUBLISHED = "results/published/scene15-resnet50-epyc-avx512-vnni.json.gz"
 
 
 def copy_of_the_project(folder: Path) -> Path:
