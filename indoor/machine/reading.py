@@ -111,10 +111,14 @@ def computes_bfloat16() -> bool | None:
 
 
 def _computes_bfloat16(isa: Iterable[str] | None) -> bool | None:
-    import torch
-
     if isa is None:
         return None
+    try:
+        import torch
+    except (
+        ModuleNotFoundError
+    ):  # the light installation: what the CPU could do is known all the same
+        return native_bfloat16(isa, os.environ)
     has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_onednn and native_bfloat16(isa, os.environ)
 
