@@ -22,17 +22,16 @@ from hypothesis import strategies as st
 from pytest_benchmark.utils import PercentageRegressionCheck
 
 from bench.options import LAB, SETTINGS
-from bench.studies import calibrate as gate_calibrate
 from bench.studies import gate as gate_study
+from bench.studies import recording as gate_recording
 from bench.studies import slowdown as gate_slowdown
-from bench.studies.calibrate import OUT, SECONDS, SHARE, calibrate_cell
-from bench.studies.false_alarms import SUITES, count_false_alarms, hog_cpu
+from bench.studies.complete import SUITES, count_false_alarms, hog_cpu
 from bench.studies.gate import replay_files
-from bench.studies.records import FalseAlarmStudy, ReplayStudy, Tally
-from bench.studies.replay import describe_noise, join_runs, replay, replay_rivals
-from bench.studies.rivals import RIVALS, compare_fail, judge_as_rivals, mann_whitney
+from bench.studies.recording import OUT, SECONDS, SHARE, calibrate_cell
+from bench.studies.records import RIVALS, FalseAlarmStudy, ReplayStudy, Tally, render_studies
+from bench.studies.replay import describe_noise, join_runs, replay
+from bench.studies.rivals import compare_fail, judge_as_rivals, mann_whitney, replay_rivals
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
-from bench.studies.tables import render_studies
 from indoor.errors import IndoorError
 from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_suite
 from indoor.gate.records import (
@@ -634,9 +633,7 @@ def test_calibration_measures_forward_and_unit_and_checks_the_share(
         return torch.ones(1)
 
     monkeypatch.setattr(torch, "mm", lambda *_, **__: take(1e-4))
-    found = calibrate_cell(
-        lambda: take(1e-2), "x", 1, "x-batch1-threads1", 1.0, 0.05, clock=lambda: now[0]
-    )
+    found = calibrate_cell(lambda: take(1e-2), "x", 1, 1.0, 0.05, clock=lambda: now[0])
     assert found["forward_s"] == pytest.approx(1e-2)
     assert found["unit_s"] == pytest.approx(1e-4)
     assert found["checked_share"] == pytest.approx(0.05)
@@ -659,7 +656,7 @@ def test_every_cell_of_the_suite_is_calibrated(
     out = tmp_path / "units.json"
     for name, value in ((OUT, str(out)), (SECONDS, "0.01"), (SHARE, "0.05")):
         monkeypatch.setenv(name, value)
-    assert gate_calibrate.pytest_runtestloop(session) is True  # type: ignore[arg-type]
+    assert gate_recording.pytest_runtestloop(session) is True  # type: ignore[arg-type]
     cells = json.loads(out.read_bytes())
     assert set(cells) == {f"{v}-batch{b}-threads1" for v in ("float32", "int8") for b in (1, 8)}
     assert all(cell["num_pairs"] >= 12 and cell["unit_s"] > 0 for cell in cells.values())
@@ -681,7 +678,7 @@ def test_calibrate_hands_its_words_to_the_suite(
     assert gate_study.main(["calibrate", "--out", str(out), *words]) == 4
     ((command, env),) = calls
     assert command[1:4] == ["-m", "pytest", "bench/test_latency.py"]
-    assert command[-6:] == ["-p", "bench.studies.calibrate", "--variant", "int8", "--batch", "1"]
+    assert command[-6:] == ["-p", "bench.studies.recording", "--variant", "int8", "--batch", "1"]
     assert (env[OUT], env[SECONDS], env[SHARE]) == (str(out), "3.0", "0.05")
 
 

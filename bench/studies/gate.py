@@ -1,7 +1,7 @@
 """How often the gate is wrong, and how often the usual rules are: the studies' command line.
 
 Examples:
-    python -m bench.studies.gate replay gate.json --gates 2000 --out gate-replay.json
+    python -m bench.studies.gate replay gate.json --gates 2000 --out gate-replay.json.gz
     python -m bench.studies.gate false-alarms --runs 300 --out gate-false-alarms.json
     python -m bench.studies.gate record --units units.json --out traces -- --data ROOT
     python -m bench.studies.gate calibrate --out units.json -- --variant float32,int8 --batch 1,8
@@ -13,11 +13,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 from bench.options import ROOT
-from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed
+from bench.studies import run
+from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed, render_studies
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
 from indoor.gate.records import CellTrace, GateReport
@@ -69,7 +69,12 @@ def replay_files(
         IndoorError: A file is no gate report, they are of different CPUs, or there are too few
             launches.
     """
-    from bench.studies.replay import describe_noise, join_runs, replay, replay_rivals
+    from bench.studies.replay import describe_noise, join_runs, replay
+    from bench.studies.rivals import replay_rivals
+
+    def traces_of(reports: Sequence[GateReport]) -> tuple[CellTrace, ...]:
+        # The frozen control is no cell.
+        return join_runs([[t for t in report.traces if t.name != CONTROL] for report in reports])
 
     reports = [read_record(path, GateReport) for path in files]
     machines = sorted({f"{report.cpu_model}, {report.num_cores} cores" for report in reports})
@@ -78,14 +83,15 @@ def replay_files(
             f"the traces are of {len(machines)} machines ({'; '.join(machines)}), expected one; "
             "make a study of each"
         )
-    traces = join_runs([_cell_traces(report) for report in reports])
-    real = {
-        share: join_runs([_cell_traces(read_record(path, GateReport)) for path in paths])
+    traces = traces_of(reports)
+    really_slower = {
+        share: traces_of([read_record(path, GateReport) for path in paths])
         for share, paths in (slower or {}).items()
     }
     rates: list[Rates] = []
     for slowdown in SLOWDOWNS:
-        ours = replay(traces, plan, num_gates, seed, slowdown, real.get(slowdown), max_launches)
+        real = really_slower.get(slowdown)
+        ours = replay(traces, plan, num_gates, seed, slowdown, real, max_launches)
         rates += [ours, *replay_rivals(traces, num_gates, seed, slowdown, rival_launches)]
         say(f"+{slowdown:.0%}: {ours.runs.num_fail} of {num_gates:,} gates are red")
     return ReplayStudy(
@@ -93,13 +99,11 @@ def replay_files(
         cpu_model=reports[0].cpu_model,
         num_cores=reports[0].num_cores,
         commit=reports[0].head.commit,
-        sources=tuple(
-            path.name for path in [*files, *chain.from_iterable((slower or {}).values())]
-        ),
+        sources=tuple(path.name for paths in (files, *(slower or {}).values()) for path in paths),
         really_slower=tuple(
             Slowed(slowdown=share, cell=cell.name, measured=cell.median)
-            for share, traces in real.items()
-            for cell in describe_noise(traces)
+            for share, real in really_slower.items()
+            for cell in describe_noise(real)
         ),
         plan=plan,
         seed=seed,
@@ -111,21 +115,26 @@ def replay_files(
     )
 
 
-def _cell_traces(report: GateReport) -> list[CellTrace]:
-    """Return the traces but the frozen control's, which is no cell."""
-    return [trace for trace in report.traces if trace.name != CONTROL]
-
-
 def _replay(parsed: argparse.Namespace) -> int:
-    plan = PlanRules(margin=parsed.margin, tolerance=parsed.tolerance, looks=tuple(parsed.looks))
+    slower: dict[float, list[Path]] = {}
+    for word in parsed.slower:
+        share, _, path = word.partition("=")
+        try:
+            slower.setdefault(float(share), []).append(Path(path))
+        except ValueError:
+            raise IndoorError(
+                f"--slower {word}: expected SHARE=FILE, such as 0.05=t.json"
+            ) from None
+    if unknown := sorted(set(slower) - set(SLOWDOWNS)):
+        raise IndoorError(f"--slower {unknown[0]:g}: expected one of {SLOWDOWNS}")
     study = replay_files(
         parsed.files,
-        plan,
+        PlanRules(margin=parsed.margin, tolerance=parsed.tolerance, looks=tuple(parsed.looks)),
         title=parsed.title,
         num_gates=parsed.gates,
         seed=parsed.seed,
         rival_launches=parsed.rival_launches,
-        slower=_slower_files(parsed.slower),
+        slower=slower,
         max_launches=parsed.launches,
         say=_say,
     )
@@ -134,29 +143,12 @@ def _replay(parsed: argparse.Namespace) -> int:
     return _print_tables([study])
 
 
-def _slower_files(words: Sequence[str]) -> dict[float, list[Path]]:
-    """Return the files by slowdown from words such as `0.05=traces-5.json`."""
-    files: dict[float, list[Path]] = {}
-    for word in words:
-        share, _, path = word.partition("=")
-        try:
-            files.setdefault(float(share), []).append(Path(path))
-        except ValueError:
-            raise IndoorError(
-                f"--slower {word}: expected SHARE=FILE, such as 0.05=t.json"
-            ) from None
-    unknown = sorted(set(files) - set(SLOWDOWNS))
-    if unknown:
-        raise IndoorError(f"--slower {unknown[0]:g}: expected one of {SLOWDOWNS}")
-    return files
-
-
 def _record(parsed: argparse.Namespace) -> int:
     from bench.studies.recording import record
 
     record(
         parsed.out,
-        [word for word in parsed.words if word != "--"],
+        parsed.words,
         num_launches=parsed.launches,
         slowdowns=parsed.slowdowns,
         units=parsed.units,
@@ -168,25 +160,17 @@ def _record(parsed: argparse.Namespace) -> int:
 
 
 def _false_alarms(parsed: argparse.Namespace) -> int:
-    from bench.studies.false_alarms import SUITES, count_false_alarms
+    from bench.studies.complete import count_false_alarms
 
-    if parsed.suite not in SUITES:
-        raise IndoorError(f"--suite {parsed.suite}: expected one of {', '.join(SUITES)}")
     study = count_false_alarms(
-        parsed.out,
-        parsed.runs,
-        title=parsed.suite,
-        seed=parsed.seed,
-        hog=parsed.hog,
-        say=_say,
+        parsed.out, parsed.runs, title=parsed.suite, seed=parsed.seed, hog=parsed.hog, say=_say
     )
     return _print_tables([study])
 
 
 def _calibrate(parsed: argparse.Namespace) -> int:
-    from bench.studies.calibrate import OUT, SECONDS, SHARE
+    from bench.studies.recording import OUT, SECONDS, SHARE
 
-    words = [word for word in parsed.words if word != "--"]
     command = [sys.executable, "-m", "pytest", "bench/test_latency.py", "--benchmark-disable"]
     parsed.out.parent.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -195,7 +179,7 @@ def _calibrate(parsed: argparse.Namespace) -> int:
         SHARE: str(parsed.check),
     }
     done = subprocess.run(
-        [*command, "-p", "bench.studies.calibrate", *words],
+        [*command, "-p", "bench.studies.recording", *parsed.words],
         cwd=ROOT,
         env={**os.environ, **environment},
         check=False,
@@ -208,8 +192,6 @@ def _table(parsed: argparse.Namespace) -> int:
 
 
 def _print_tables(studies: Sequence[ReplayStudy | FalseAlarmStudy]) -> int:
-    from bench.studies.tables import render_studies
-
     sys.stdout.write(render_studies(studies))
     return 0
 
@@ -238,53 +220,54 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     plan = PlanRules()
 
     replay = commands.add_parser("replay", help="draw gates from recorded traces")
-    replay.add_argument("files", nargs="+", type=Path, help="JSON of gates of identical code")
-    replay.add_argument("--gates", type=_positive, default=2000, help="a rule and slowdown")
-    replay.add_argument("--out", type=Path, help="where to write the study as JSON")
-    replay.add_argument("--title", default="replay", help="what the table calls it")
-    replay.add_argument("--seed", type=int, default=0)
-    replay.add_argument(
-        "--launches", type=_positive, metavar="N", help="as many as the gate's minutes hold"
-    )
-    replay.add_argument("--rival-launches", type=_positive, default=1, help="a side's launches")
-    replay.add_argument("--margin", type=float, default=plan.margin)
-    replay.add_argument("--tolerance", type=float, default=plan.tolerance)
-    replay.add_argument("--looks", type=_positive, nargs="+", default=plan.looks)
-    replay.add_argument(
-        "--slower", action="append", default=[], metavar="SHARE=FILE", help="really slower traces"
-    )
     replay.set_defaults(command=_replay)
+    add = replay.add_argument
+    add("files", nargs="+", type=Path, help="JSON of gates of identical code")
+    add("--gates", type=_positive, default=2000, help="a rule and slowdown")
+    add("--out", type=Path, help="where to write the study as JSON")
+    add("--title", default="replay", help="what the table calls it")
+    add("--seed", type=int, default=0)
+    add("--launches", type=_positive, metavar="N", help="as many as the gate's minutes hold")
+    add("--rival-launches", type=_positive, default=1, help="a side's launches")
+    add("--margin", type=float, default=plan.margin)
+    add("--tolerance", type=float, default=plan.tolerance)
+    add("--looks", type=_positive, nargs="+", default=plan.looks)
+    add("--slower", action="append", default=[], metavar="SHARE=FILE", help="really slower traces")
 
     record = commands.add_parser("record", help="traces of identical and of slower code")
-    record.add_argument("--out", type=Path, required=True, help="a folder for the traces")
-    record.add_argument("--launches", type=_positive, default=20)
-    record.add_argument("--slowdowns", type=float, nargs="*", default=SLOWDOWNS[1:])
-    record.add_argument("--units", type=Path, required=True, help="what calibrate wrote")
-    record.add_argument("--seed", type=int, default=0)
-    record.add_argument("words", nargs=argparse.REMAINDER, help="-- and options of the suite")
     record.set_defaults(command=_record)
+    add = record.add_argument
+    add("--out", type=Path, required=True, help="a folder for the traces")
+    add("--launches", type=_positive, default=20)
+    add("--slowdowns", type=float, nargs="*", default=SLOWDOWNS[1:])
+    add("--units", type=Path, required=True, help="what calibrate wrote")
+    add("--seed", type=int, default=0)
+    add("words", nargs=argparse.REMAINDER, help="-- and options of the suite")
 
     alarms = commands.add_parser("false-alarms", help="complete gates of identical code")
-    alarms.add_argument("--runs", type=_positive, default=300, help="with those already in --out")
-    alarms.add_argument("--out", type=Path, required=True, help="the study; it is gone on with")
-    alarms.add_argument(
-        "--suite", default="ordinary functions", help="that (default), or: short models"
-    )
-    alarms.add_argument("--seed", type=int, default=0, help="of the first gate")
-    alarms.add_argument("--hog", action="store_true", help="keep a core busy at random moments")
     alarms.set_defaults(command=_false_alarms)
+    add = alarms.add_argument
+    add("--runs", type=_positive, default=300, help="with those already in --out")
+    add("--out", type=Path, required=True, help="the study; it is gone on with")
+    add("--suite", default="ordinary functions", help="that (default), or: short models")
+    add("--seed", type=int, default=0, help="of the first gate")
+    add("--hog", action="store_true", help="keep a core busy at random moments")
 
     calibrate = commands.add_parser("calibrate", help="units of extra work for gate_slowdown")
-    calibrate.add_argument("--out", type=Path, required=True, help="the file of units")
-    calibrate.add_argument("--seconds", type=float, default=20.0, help="a cell, twice")
-    calibrate.add_argument("--check", type=float, default=0.05, help="the share to check")
-    calibrate.add_argument("words", nargs=argparse.REMAINDER, help="-- and options of the suite")
     calibrate.set_defaults(command=_calibrate)
+    add = calibrate.add_argument
+    add("--out", type=Path, required=True, help="the file of units")
+    add("--seconds", type=float, default=20.0, help="a cell, twice")
+    add("--check", type=float, default=0.05, help="the share to check")
+    add("words", nargs=argparse.REMAINDER, help="-- and options of the suite")
 
     table = commands.add_parser("table", help="print studies as markdown")
-    table.add_argument("files", nargs="+", type=Path, help="what replay and false-alarms wrote")
     table.set_defaults(command=_table)
-    return parser.parse_args(arguments)
+    table.add_argument("files", nargs="+", type=Path, help="what replay and false-alarms wrote")
+    parsed = parser.parse_args(arguments)
+    if "words" in parsed:
+        parsed.words = [word for word in parsed.words if word != "--"]
+    return parsed
 
 
 def _positive(text: str) -> int:
@@ -295,8 +278,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except IndoorError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a script's output
-        raise SystemExit(2) from None
+    run(main)

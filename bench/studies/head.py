@@ -7,7 +7,6 @@ Example:
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bench.studies import run
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.errors import IndoorError
 from indoor.machine import current_allocator, minor_faults, read_machine
@@ -226,8 +226,4 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except IndoorError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a script's output
-        raise SystemExit(2) from None
+    run(main)

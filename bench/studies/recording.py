@@ -1,18 +1,34 @@
-"""Records launches of identical code beside code that is slower for sure, for replays."""
+"""Records launches of identical code beside code that is slower for sure, for replays.
+
+It is also a pytest plugin, which `python -m bench.studies.gate calibrate` loads into `pytest
+bench`: it measures how much extra work slows each cell by a given share, and runs no test.
+"""
 
 import datetime
+import json
+import os
 import platform
 import random
 import shutil
+import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.options import ROOT
-from bench.studies.slowdown import SLOWDOWN, UNITS
+import pytest
+import torch
+from torch import Tensor
+
+from bench import terminal
+from bench.cases import cells, variants
+from bench.options import LAB, ROOT, SETTINGS
+from bench.outputs import torch_threads
+from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, cell_key
 from indoor.errors import IndoorError
+from indoor.files import write_text
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellTrace,
@@ -33,10 +49,18 @@ from indoor.gate.worker import (
     run_launch,
 )
 from indoor.machine import code_identity, num_usable_cores, read_machine
-from indoor.measure import worker
+from indoor.measure import paired_speedup, worker
+from indoor.measure.pairs import Clock, LocalCall, Plan, Series, measure_interleaved
 from indoor.records import write_record
 
-SLOWDOWN_PLUGIN = "gate_slowdown"
+OUT = "INDOOR_GATE_CALIBRATE_OUT"
+SECONDS = "INDOOR_GATE_CALIBRATE_S"
+SHARE = "INDOOR_GATE_CALIBRATE_SHARE"
+
+NUM_UNITS = 20
+"""Timed together, so that the clock's own cost vanishes."""
+
+_SLOWDOWN_PLUGIN = "gate_slowdown"
 
 
 def record(
@@ -55,7 +79,8 @@ def record(
     All arms are the working tree; a slowed one does extra work in its forward pass.
 
     Args:
-        out: A folder; it gets `traces-0.json` and `traces-PERCENT.json`, written after each launch.
+        out: A folder; it gets `traces-0.json.gz` and `traces-PERCENT.json.gz`, written after each
+            launch.
         words: pytest's, such as the data and the cells.
         num_launches: Launches of fresh processes.
         slowdowns: Shares, such as 0.05.
@@ -70,22 +95,32 @@ def record(
     Raises:
         IndoorError: A worker was lost or a test failed; what was measured is kept.
     """
-    arms = ["base", "head", *(_arm_name(slowdown) for slowdown in slowdowns)]
+    arms: dict[str, float | None] = {"base": None, "head": None}
+    arms |= {f"slower-{100 * slowdown:g}": slowdown for slowdown in slowdowns}
+    files = {
+        arm: out / f"traces-{100 * (slowdown or 0):g}.json.gz"
+        for arm, slowdown in arms.items()
+        if arm != "base"
+    }
     traces: dict[str, list[LaunchTrace]] = {}
     gauges: dict[str, Gauge] = {}
     order = random.Random(seed)
-    began_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    files = [out / "traces-0.json", *(out / f"traces-{_percent(s)}.json" for s in slowdowns)]
+    blank = _blank_report(plan, seed)
     with tempfile.TemporaryDirectory(prefix="indoor-gate-record-") as scratch:
         folder = Path(scratch)
+        for source, name in (
+            (Path(worker.__file__), PLUGIN),
+            (Path(__file__).with_name("slowdown.py"), _SLOWDOWN_PLUGIN),
+        ):
+            shutil.copyfile(source, folder / f"{name}.py")
         rules = LaunchRules(
             plan=plan, start_s=900, hang_s=300, logs=folder, check_imports=lambda _arm, _files: None
         )
-        crew = [_arm(name, folder, words, units) for name in arms]
-        cells = dict.fromkeys(collect_cells(crew[0], rules).cells, tuple(arms))
+        crew = [_arm(name, slowdown, folder, words, units) for name, slowdown in arms.items()]
+        found = dict.fromkeys(collect_cells(crew[0], rules).cells, tuple(arms))
         for number in range(1, num_launches + 1):
             outcome = run_launch(
-                crew, cells, gauges, rules, number=number, confirms=False, order=order
+                crew, found, gauges, rules, number=number, confirms=False, order=order
             )
             if isinstance(outcome.stopped, KeyboardInterrupt):
                 raise outcome.stopped
@@ -96,66 +131,142 @@ def record(
             for cell, trace in outcome.traces.items():
                 if cell != CONTROL:
                     traces.setdefault(cell, []).append(trace)
-            for file, arm, slowdown in zip(files, arms[1:], (0.0, *slowdowns), strict=True):
-                write_record(file, _report(traces, gauges, arm, slowdown, plan, seed, began_at))
+            for arm, file in files.items():
+                label = blank.head.label
+                if slowdown := arms[arm]:
+                    label = f"{label}, forward pass {slowdown:.0%} slower"
+                head = replace(blank.head, label=label)
+                told = _traces_of(arm, traces, gauges)
+                write_record(file, replace(blank, head=head, traces=told))
             say(f"launch {number} of {num_launches}")
-    return files
+    return list(files.values())
 
 
-def _arm_name(slowdown: float) -> str:
-    return f"slower-{_percent(slowdown)}"
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Measure all cells that the suite's options name, write the file, and run no test."""
+    lab = session.config.stash.get(LAB, None)
+    if lab is None:
+        return None
+    settings = session.config.stash[SETTINGS]
+    seconds, share = float(os.environ[SECONDS]), float(os.environ[SHARE])
+    found: dict[str, dict[str, float]] = {}
+    for cell in cells(settings):
+        with torch_threads(cell.threads):
+            for variant in variants(settings):
+                call = lab.call(variant, cell.batch)
+                key = cell_key(variant, cell.batch, cell.threads)
+                found[key] = calibrate_cell(call, variant, cell.batch, seconds, share)
+                terminal.say(
+                    session.config,
+                    f"{key}: {1000 * found[key]['forward_s']:.2f} ms, a unit "
+                    f"{1e6 * found[key]['unit_s']:.0f} us; {share:.0%} asked for gave "
+                    f"{found[key]['checked_share']:+.2%} ({found[key]['checked_low']:+.2%} to "
+                    f"{found[key]['checked_high']:+.2%}, {found[key]['num_pairs']} pairs)",
+                )
+    write_text(Path(os.environ[OUT]), json.dumps(found, indent=1) + "\n")
+    return True
 
 
-def _percent(slowdown: float) -> str:
-    return f"{100 * slowdown:g}"
+def calibrate_cell(
+    call: Callable[[], Tensor],
+    variant: str,
+    batch: int,
+    seconds: float,
+    share: float,
+    clock: Clock = time.perf_counter,
+) -> dict[str, float]:
+    """Measure a call beside units of extra work, then beside itself with `share` added.
+
+    Args:
+        call: The forward pass of `variant` at `batch`, on the threads that are set.
+        variant: Its variant.
+        batch: Its batch.
+        seconds: For each of the two measurements.
+        share: What the check adds.
+        clock: Seconds; only differences count.
+
+    Returns:
+        The medians `forward_s` and `unit_s`; and the check: `checked_share` is by how much the call
+        with extra work really was slower, with its 95% interval and the number of pairs.
+    """
+    extra = ExtraWork()
+    plan = Plan(budget_s=seconds, min_warmup_s=min(0.2, seconds), max_warmup_s=max(1.0, seconds))
+
+    def measure(seed: int, **calls: Callable[[], object]) -> dict[str, Series]:
+        subjects = {
+            name: LocalCall(worker.timed(call, clock), clock=clock) for name, call in calls.items()
+        }
+        return measure_interleaved(subjects, plan, seed=seed, clock=clock)
+
+    series = measure(0, forward=call, unit=lambda: extra.do(NUM_UNITS))
+    units = {
+        "forward_s": statistics.median(series["forward"].seconds),
+        "unit_s": statistics.median(series["unit"].seconds) / NUM_UNITS,
+    }
+    key = cell_key(variant, batch, torch.get_num_threads())
+    slower = extra.added_to(call, variant, batch, share, {key: units})
+    checked = measure(1, plain=call, slower=slower)
+    pairs = paired_speedup(
+        checked["slower"].seconds, checked["plain"].seconds, baseline="slower", candidate="plain"
+    )
+    return {
+        **units,
+        "checked_share": pairs.speedup - 1,
+        "checked_low": pairs.interval.low - 1,
+        "checked_high": pairs.interval.high - 1,
+        "num_pairs": pairs.num_pairs,
+    }
 
 
-def _arm(name: str, folder: Path, words: Sequence[str], units: Path) -> Arm:
-    """Return an arm in the working tree; a slowed one's name says by how much."""
-    plugins = folder / "plugins"
-    if not plugins.exists():
-        plugins.mkdir()
-        source = Path(worker.__file__)
-        shutil.copyfile(source, plugins / f"{PLUGIN}.py")
-        shutil.copyfile(Path(__file__).with_name("slowdown.py"), plugins / f"{SLOWDOWN_PLUGIN}.py")
-    share = float(name.removeprefix("slower-")) / 100 if name.startswith("slower-") else None
+def _arm(
+    name: str, slowdown: float | None, plugins: Path, words: Sequence[str], units: Path
+) -> Arm:
+    slowed = {SLOWDOWN: str(slowdown), UNITS: str(units.resolve())}
     return Arm(
         name=name,
         root=ROOT,
         python=Path(sys.executable),
         words=("bench/test_latency.py", "-q", "--benchmark-disable", *words),
         search_path=(plugins, ROOT),
-        environment={} if share is None else {SLOWDOWN: str(share), UNITS: str(units.resolve())},
-        plugins=(PLUGIN, SLOWDOWN_PLUGIN),
+        environment={} if slowdown is None else slowed,
+        plugins=(PLUGIN, _SLOWDOWN_PLUGIN),
     )
 
 
-def _report(
-    traces: dict[str, list[LaunchTrace]],
-    gauges: dict[str, Gauge],
-    arm: str,
-    slowdown: float,
-    plan: PlanRules,
-    seed: int,
-    began_at: str,
-) -> GateReport:
-    """Return the launches of base and one arm as a gate's report that judges nothing."""
+def _traces_of(
+    arm: str, traces: Mapping[str, Sequence[LaunchTrace]], gauges: Mapping[str, Gauge]
+) -> tuple[CellTrace, ...]:
+    """Return base's rounds and those of one arm as head's."""
+    return tuple(
+        CellTrace(
+            name=cell,
+            iterations=gauges[cell].iterations,
+            launches=tuple(
+                replace(one, seconds={"base": one.seconds["base"], "head": one.seconds[arm]})
+                for one in launches
+            ),
+        )
+        for cell, launches in traces.items()
+    )
+
+
+def _blank_report(plan: PlanRules, seed: int) -> GateReport:
+    """Return a gate's report that judges nothing and has no traces yet."""
     commit, dirty = code_identity(ROOT)
     side = SideIdentity(
         label="working tree", commit=commit, dirty=dirty, python=platform.python_version()
     )
-    slower = f"working tree, forward pass {slowdown:.0%} slower" if slowdown else "working tree"
     return GateReport(
         schema_version=GATE_SCHEMA_VERSION,
         verdict=GateVerdict.INCONCLUSIVE,
         reason="recorded for replays; nothing was judged",
         partial=True,
         base=side,
-        head=replace(side, label=slower),
+        head=side,
         cpu_model=read_machine().cpu_model,
         num_cores=num_usable_cores(),
         system=platform.platform(),
-        began_at=began_at,
+        began_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         prepare_s=0.0,
         measure_s=0.0,
         plan=plan,
@@ -165,18 +276,5 @@ def _report(
         vanished=(),
         new=(),
         instrument=InstrumentReport(again=(), control=None, max_idle_share=None, findings=()),
-        traces=tuple(
-            CellTrace(
-                name=cell,
-                iterations=gauges[cell].iterations,
-                launches=tuple(
-                    replace(
-                        launch,
-                        seconds={"base": launch.seconds["base"], "head": launch.seconds[arm]},
-                    )
-                    for launch in launches
-                ),
-            )
-            for cell, launches in traces.items()
-        ),
+        traces=(),
     )

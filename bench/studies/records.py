@@ -1,22 +1,35 @@
-"""What the gate's studies count and store: verdicts by rule, and one file a study."""
+"""What the gate's studies store, one file a study, and the README's tables of it."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from indoor.errors import IndoorError
+from indoor.gate.names import shorten
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
+from indoor.measure.rates import format_at_most, format_share, rate_at_most
 
 OURS = "ours"
 """The name of the gate's own rule among the rules of a study."""
 
+RIVALS = {
+    "median-5": "`--benchmark-compare-fail=median:5%`",
+    "median-10": "`--benchmark-compare-fail=median:10%`",
+    "min-5": "`--benchmark-compare-fail=min:5%`",
+    "mann-whitney": "Mann-Whitney, p < 0.002",
+    "mann-whitney-5": "Mann-Whitney, p < 0.002, factor 1.05",
+    "asv": "Mann-Whitney as in asv: p < 0.002, factor 1.1",
+}
+"""Every usual rule's key and what it is called in a table."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How often each verdict was given; the usual rules know only red (FAIL) and green (PASS).
+    """How often each verdict was given; what is none of the four counted by name is PASS.
 
-    What is none of the four counted by name is PASS.
+    The usual rules know only red (FAIL) and green (PASS).
     """
 
     num_total: int = 0
@@ -25,25 +38,16 @@ class Tally:
     num_inconclusive: int = 0
     num_unreliable: int = 0
 
-    def plus(self, verdict: GateVerdict) -> "Tally":
-        """Return the tally with one verdict more."""
-        return replace(
-            self,
-            num_total=self.num_total + 1,
-            num_fail=self.num_fail + (verdict is GateVerdict.FAIL),
-            num_improved=self.num_improved + (verdict is GateVerdict.IMPROVED),
-            num_inconclusive=self.num_inconclusive + (verdict is GateVerdict.INCONCLUSIVE),
-            num_unreliable=self.num_unreliable + (verdict is GateVerdict.UNRELIABLE),
-        )
-
-    def joined(self, other: "Tally") -> "Tally":
-        """Return both tallies as one."""
+    @staticmethod
+    def of(verdicts: Iterable[GateVerdict]) -> "Tally":
+        """Count the verdicts."""
+        counts = Counter(verdicts)
         return Tally(
-            num_total=self.num_total + other.num_total,
-            num_fail=self.num_fail + other.num_fail,
-            num_improved=self.num_improved + other.num_improved,
-            num_inconclusive=self.num_inconclusive + other.num_inconclusive,
-            num_unreliable=self.num_unreliable + other.num_unreliable,
+            num_total=counts.total(),
+            num_fail=counts[GateVerdict.FAIL],
+            num_improved=counts[GateVerdict.IMPROVED],
+            num_inconclusive=counts[GateVerdict.INCONCLUSIVE],
+            num_unreliable=counts[GateVerdict.UNRELIABLE],
         )
 
 
@@ -144,30 +148,138 @@ class FalseAlarmStudy:
     @property
     def tally(self) -> Tally:
         """How often each verdict was given."""
-        tally = Tally()
-        for run in self.runs:
-            tally = tally.plus(run.verdict)
-        return tally
+        return Tally.of(run.verdict for run in self.runs)
 
 
-def join_studies(studies: Iterable[FalseAlarmStudy]) -> list[FalseAlarmStudy]:
-    """Return studies that differ in nothing but their gates as one, in the order of their first.
+def render_studies(studies: Sequence[ReplayStudy | FalseAlarmStudy]) -> str:
+    """Return the tables: rules against slowdowns for each replay, then the complete gates.
 
-    Args:
-        studies: Such as those of two cores that ran side by side.
+    Complete gates that differ in nothing but their seeds, such as those of two cores that ran side
+    by side, are one row.
 
     Raises:
         IndoorError: A gate is in two of them.
     """
-    joined: dict[str, FalseAlarmStudy] = {}
+    parts = []
+    complete: dict[str, FalseAlarmStudy] = {}
     for study in studies:
+        if isinstance(study, ReplayStudy):
+            parts += [_rules_table(study), _cells_table(study)]
+            continue
         key = repr(replace(study, runs=()))
-        runs = (*joined[key].runs, *study.runs) if key in joined else study.runs
-        seeds = [run.seed for run in runs]
-        if len(set(seeds)) < len(seeds):
+        runs = (*complete[key].runs, *study.runs) if key in complete else study.runs
+        if len({run.seed for run in runs}) < len(runs):
             raise IndoorError(
                 f"two studies of {study.title} hold gates of the same seed, expected each gate "
                 "once; name each file once, and give each study a --seed of its own"
             )
-        joined[key] = replace(study, runs=runs)
-    return list(joined.values())
+        complete[key] = replace(study, runs=runs)
+    if complete:
+        parts.append(_complete_table(list(complete.values())))
+    return "\n".join(parts)
+
+
+def _rules_table(study: ReplayStudy) -> str:
+    """Return how often each rule is red without a change, and finds one slowed cell."""
+    slowdowns = sorted({rates.slowdown for rates in study.rates} - {0.0})
+    rows = [["rule", "red without a change", "inconclusive", *map(_finds, slowdowns)]]
+    for rule, name in {OURS: "**`indoor gate`**", **RIVALS}.items():
+        found = {rates.slowdown: rates for rates in study.rates if rates.rule == rule}
+        if 0.0 not in found:
+            continue
+        same = found[0.0].runs
+        # Gates drawn from the same launches are no sample of a machine's, so no bound.
+        red = f"{same.num_fail:,} of {same.num_total:,} ({_share(same)})"
+        inconclusive = format_share(same.num_inconclusive / same.num_total) if rule == OURS else ""
+        shares = [_share(*found[s].slowed.values()) if s in found else "" for s in slowdowns]
+        rows.append([name, red, inconclusive, *shares])
+    at_most = f", {study.max_launches} launches at most" if study.max_launches else ""
+    return (
+        f"{study.title}: {study.num_gates:,} replayed gates of {len(study.cells)} cells a column"
+        f"{at_most}, {study.cpu_model}, {study.num_cores} cores\n\n{_markdown(rows)}"
+    )
+
+
+def _cells_table(study: ReplayStudy) -> str:
+    """Return how noisy each cell is and how often ours finds it slower."""
+    _, short = shorten([cell.name for cell in study.cells])
+    ours = sorted((r for r in study.rates if r.rule == OURS), key=lambda rates: rates.slowdown)
+    slowed = [rates for rates in ours if rates.slowdown]
+    header = ["cell", "launches (pairs)", "sd of a pair", "sd of a launch", "lag-1 of rounds"]
+    rows = [[*header, *(_finds(rates.slowdown) for rates in slowed)]]
+    for cell in study.cells:
+        rows.append(
+            [
+                short[cell.name],
+                f"{cell.num_launches} ({cell.num_pairs:,})",
+                f"{cell.pair_robust_sd:.2%}",
+                f"{cell.launch_sd:.2%}",
+                "" if cell.round_lag1 is None else f"{cell.round_lag1:.2f}",
+                *(_share(rates.slowed.get(cell.name, Tally())) for rates in slowed),
+            ]
+        )
+    real: dict[float, list[str]] = {}
+    for one in study.really_slower:
+        words = f"{short.get(one.cell, one.cell)} {one.measured:+.1%}"
+        real.setdefault(one.slowdown, []).append(words)
+    listed = "; ".join(f"+{slowdown:.0%}: {', '.join(cells)}" for slowdown, cells in real.items())
+    slower = f"Really slower, by the pairs: {listed}. " if real else ""
+    green = "; ".join(f"+{r.slowdown:.0%}: {_green(r.runs)}" for r in slowed)
+    launches = "; ".join(
+        f"{f'+{r.slowdown:.0%}' if r.slowdown else 'no change'}: {r.launches_mean:.1f} "
+        f"(95% within {r.launches_p95:.0f})"
+        for r in ours
+        if r.launches_mean is not None and r.launches_p95 is not None
+    )
+    num_faster = sum(rates.runs.num_improved for rates in ours if not rates.slowdown)
+    return (
+        f"{_markdown(rows)}\n{slower}Green although a cell is slower: {green}. "
+        f"Launches a gate: {launches}. Called faster without a change: {num_faster} gates.\n"
+    )
+
+
+def _complete_table(studies: Sequence[FalseAlarmStudy]) -> str:
+    """Return the verdicts of complete gates of identical code."""
+    header = ["complete gates of identical code", "false alarms", "called faster"]
+    rows = [[*header, "inconclusive", "unreliable", "minutes a gate"]]
+    for study in studies:
+        title = f"{study.title}{', with a CPU hog' if study.hog else ''}"
+        rows.append(_complete_row(title, study.runs))
+    if len(studies) > 1:
+        rows.append(_complete_row("**together**", [run for study in studies for run in study.runs]))
+    return _markdown(rows)
+
+
+def _complete_row(title: str, runs: Sequence[RunOutcome]) -> list[str]:
+    tally = Tally.of(run.verdict for run in runs)
+    hits, total = tally.num_fail, tally.num_total
+    at_most = f", at most {format_at_most(rate_at_most(hits, total))}" if hits < total else ""
+    return [
+        title,
+        f"{hits:,} of {total:,} ({_share(tally)}{at_most})" if total else "",
+        str(tally.num_improved),
+        str(tally.num_inconclusive),
+        str(tally.num_unreliable),
+        f"{sum(run.measure_s for run in runs) / 60 / max(1, total):.1f}",
+    ]
+
+
+def _finds(slowdown: float) -> str:
+    return f"finds +{slowdown:.0%}"
+
+
+def _share(*tallies: Tally) -> str:
+    """Return the share of red gates, empty where there was none to be red."""
+    total = sum(tally.num_total for tally in tallies)
+    return format_share(sum(tally.num_fail for tally in tallies) / total) if total else ""
+
+
+def _green(tally: Tally) -> str:
+    not_green = tally.num_fail + tally.num_inconclusive + tally.num_unreliable
+    return format_share(1 - not_green / tally.num_total)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    header, *body = rows
+    rule = ["---", *("---:" for _ in header[1:])]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *body))

@@ -1,14 +1,13 @@
-"""Independent gates drawn from recorded traces: how often ours and the usual rules are wrong."""
+"""Independent gates drawn from recorded traces: how often ours is wrong."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.studies.records import OURS, CellNoise, Rates, Tally
-from bench.studies.rivals import RIVALS, judge_as_rivals
 from indoor.errors import IndoorError
 from indoor.gate.decide.decisions import CellRules
 from indoor.gate.decide.evidence import summarize
@@ -32,9 +31,8 @@ def join_runs(runs: Sequence[Sequence[CellTrace]]) -> tuple[CellTrace, ...]:
                 replace(launch, launch=number * LAUNCHES_PER_RUN + launch.launch)
                 for launch in trace.launches
             )
-            if trace.name in joined:
-                launches = joined[trace.name].launches + launches
-            joined[trace.name] = replace(trace, launches=launches)
+            before = joined[trace.name].launches if trace.name in joined else ()
+            joined[trace.name] = replace(trace, launches=(*before, *launches))
     return tuple(joined.values())
 
 
@@ -66,84 +64,41 @@ def replay(
     Raises:
         IndoorError: There is no trace of a cell, or one without a launch.
     """
-    pool = _Pool(traces)
-    slow_pool = None if slower is None else _Pool(slower)
+    pool = Pool(traces)
+    slow_pool = None if slower is None else Pool(slower)
     rules = {name: CellRules(margin=plan.margin, tolerance=plan.tolerance) for name in pool.names}
-    runs, slowed, num_launches = Tally(), dict.fromkeys(pool.names, Tally()), []
+    runs: list[GateVerdict] = []
+    slowed: dict[str, list[GateVerdict]] = {name: [] for name in pool.names}
+    num_launches: list[int] = []
     for gate in range(num_gates):
         random = np.random.default_rng([seed, gate])
         slow = pool.names[gate % len(pool.names)]
-        verdicts, count = _replay_gate(
-            pool, rules, plan, random, slow, slowdown, slow_pool, max_launches
-        )
-        runs = runs.plus(_worst(verdicts.values()))
-        slowed[slow] = slowed[slow].plus(verdicts[slow])
+        steps, count = run_plan(rules, plan), 0
+        try:
+            request: LaunchRequest = next(steps)
+            while True:
+                count += 1
+                pairs = pool.draw(request.cells, random)
+                if slow in pairs and slow_pool is not None:
+                    pairs[slow] = slow_pool.draw_as_recorded(slow, random)
+                elif slow in pairs:
+                    pairs[slow] = pairs[slow] + math.log1p(slowdown)
+                left = None if max_launches is None else max_launches - count
+                request = steps.send(LaunchResult(pairs=pairs, launches_left=left))
+        except StopIteration as end:
+            verdicts = {name: decision.verdict for name, decision in end.value.items()}
+        worst = (GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.IMPROVED)
+        found = set(verdicts.values())
+        runs.append(next((verdict for verdict in worst if verdict in found), GateVerdict.PASS))
+        slowed[slow].append(verdicts[slow])
         num_launches.append(count)
     return Rates(
         rule=OURS,
         slowdown=slowdown,
-        runs=runs,
-        slowed=slowed if slowdown else {},
+        runs=Tally.of(runs),
+        slowed={name: Tally.of(found) for name, found in slowed.items()} if slowdown else {},
         launches_mean=float(np.mean(num_launches)),
         launches_p95=float(np.quantile(num_launches, 0.95)),
-    )
-
-
-def replay_rivals(
-    traces: Sequence[CellTrace],
-    num_gates: int,
-    seed: int,
-    slowdown: float,
-    num_launches: int = 1,
-) -> tuple[Rates, ...]:
-    """Try the usual rules on the same traces: a stored file against a later run.
-
-    Base's rounds are those of `num_launches` launches on end and head's those of as many launches
-    that came later: two blocks apart in time. That is kind to these rules, since a stored file is
-    from another hour or day, and since the rounds of a trace are warmed up turn by turn.
-
-    Args:
-        traces: One a cell, of identical code.
-        num_gates: 1 or more.
-        seed: Comparison i is the same for every slowdown.
-        slowdown: As for `replay`.
-        num_launches: Launches whose rounds make one side.
-
-    Raises:
-        IndoorError: Fewer than twice `num_launches` launches have all cells.
-    """
-    pool = _Pool(traces)
-    numbers = pool.launches_of(pool.names)
-    num_starts = len(numbers) - 2 * num_launches + 1
-    if num_starts < 1:
-        raise IndoorError(
-            f"{len(numbers)} launches have rounds of all cells, expected {2 * num_launches} or "
-            "more for two blocks apart in time; record longer traces or lower --rival-launches"
-        )
-    runs = {rule: Tally() for rule in RIVALS}
-    slowed = {rule: dict.fromkeys(pool.names, Tally()) for rule in RIVALS}
-    for gate in range(num_gates):
-        random = np.random.default_rng([seed, gate])
-        slow = pool.names[gate % len(pool.names)]
-        first = int(random.integers(num_starts))
-        second = int(random.integers(first + num_launches, len(numbers) - num_launches + 1))
-        arms = random.integers(2, size=2)
-        red: dict[str, dict[str, bool]] = {}
-        for name in pool.names:
-            base = pool.rounds(name, numbers[first : first + num_launches], arms[0])
-            head = pool.rounds(name, numbers[second : second + num_launches], arms[1])
-            red[name] = judge_as_rivals(base, head * (1 + slowdown) if name == slow else head)
-        for rule in RIVALS:
-            runs[rule] = runs[rule].plus(_red(any(rules[rule] for rules in red.values())))
-            slowed[rule][slow] = slowed[rule][slow].plus(_red(red[slow][rule]))
-    return tuple(
-        Rates(
-            rule=rule,
-            slowdown=slowdown,
-            runs=runs[rule],
-            slowed=slowed[rule] if slowdown else {},
-        )
-        for rule in RIVALS
     )
 
 
@@ -153,10 +108,8 @@ def describe_noise(traces: Sequence[CellTrace]) -> tuple[CellNoise, ...]:
     for trace in traces:
         pairs = list(_pairs(trace).values())
         launches = [np.log(head / base) for base, head in pairs]
-        rounds = [np.log(base) for base, _ in pairs]
-        summary = summarize(launches)
+        summary, rounds = summarize(launches), summarize([np.log(base) for base, _ in pairs])
         assert summary is not None
-        known = summarize(rounds)
         noise.append(
             CellNoise(
                 name=trace.name,
@@ -165,13 +118,13 @@ def describe_noise(traces: Sequence[CellTrace]) -> tuple[CellNoise, ...]:
                 pair_robust_sd=summary.robust_sd,
                 median=math.expm1(summary.center),
                 launch_sd=float(np.std([np.median(x) for x in launches], ddof=1)),
-                round_lag1=None if known is None else known.lag1,
+                round_lag1=None if rounds is None else rounds.lag1,
             )
         )
     return tuple(noise)
 
 
-class _Pool:
+class Pool:
     """The launches to draw from, by cell and number."""
 
     def __init__(self, traces: Sequence[CellTrace]) -> None:
@@ -227,46 +180,3 @@ def _pairs(trace: CellTrace) -> dict[int, Pair]:
         for launch in trace.launches
         if launch.seconds.get("base") and launch.seconds.get("head")
     }
-
-
-def _replay_gate(
-    pool: _Pool,
-    rules: Mapping[str, CellRules],
-    plan: PlanRules,
-    random: np.random.Generator,
-    slow: str,
-    slowdown: float,
-    slow_pool: _Pool | None,
-    max_launches: int | None,
-) -> tuple[dict[str, GateVerdict], int]:
-    """Return the verdicts of one gate and its number of launches."""
-    steps = run_plan(rules, plan)
-    num_launches = 0
-    try:
-        request: LaunchRequest = next(steps)
-        while True:
-            num_launches += 1
-            pairs = pool.draw(request.cells, random)
-            if slow in pairs:
-                pairs[slow] = (
-                    pairs[slow] + math.log1p(slowdown)
-                    if slow_pool is None
-                    else slow_pool.draw_as_recorded(slow, random)
-                )
-            left = None if max_launches is None else max_launches - num_launches
-            result = LaunchResult(pairs=pairs, launches_left=left)
-            request = steps.send(result)
-    except StopIteration as end:
-        return {name: decision.verdict for name, decision in end.value.items()}, num_launches
-
-
-def _worst(verdicts: Iterable[GateVerdict]) -> GateVerdict:
-    found = set(verdicts)
-    for verdict in (GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.IMPROVED):
-        if verdict in found:
-            return verdict
-    return GateVerdict.PASS
-
-
-def _red(is_red: bool) -> GateVerdict:
-    return GateVerdict.FAIL if is_red else GateVerdict.PASS

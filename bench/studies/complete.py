@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.options import ROOT
-from bench.studies.models import write_models
 from bench.studies.records import FalseAlarmStudy, RunOutcome
 from indoor.errors import IndoorError
 from indoor.gate.controller import run_gate
-from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_suite
+from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.gate.records import GateReport, GateVerdict
 from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.opening import GateJob
@@ -21,14 +20,51 @@ from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.records import read_record, write_record
 
 RunSeeded = Callable[[Path, Path, PlanRules, int], GateReport]
-"""Runs a gate on two trees by a plan and a seed."""
 
 SUITES: Mapping[str, Callable[[Path], None]] = {
     "ordinary functions": write_suite,
-    "short models": write_models,
+    "short models": lambda root: write_small_suite(root, "models", _MODELS, _MODEL_TESTS),
 }
 """What writes each suite's tree, by what a table calls the suite."""
 
+_MODELS = '''"""A small convolutional network on one thread, a millisecond or a few a call."""
+
+import torch
+from torch import nn
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+
+NETWORK = nn.Sequential(
+    nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False),
+    nn.BatchNorm2d(16),
+    nn.ReLU(),
+    nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
+    nn.BatchNorm2d(32),
+    nn.ReLU(),
+    nn.AdaptiveAvgPool2d(1),
+    nn.Flatten(),
+    nn.Linear(32, 15),
+).eval()
+
+
+@torch.inference_mode()
+def logits(photographs):
+    return NETWORK(photographs)
+'''
+
+_MODEL_TESTS = '''"""Benchmarks of the network at two batch sizes."""
+
+import models
+import pytest
+import torch
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_network(benchmark, batch):
+    photographs = torch.rand(batch, 3, 64, 64)
+    assert benchmark(models.logits, photographs).shape == (batch, 15)
+'''
 
 _HOG = """
 import os, random, sys, time
@@ -41,18 +77,6 @@ while os.getppid() == parent:
 """
 
 
-def run_small(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
-    """Run the real gate on two trees that one of `SUITES` wrote."""
-    # Hundreds of gates: their workers need not load what else is installed here.
-    config = GateConfig(
-        plan=plan,
-        suite=SUITE,
-        arguments=("-p", "pytest_benchmark.plugin"),
-        environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )
-    return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
-
-
 def count_false_alarms(
     out: Path,
     num_runs: int,
@@ -61,7 +85,7 @@ def count_false_alarms(
     seed: int = 0,
     hog: bool = False,
     plan: PlanRules = EXAMPLE_PLAN,
-    run: RunSeeded = run_small,
+    run: RunSeeded | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> FalseAlarmStudy:
     """Run gates until there are `num_runs`, and keep each one's outcome as it comes.
@@ -76,13 +100,15 @@ def count_false_alarms(
         seed: The first gate's; the next has one more.
         hog: Whether another program takes a core away at random.
         plan: The gate's rules.
-        run: Runs one gate.
+        run: Runs one gate on two trees by a plan and a seed; None for the real one.
         say: Hears a line after each gate.
 
     Raises:
-        IndoorError: `out` holds a study of another machine, code or plan, or a gate broke off.
+        IndoorError: There is no such suite, `out` holds a study of another machine, code or plan,
+            or a gate broke off.
     """
-    write = SUITES[title]
+    if title not in SUITES:
+        raise IndoorError(f"--suite {title}: expected one of {', '.join(SUITES)}")
     study = _open(out, title, hog, plan)
     done = {known.seed for known in study.runs}
     for number in range(seed, seed + num_runs):
@@ -93,9 +119,9 @@ def count_false_alarms(
             hog_cpu(number) if hog else nullcontext(),
         ):
             base, head = Path(folder) / "base", Path(folder) / "head"
-            write(base)
-            write(head)
-            report = run(base, head, plan, number)
+            for root in (base, head):
+                SUITES[title](root)
+            report = (run or _run_gate)(base, head, plan, number)
         if report.partial:
             raise IndoorError(
                 f"the gate with seed {number} broke off: {report.reason}; expected a whole one, "
@@ -128,6 +154,17 @@ def hog_cpu(seed: int) -> Iterator[None]:
         hog.wait()
 
 
+def _run_gate(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
+    # Hundreds of gates: their workers need not load what else is installed here.
+    config = GateConfig(
+        plan=plan,
+        suite=SUITE,
+        arguments=("-p", "pytest_benchmark.plugin"),
+        environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
+
+
 def _open(out: Path, title: str, hog: bool, plan: PlanRules) -> FalseAlarmStudy:
     new = FalseAlarmStudy(
         title=title,
@@ -140,12 +177,8 @@ def _open(out: Path, title: str, hog: bool, plan: PlanRules) -> FalseAlarmStudy:
     if not out.exists():
         return new
     known = read_record(out, FalseAlarmStudy)
-    if replace(known, runs=()) != new:
-        differing = [
-            name
-            for name in ("study", "title", "cpu_model", "num_cores", "commit", "hog", "plan")
-            if getattr(known, name) != getattr(new, name)
-        ]
+    names = ("study", "title", "cpu_model", "num_cores", "commit", "hog", "plan")
+    if differing := [name for name in names if getattr(known, name) != getattr(new, name)]:
         raise IndoorError(
             f"{out} holds another study ({', '.join(differing)} differ); expected the same to go "
             "on with, name another --out"
