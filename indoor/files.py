@@ -1,12 +1,14 @@
-"""Files written whole or not at all, packed or plain, and the hashes of their content."""
+"""Files written whole or not at all, packed or plain; locks; hashes that are remembered."""
 
 import errno
 import gzip
 import hashlib
 import os
 import tempfile
+import threading
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from indoor.errors import IndoorError
 
 _GZIP = b"\x1f\x8b"
 """What every packed file begins with, and no JSON."""
+
+_MAX_FACTS = 200_000
+"""Facts that the memory holds before its older half is forgotten: 25 MB of text."""
 
 
 @contextmanager
@@ -104,6 +109,174 @@ def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of the file's content as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """Return `sha256_of_file(path)`, computed once for each state of the file.
+
+    The answer is remembered across processes for as long as device, inode, size, mtime and ctime
+    stay the same.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    key = file_key(path, "sha256")
+    known = recall(key)
+    if known is None:
+        known = sha256_of_file(path)
+        remember(key, known, path)
+    return known
+
+
+def file_key(path: Path, what: str) -> str | None:
+    """Return the name under which `what` is known of this state of a file.
+
+    Returns:
+        None where the file was written a moment ago: its next version could have the same times,
+        so nothing may be remembered of this one.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    about = path.stat()
+    # Kernels stamp files by their tick (10 ms at most); some file systems keep whole seconds.
+    tick_ns = 50_000_000 if about.st_mtime_ns % 1_000_000_000 else 2_500_000_000
+    if time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) < tick_ns:
+        return None
+    numbers = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+    return f"{what}:{'-'.join(map(str, numbers))}"
+
+
+def recall(key: str | None) -> str | None:
+    """Return what this or an earlier process remembered under the key; None: nothing."""
+    return None if key is None else _MEMORY.facts().get(key)
+
+
+def remember(key: str | None, value: str, path: Path | None = None) -> None:
+    """Remember a fact across processes, or for this one where the store cannot be written.
+
+    Args:
+        key: Without spaces; nothing is remembered under None.
+        value: One line of text.
+        path: The file that the fact is of. Where it changed since `file_key` made the key,
+            nothing is remembered.
+    """
+    if key is not None and (path is None or file_key(path, key.partition(":")[0]) == key):
+        _MEMORY.add(key, value)
+
+
+class _Memory:
+    """Facts by key, in a text that processes append lines to.
+
+    A line carries its own checksum, so what is cut off, torn by another writer or damaged is
+    skipped. A fact that is lost is found out again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._facts: dict[str, str] | None = None
+        self._path: Path | None = None
+
+    def facts(self) -> dict[str, str]:
+        """Return the facts, which the first call reads."""
+        with self._lock:
+            path = _memory_path()
+            if self._facts is None or path != self._path:
+                self._path, self._facts = path, _read_facts(path)
+            return self._facts
+
+    def add(self, key: str, value: str) -> None:
+        """Keep a fact; a place that cannot be written to costs the other processes only."""
+        self.facts()[key] = value
+        with suppress(OSError), self._lock:
+            path = _memory_path()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One unbuffered write: lines that processes append side by side stay whole.
+            with path.open("ab", buffering=0) as file:
+                file.write(_fact_line(key, value))
+
+
+_MEMORY = _Memory()
+
+
+def _memory_path() -> Path:
+    folder = os.environ.get("INDOOR_CACHE")
+    if folder is None:
+        import platformdirs
+
+        folder = platformdirs.user_cache_dir("indoor")
+    return Path(folder) / "facts-1.txt"
+
+
+def _read_facts(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return {}
+    facts: dict[str, str] = {}
+    for line in lines:
+        checksum, _, fact = line.partition(b" ")
+        if checksum == b"%08x" % zlib.crc32(fact):
+            key, _, value = fact.decode().partition(" ")
+            facts[key] = value
+    if len(lines) > _MAX_FACTS:
+        facts = dict(list(facts.items())[-_MAX_FACTS // 2 :])
+        with suppress(IndoorError):
+            write_bytes(path, b"".join(_fact_line(*fact) for fact in facts.items()))
+    return facts
+
+
+def _fact_line(key: str, value: str) -> bytes:
+    fact = f"{key} {value}".encode()
+    return b"%08x %s\n" % (zlib.crc32(fact), fact)
+
+
+@contextmanager
+def locked(
+    path: Path,
+    *,
+    timeout_s: float | None = None,
+    busy: str = "",
+    say: Callable[[str], None] = lambda _: None,
+    cannot: str = "",
+    remedy: str = "choose another",
+) -> Iterator[None]:
+    """Hold a lock file, so that one process at a time does what it stands for.
+
+    Args:
+        path: The lock's file; missing parent folders are made.
+        timeout_s: How long to wait for another process; None for as long as it takes.
+        busy: The error after that time.
+        say: Hears one line where there is somebody to wait for.
+        cannot: What failed where the lock cannot be made, such as `write to`.
+        remedy: What to do about that.
+
+    Raises:
+        IndoorError: Another process holds it for too long, or it cannot be made.
+    """
+    import filelock  # not for `indoor --help`
+
+    lock = filelock.FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if timeout_s != 0:
+                say(f"waiting for the process that holds {path}")
+            lock.acquire(timeout=-1 if timeout_s is None else timeout_s)
+    except filelock.Timeout as error:
+        raise IndoorError(busy) from error
+    except OSError as error:
+        cannot = cannot or ("write to" if path.parent.is_dir() else "make the folder")
+        raise IndoorError(
+            f"cannot {cannot} {path.parent}: {error.strerror or error}; expected a place with "
+            f"write permission; {remedy}"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _umask() -> int:

@@ -77,6 +77,11 @@ class WeightSource:
     name: str
     sha256: Sha256 | None
 
+    @property
+    def identity(self) -> str:
+        """What tells these weights from others: their content, whichever way they came."""
+        return self.sha256 or f"{self.kind} {self.name}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataIdentity:
@@ -89,6 +94,10 @@ class DataIdentity:
     num_test: Count
     num_skipped: Count
     sha256: Sha256
+    seed: int | None = None
+    """What chose the validation photographs, as `val_fraction`, their share of the train list,
+    did; None: not recorded."""
+    val_fraction: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +169,32 @@ class QuantizationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What an artefact was made from, and where. None: not recorded."""
+
+    made_from: dict[str, Sha256]
+    """SHA-256 by role (`weights`, `float32`): of a checkpoint its `content_sha256`, of any other
+    file, and of a checkpoint of format 1, that of the file."""
+    data: DataIdentity | None = None
+    """The train list's photographs, by which the test list decides nothing: `num_test` is 0."""
+    recipe: Recipe | None = None
+    settings: dict[str, str | int | float] = field(default_factory=dict)
+    """The recipe's settings, as in `TrainingCurves`, with `epochs`."""
+    run: str | None = None
+    """The run that a preparation made it for, by the name of its folder."""
+    device: str | None = None
+    torch: str | None = None
+    environment: dict[str, str] | None = None
+    """The variables that change kernels or clocks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointManifest:
-    """What a checkpoint says of itself; `classes` in the order of the logits."""
+    """What a checkpoint says of itself; `classes` in the order of the logits.
+
+    `provenance` and `content_sha256`, over the tensors and this manifest without it, are None in
+    format 1. A writer works the latter out itself.
+    """
 
     format: int
     arch: str
@@ -172,6 +205,14 @@ class CheckpointManifest:
     epoch: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     quantization: QuantizationRecord | None = None
+    provenance: Provenance | None = None
+    content_sha256: Sha256 | None = None
+
+    @property
+    def split(self) -> tuple[int | None, float | None]:
+        """The seed and the share that chose the validation photographs; None: not recorded."""
+        data = self.provenance and self.provenance.data
+        return (data.seed, data.val_fraction) if data else (None, None)
 
 
 @dataclass(frozen=True, kw_only=True)

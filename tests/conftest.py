@@ -45,6 +45,14 @@ def imports_torch(path: Path) -> bool:
     return IMPORTS_TORCH.search(path.read_text(encoding="utf-8")) is not None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remember what files hold in a folder of the session's own, and not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INDOOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in MIT-67's layout: 3 classes, 8 train and 4 test JPEGs of 64 x 48 each.

@@ -3,7 +3,9 @@
 import json
 import os
 import pickle
+import re
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,18 +16,21 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from indoor import files
 from indoor.errors import IndoorError
 from indoor.files import sha256_of_file
 from indoor.model import (
     FORMAT,
     build_model,
     fold,
+    hash_tensors,
     load_float,
     read_manifest,
     read_tensors,
     save_float,
     write_tensors,
 )
+from indoor.model import tensors as tensors_module
 from indoor.model.network import build_empty
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource, to_builtins, to_json
 from indoor.transforms import DEFAULT_PREPROCESSING, inference_transform
@@ -58,6 +63,12 @@ def saved(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def unsealed(manifest: CheckpointManifest) -> CheckpointManifest:
+    """Return the manifest as its writer gave it, without the hash that the file carries."""
+    assert manifest.content_sha256 is not None
+    return replace(manifest, content_sha256=None)
+
+
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
     """Say whether two networks hold the same tensors, bit for bit."""
     mine, other = first.state_dict(), second.state_dict()
@@ -68,7 +79,7 @@ def test_a_checkpoint_comes_back(network: nn.Module, saved: Path) -> None:
     """Weights bit for bit, the manifest whole, eval mode, and the file's hash."""
     loaded = load_float(saved, arch="resnet18", classes=CLASSES)
     assert same_weights(loaded.model, network)
-    assert loaded.manifest == MANIFEST
+    assert unsealed(loaded.manifest) == MANIFEST
     assert not loaded.model.training
     assert loaded.model.conv1.weight.requires_grad
     assert loaded.path == saved
@@ -101,7 +112,9 @@ def test_another_program_reads_a_checkpoint(saved: Path) -> None:
     """Plain safetensors reads it: torchvision's names, our manifest as JSON under `indoor`."""
     assert safetensors.torch.load_file(saved)["fc.weight"].shape == (3, 512)
     with safetensors.safe_open(saved, framework="pt") as file:
-        assert json.loads(file.metadata()["indoor"]) == json.loads(to_json(MANIFEST))
+        said = json.loads(file.metadata()["indoor"])
+    assert len(said["content_sha256"]) == 64
+    assert said | {"content_sha256": None} == json.loads(to_json(MANIFEST))
 
 
 def test_a_loaded_checkpoint_does_not_hang_on_its_file(saved: Path, tmp_path: Path) -> None:
@@ -117,7 +130,7 @@ def test_a_loaded_checkpoint_does_not_hang_on_its_file(saved: Path, tmp_path: Pa
 
 def test_read_manifest_reads_no_tensors(saved: Path) -> None:
     """The manifest comes back without the network."""
-    assert read_manifest(saved) == MANIFEST
+    assert unsealed(read_manifest(saved)) == MANIFEST
 
 
 def test_tensors_of_every_kind_come_back(tmp_path: Path) -> None:
@@ -132,9 +145,74 @@ def test_tensors_of_every_kind_come_back(tmp_path: Path) -> None:
     manifest = replace(MANIFEST, precision="int8")
     write_tensors(tmp_path / "int8.safetensors", tensors, manifest)
     back, about = read_tensors(tmp_path / "int8.safetensors")
-    assert about == manifest
+    assert unsealed(about) == manifest
     assert back.keys() == tensors.keys()
     assert all(back[k].dtype == v.dtype and torch.equal(back[k], v) for k, v in tensors.items())
+
+
+def test_a_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
+    """Whichever byte of a checkpoint changes by one bit, reading it is an error of one line."""
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"a": torch.arange(5.0), "b": torch.ones(3, dtype=torch.int8)}, MANIFEST)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
+        with pytest.raises(IndoorError, match=re.escape(str(path))) as caught:
+            read_tensors(path)
+        assert "\n" not in str(caught.value)
+    path.write_bytes(whole)
+    assert torch.equal(read_tensors(path)[0]["a"], torch.arange(5.0))
+
+
+def test_a_damaged_content_says_what_was_expected(saved: Path, tmp_path: Path) -> None:
+    """The line has both hashes and the remedy."""
+    path = tmp_path / "float32.safetensors"
+    data = bytearray(saved.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        IndoorError, match=r"damaged \(content of SHA-256 \w{16}, \w{16} by its"
+    ) as e:
+        load_float(path)
+    assert str(e.value).endswith("copy or make it again")
+
+
+def test_the_content_is_hashed_once_for_each_state(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unchanged file is not hashed again, not even after a restart; a changed one is."""
+    path = tmp_path / "float32.safetensors"
+    shutil.copy(saved, path)
+    hashed: list[str] = []
+
+    def count(tensors: dict[str, torch.Tensor]) -> str:
+        hashed.append("once")
+        return hash_tensors(tensors)
+
+    monkeypatch.setattr(tensors_module, "hash_tensors", count)
+    time.sleep(0.06)  # a file that was written a moment ago is not remembered
+    for _ in range(3):
+        monkeypatch.setattr(files, "_MEMORY", files._Memory())
+        load_float(path)
+    assert hashed == ["once"]
+    shutil.copy(saved, path)
+    time.sleep(0.06)
+    load_float(path)
+    assert hashed == ["once", "once"]
+
+
+def test_format_1_is_read_and_what_it_lacks_is_unknown(saved: Path, tmp_path: Path) -> None:
+    """A checkpoint of before there were provenance and content hash comes back without them."""
+    path = tmp_path / "old.safetensors"
+    about = to_builtins(replace(MANIFEST, format=1))
+    del about["provenance"], about["content_sha256"]
+    tensors = safetensors.torch.load_file(saved)
+    path.write_bytes(safetensors.torch.save(tensors, {"indoor": json.dumps(about)}))
+    loaded = load_float(path)
+    assert loaded.manifest == replace(MANIFEST, format=1)
+    assert loaded.manifest.provenance is None
 
 
 def test_a_failed_save_leaves_the_old_file(network: nn.Module, saved: Path, tmp_path: Path) -> None:
@@ -155,7 +233,7 @@ def test_a_failed_save_leaves_the_old_file(network: nn.Module, saved: Path, tmp_
         (replace(MANIFEST, classes=()), "the manifest names no classes"),
         (replace(MANIFEST, arch="resnet50"), "no resnet50 with 3 classes"),
         (replace(MANIFEST, arch="vgg"), "unknown architecture 'vgg'"),
-        (replace(MANIFEST, format=2), "manifest.format is 2, expected 1"),
+        (replace(MANIFEST, format=3), "manifest.format is 3, expected 2"),
     ],
 )
 def test_a_manifest_must_describe_its_model(
@@ -291,8 +369,8 @@ def write_with_manifest(path: Path, manifest: dict[str, object] | str) -> None:
 
 
 def changed(**fields: object) -> dict[str, object]:
-    """The manifest as JSON's dicts, with some fields changed."""
-    return to_builtins(MANIFEST) | fields
+    """The manifest as JSON's dicts, of format 1 as no hash is in it, with some fields changed."""
+    return to_builtins(replace(MANIFEST, format=1)) | fields
 
 
 def state(**tensors: object) -> dict[str, object]:
@@ -392,8 +470,8 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
         "holds an int8 model, expected float32",
     ),
     "the future": (
-        lambda p, _: write_with_manifest(p, changed(format=2)),
-        "has checkpoint format 2, expected at most 1: a newer indoor wrote it; update indoor",
+        lambda p, _: write_with_manifest(p, changed(format=3)),
+        "has checkpoint format 3, expected at most 2: a newer indoor wrote it; update indoor",
     ),
     "no manifest at all": (lambda p, _: write_with_manifest(p, "{"), "holds no CheckpointManifest"),
     "half a manifest": (
@@ -514,7 +592,7 @@ def test_a_header_may_begin_with_a_pickles_byte(tmp_path: Path) -> None:
     manifest = replace(MANIFEST, classes=(CLASSES[0] + "x" * missing, *CLASSES[1:]))
     write_tensors(path, {"a": torch.zeros(1)}, manifest)
     assert path.read_bytes()[0] == 0x80
-    assert read_manifest(path) == manifest
+    assert unsealed(read_manifest(path)) == manifest
 
 
 def test_a_file_below_a_file_says_why(saved: Path) -> None:

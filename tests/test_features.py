@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes
 from indoor.errors import IndoorError
-from indoor.model import build_model
+from indoor.model import build_model, hash_tensors
 from indoor.train import features as module
-from indoor.train.features import Features, hash_tensors, read_features
+from indoor.train.features import Features, read_features
 from indoor.transforms import inference_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

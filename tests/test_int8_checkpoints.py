@@ -120,7 +120,8 @@ def test_logits_are_bit_identical_in_a_new_process(
 def test_loading_gives_the_manifest_and_the_file_hash(saved: Path) -> None:
     """A loaded model is in eval mode, quantized throughout, and says where it came from."""
     loaded = load_int8(saved)
-    assert loaded.manifest == manifest(config())
+    assert len(loaded.manifest.content_sha256) == 64
+    assert dataclasses.replace(loaded.manifest, content_sha256=None) == manifest(config())
     assert loaded.path == saved
     assert len(loaded.sha256) == 64
     assert not any(module.training for module in loaded.model.modules())

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from indoor.errors import IndoorError
-from indoor.model import build_model, save_float
+from indoor.model import FORMAT, build_model, save_float
 from indoor.quantize import default_config, quantize, save_int8, supported_engines, using_engine
 from indoor.records import CheckpointManifest, QuantizationRecord, WeightSource
 from indoor.runtimes.base import (
@@ -20,7 +20,7 @@ from indoor.runtimes.base import (
 from indoor.transforms import DEFAULT_PREPROCESSING
 
 MANIFEST = CheckpointManifest(
-    format=1,
+    format=FORMAT,
     arch="resnet18",
     precision="float32",
     classes=("bars", "checks", "rings"),

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from indoor.errors import IndoorError
-from indoor.model import build_model, resolve_weights, save_float
+from indoor.model import FORMAT, build_model, resolve_weights, save_float
 from indoor.model.download import fetch
 from indoor.model.sources import IMAGENET_URLS
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
@@ -412,7 +412,7 @@ def test_a_file_comes_first(tmp_path: Path, imagenet: Path) -> None:
     model = build_model("resnet18", 2, seed=1)
     crop = Preprocessing(resize="crop", size=64, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     manifest = CheckpointManifest(
-        format=1,
+        format=FORMAT,
         arch="resnet18",
         precision="float32",
         classes=("hall", "office"),

@@ -3,7 +3,13 @@
 from indoor.model.checkpoints import LoadedModel, load_float, read_float, save_float
 from indoor.model.network import ARCHS, build_model, fold, replace_head
 from indoor.model.sources import WeightsResult, resolve_weights
-from indoor.model.tensors import FORMAT, read_manifest, read_tensors, write_tensors
+from indoor.model.tensors import (
+    FORMAT,
+    hash_tensors,
+    read_manifest,
+    read_tensors,
+    write_tensors,
+)
 
 __all__ = [
     "ARCHS",
@@ -12,6 +18,7 @@ __all__ = [
     "WeightsResult",
     "build_model",
     "fold",
+    "hash_tensors",
     "load_float",
     "read_float",
     "read_manifest",

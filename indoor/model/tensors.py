@@ -1,7 +1,10 @@
 """The checkpoint file: named tensors and a JSON manifest in one safetensors file."""
 
+import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +15,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from indoor.errors import IndoorError
-from indoor.files import write_bytes
+from indoor.files import file_key, recall, remember, write_bytes
 from indoor.records import CheckpointManifest, from_json, to_json
 
-FORMAT = 1
-"""The version of the checkpoint file, `CheckpointManifest.format`."""
+FORMAT = 2
+"""The version of the checkpoint file, `CheckpointManifest.format`. Version 1, which is read too,
+has neither provenance nor content hash."""
 
 _KEY = "indoor"
 """The manifest's place in safetensors' metadata, which maps strings to strings."""
+
+_SEAL = re.compile(r'"content_sha256":"([0-9a-f]{64})"')
 
 _MAXIMUM_HEADER_BYTES = 100_000_000
 """What safetensors itself allows for a header."""
@@ -31,7 +37,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Checkpoin
     Args:
         path: The file; an existing one is replaced.
         tensors: Dense CPU tensors of dtypes that safetensors knows (no quantized ones).
-        manifest: What the file says of itself.
+        manifest: What the file says of itself; its `content_sha256` is worked out here.
 
     Raises:
         ValueError: `manifest.format` is not `FORMAT`, or safetensors does not take a tensor.
@@ -43,8 +49,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Checkpoin
         if tensor.is_quantized:
             raise ValueError(f"{name} is {tensor.dtype}: safetensors has no quantized dtypes")
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    metadata = {_KEY: to_json(manifest).decode("utf-8")}
-    write_bytes(path, safetensors.torch.save(plain, metadata))
+    text = to_json(replace(manifest, content_sha256=None)).decode("utf-8")
+    digest = _hash_content(text, plain)
+    # In the text and not beside it: safetensors writes two entries in any order.
+    text = text.replace('"content_sha256":null', f'"content_sha256":"{digest}"')
+    write_bytes(path, safetensors.torch.save(plain, {_KEY: text}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], CheckpointManifest]:
@@ -58,7 +67,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], CheckpointManifest]:
 
     Raises:
         IndoorError: There is no such file, or it is not whole, not a checkpoint of this project,
-            or of a newer format.
+            of a newer format, or its content is not what its hash says.
     """
     manifest = read_manifest(path)
     return read_plain_tensors(path), manifest
@@ -90,17 +99,59 @@ def read_metadata(path: Path) -> CheckpointManifest | None:
             f"{path} has checkpoint format {version}, expected at most {FORMAT}: "
             "a newer indoor wrote it; update indoor"
         )
-    return from_json(text, CheckpointManifest, str(path))
+    manifest = from_json(text, CheckpointManifest, str(path))
+    if manifest.format != 1 and not _SEAL.search(text):
+        raise _damaged(path, f"format {manifest.format} without the hash of its content")
+    return manifest
 
 
 def read_plain_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of any safetensors file, in memory of their own."""
+    """Return the tensors of any safetensors file, in memory of their own.
+
+    Where a checkpoint of ours says its content's hash, that is compared: once for each state of
+    the file, since it takes as long again as reading.
+
+    Raises:
+        IndoorError: The file is not whole, or its content is not what its hash says.
+    """
+    key = file_key(path, "content")
     with _opened(path) as file:
-        return {
+        text = (file.metadata() or {}).get(_KEY, "")
+        tensors = {
             # A clone has the 64-byte alignment that torch gives its own tensors.
             name: file.get_tensor(name).clone(memory_format=torch.contiguous_format)
             for name in file.keys()  # noqa: SIM118 (not a dict, it cannot be iterated)
         }
+    said = _SEAL.search(text)
+    if said is not None:
+        found = recall(key)
+        if found is None:
+            found = _hash_content(_SEAL.sub('"content_sha256":null', text), tensors)
+            remember(key, found, path)
+        if found != said[1]:
+            raise _damaged(path, f"content of SHA-256 {found[:16]}, {said[1][:16]} by its header")
+    return tensors
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 over names, shapes, types and contents, as 64 hexadecimal digits."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        total.update(content.data)  # a view: the copy would count as the model's memory
+    return total.hexdigest()
+
+
+def _hash_content(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of a checkpoint whose manifest, without its hash, is `text`."""
+    return hashlib.sha256(f"{hash_tensors(tensors)} {text}".encode()).hexdigest()
+
+
+def _damaged(path: Path, what: str) -> IndoorError:
+    return IndoorError(
+        f"{path} is damaged ({what}), expected a whole safetensors file; copy or make it again"
+    )
 
 
 def identify_kind(path: Path) -> Literal["safetensors", "torch"]:
@@ -145,7 +196,4 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt", backend="pread") as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise IndoorError(
-            f"{path} is damaged ({' '.join(str(error).split())}), expected a whole safetensors "
-            "file; copy or make it again"
-        ) from error
+        raise _damaged(path, " ".join(str(error).split())) from error

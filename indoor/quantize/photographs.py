@@ -11,7 +11,7 @@ from torch import Tensor
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.errors import IndoorError
 from indoor.machine import read_machine
-from indoor.model import LoadedModel
+from indoor.model import FORMAT, LoadedModel
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize.check import WatchedBatches, check, refuse_collapse
 from indoor.quantize.checkpoints import save_int8
@@ -98,7 +98,7 @@ def quantize_checkpoint(
     )
     # The float32 model's metrics are not this model's; its own stand in the check.
     manifest = dataclasses.replace(
-        loaded.manifest, precision="int8", metrics={}, quantization=record
+        loaded.manifest, format=FORMAT, precision="int8", metrics={}, quantization=record
     )
     save_int8(out, int8_model, manifest)
     return record

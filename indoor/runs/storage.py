@@ -197,7 +197,7 @@ def mismatch(run: SavedRun, identity: RunIdentity, allocator: str | None) -> str
         ("of another machine", not machine_differences(there.machine, identity.machine)),
         ("of another model", there.arch == identity.arch),
         ("of other data", there.data.sha256 == identity.data.sha256),
-        ("of other weights", there.weights == identity.weights),
+        ("of other weights", there.weights.identity == identity.weights.identity),
         ("of another preprocessing", there.preprocessing == identity.preprocessing),
         ("with another allocator", run.allocator == allocator),
     ):

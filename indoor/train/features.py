@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from indoor.dataset import IndoorScenes, load_batches
 from indoor.dataset.batches import Photographs
 from indoor.errors import IndoorError
-from indoor.files import replace_file, sha256_of_file
-from indoor.model import fold
+from indoor.files import remembered_sha256, replace_file
+from indoor.model import fold, hash_tensors
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
 from indoor.train.state import remove_leftovers
@@ -121,16 +121,6 @@ class _AddReluInPlace(nn.Module):
         return total.add_(identity).relu_()
 
 
-def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """Return a SHA-256 over names, shapes, types and contents, as 64 hexadecimal digits."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        total.update(content.tobytes())
-    return total.hexdigest()
-
-
 def _base_key(model: nn.Module, preprocessing: Preprocessing, device: torch.device) -> str:
     weights = {
         name: tensor
@@ -157,7 +147,7 @@ def _base_key(model: nn.Module, preprocessing: Preprocessing, device: torch.devi
 def _chunk_key(base: str, dataset: IndoorScenes, span: Sequence[int]) -> str:
     key = hashlib.sha256(base.encode())
     for index in span:
-        key.update(sha256_of_file(dataset.samples[index].path).encode())
+        key.update(remembered_sha256(dataset.samples[index].path).encode())
     return key.hexdigest()
 
 

@@ -9,13 +9,12 @@ import torch
 from torch import nn
 
 from indoor.dataset import IndoorScenes
-from indoor.files import sha256_of_file
-from indoor.model import WeightsResult
+from indoor.files import remembered_sha256
+from indoor.model import WeightsResult, hash_tensors
 from indoor.progress import Progress
 from indoor.records import to_json
-from indoor.train.features import hash_tensors
 
-_VERSION = 1
+_VERSION = 2
 """Counted up whenever a change of the code would make a resumed training end elsewhere."""
 
 
@@ -55,7 +54,7 @@ class Plan:
         files = hashlib.sha256()
         for dataset in (self.train, self.val):
             for sample in dataset.samples:
-                files.update(f"{sha256_of_file(sample.path)} {sample.label}\n".encode())
+                files.update(f"{remembered_sha256(sample.path)} {sample.label}\n".encode())
         key = (
             _VERSION,
             self.epochs,
@@ -63,7 +62,7 @@ class Plan:
             self.seed,
             self.settings,
             self.weights.preprocessing,
-            self.weights.source.kind,
+            self.is_random,
             hash_tensors(dict(self.start.state_dict())),
             files.hexdigest(),
             str(torch.__version__),
