@@ -475,8 +475,10 @@ def test_the_record_says_how_it_was_made(
         ("end",),
     ]
     loaded = load_int8(out)
+    sealed = loaded.manifest.content_sha256
+    assert sealed is not None
     assert loaded.manifest == dataclasses.replace(
-        trained.manifest, precision="int8", metrics={}, quantization=record
+        trained.manifest, precision="int8", metrics={}, quantization=record, content_sha256=sealed
     )
 
 

@@ -29,13 +29,16 @@ class LoadedModel:
     sha256: str
 
 
-def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> None:
+def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> CheckpointManifest:
     """Write a float32 checkpoint of weights and manifest alone, whole or not at all.
 
     Args:
         path: The file, usually `float32.safetensors`; an existing one is replaced.
         model: A network of `build_model` with float32 parameters.
         manifest: Its architecture, classes, preprocessing and origin.
+
+    Returns:
+        The manifest as it stands in the file, with the hash of its content.
 
     Raises:
         ValueError: The manifest does not describe the model, or the model is not float32.
@@ -52,7 +55,7 @@ def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> No
     num_classes = len(manifest.classes)
     if reason := _differences(tensors, build_empty(manifest.arch, num_classes)):
         raise ValueError(f"no {manifest.arch} with {num_classes} classes: {reason}")
-    write_tensors(path, tensors, manifest)
+    return write_tensors(path, tensors, manifest)
 
 
 def load_float(

@@ -31,13 +31,18 @@ _MAXIMUM_HEADER_BYTES = 100_000_000
 """What safetensors itself allows for a header."""
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: CheckpointManifest) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], manifest: CheckpointManifest
+) -> CheckpointManifest:
     """Write a checkpoint file, whole or not at all; the same content gives the same bytes.
 
     Args:
         path: The file; an existing one is replaced.
         tensors: Dense CPU tensors of dtypes that safetensors knows (no quantized ones).
         manifest: What the file says of itself; its `content_sha256` is worked out here.
+
+    Returns:
+        The manifest as it stands in the file.
 
     Raises:
         ValueError: `manifest.format` is not `FORMAT`, or safetensors does not take a tensor.
@@ -54,6 +59,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], manifest: Checkpoin
     # In the text and not beside it: safetensors writes two entries in any order.
     text = text.replace('"content_sha256":null', f'"content_sha256":"{digest}"')
     write_bytes(path, safetensors.torch.save(plain, {_KEY: text}))
+    return replace(manifest, content_sha256=digest)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], CheckpointManifest]:

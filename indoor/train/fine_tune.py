@@ -151,7 +151,7 @@ def fine_tune(
         )
         # The checkpoint last: where it is, the curves are too.
         write_record(out / "curves.json", curves)
-        save_float(out / "float32.safetensors", model, manifest)
+        manifest = save_float(out / "float32.safetensors", model, manifest)
         shutil.rmtree(plan.resume)
     return TrainResult(manifest=manifest, curves=curves, path=out / "float32.safetensors")
 
