@@ -11,8 +11,7 @@ from PIL import Image
 
 from indoor.dataset import IndoorScenes, verify
 from indoor.demo import SCENES, draw_demo, draw_scene
-from indoor.demo.film import develop, expose
-from indoor.demo.view import Camera, View
+from indoor.demo.camera import Camera, View, develop, expose
 from indoor.errors import IndoorError
 
 NUM_TRAIN, NUM_TEST = 14, 8

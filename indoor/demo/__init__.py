@@ -1,39 +1,31 @@
 """Drawn indoor scenes in MIT Indoor-67's layout, for when there are no photographs."""
 
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from indoor.demo.film import develop
-from indoor.demo.halls import (
-    draw_bowling,
-    draw_cloister,
-    draw_corridor,
-    draw_library,
-    draw_staircase,
-)
-from indoor.demo.homes import draw_bedroom, draw_kitchen
-from indoor.demo.rooms import draw_cinema, draw_classroom, draw_pool
-from indoor.demo.view import Camera, View
+from indoor.demo import halls, rooms
+from indoor.demo.camera import Camera, View, develop
 from indoor.errors import IndoorError
 from indoor.progress import NO_PROGRESS, Progress
 
 __all__ = ["SCENES", "draw_demo", "draw_scene"]
 
 SCENES: dict[str, Callable[[View, np.random.Generator], None]] = {
-    "corridor": draw_corridor,
-    "library": draw_library,
-    "staircase": draw_staircase,
-    "cloister": draw_cloister,
-    "poolinside": draw_pool,
-    "movietheater": draw_cinema,
-    "classroom": draw_classroom,
-    "bedroom": draw_bedroom,
-    "bowling": draw_bowling,
-    "kitchen": draw_kitchen,
+    "corridor": halls.draw_corridor,
+    "library": halls.draw_library,
+    "staircase": halls.draw_staircase,
+    "cloister": halls.draw_cloister,
+    "poolinside": rooms.draw_pool,
+    "movietheater": rooms.draw_cinema,
+    "classroom": rooms.draw_classroom,
+    "bedroom": rooms.draw_bedroom,
+    "bowling": halls.draw_bowling,
+    "kitchen": rooms.draw_kitchen,
 }
 """Every scene that can be drawn; a smaller data set has the first ones."""
 
@@ -74,18 +66,15 @@ def draw_demo(
         ValueError: A number is out of its range.
     """
     for name, value, low, high in (
-        ("seed", seed, 0, None),
+        ("seed", seed, 0, math.inf),
         ("num_classes", num_classes, 2, len(SCENES)),
-        ("num_train", num_train, 1, None),
-        ("num_test", num_test, 1, None),
-        ("size", size, 16, None),
+        ("num_train", num_train, 1, math.inf),
+        ("num_test", num_test, 1, math.inf),
+        ("size", size, 16, math.inf),
     ):
-        if value < low or (high is not None and value > high):
-            raise ValueError(
-                f"{name} is {value}, expected {low} to {high}"
-                if high is not None
-                else f"{name} is {value}, expected at least {low}"
-            )
+        if not low <= value <= high:
+            expected = f"at least {low}" if high == math.inf else f"{low} to {high}"
+            raise ValueError(f"{name} is {value}, expected {expected}")
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         raise IndoorError(
             f"{root} exists already, expected a new or empty folder; "
@@ -97,7 +86,8 @@ def draw_demo(
             # A folder in the folder: the temporary one is for its owner alone, this one is not.
             built = Path(temporary, "built")
             progress.start("drawing scenes", num_classes * (num_train + num_test))
-            _draw_into(built, seed, num_classes, num_train, num_test, size, progress)
+            lists = {"train": num_train, "test": num_test}
+            _draw_into(built, seed, list(SCENES)[:num_classes], lists, size, progress)
             built.rename(root)
             progress.finish()
     except OSError as error:
@@ -154,25 +144,22 @@ def draw_scene(name: str, generator: np.random.Generator, size: int) -> Image.Im
 def _draw_into(
     folder: Path,
     seed: int,
-    num_classes: int,
-    num_train: int,
-    num_test: int,
+    names: Sequence[str],
+    lists: Mapping[str, int],
     size: int,
     progress: Progress,
 ) -> None:
-    """Draw the photographs and write the lists."""
-    lists: dict[str, list[str]] = {"TrainImages.txt": [], "TestImages.txt": []}
-    for label, name in enumerate(list(SCENES)[:num_classes]):
-        (folder / "Images" / name).mkdir(parents=True)
-        for part, (list_name, count) in enumerate(
-            (("TrainImages.txt", num_train), ("TestImages.txt", num_test))
-        ):
+    """Draw so many photographs a scene for each list, and write the lists."""
+    for part, (split, count) in enumerate(lists.items()):
+        lines: list[str] = []
+        for label, name in enumerate(names):
+            (folder / "Images" / name).mkdir(parents=True, exist_ok=True)
             for index in range(count):
                 generator = np.random.default_rng([seed, label, part, index])
-                line = f"{name}/{name}_{list_name[:-10].lower()}_{index + 1:04d}.jpg"
+                line = f"{name}/{name}_{split}_{index + 1:04d}.jpg"
                 quality = int(generator.integers(70, 96))
                 draw_scene(name, generator, size).save(folder / "Images" / line, quality=quality)
-                lists[list_name].append(line)
+                lines.append(line)
                 progress.advance()
-    for list_name, lines in lists.items():
-        (folder / list_name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        text = "\n".join(lines) + "\n"
+        (folder / f"{split.title()}Images.txt").write_text(text, encoding="utf-8")

@@ -2,21 +2,15 @@
 
 import numpy as np
 
-from indoor.demo.room import Room, Wall, paint, tone
-from indoor.demo.view import View
+from indoor.demo.camera import View
+from indoor.demo.room import Room, Wall, paint, random_room, tone
 
 SIDES: tuple[Wall, Wall] = ("left", "right")
 
 
 def draw_corridor(view: View, generator: np.random.Generator) -> None:
     """A long narrow passage: doors on both sides, a row of lamps, a door at the end."""
-    room = Room(
-        view=view,
-        width=generator.uniform(1.8, 2.8),
-        height=generator.uniform(2.3, 3.0),
-        depth=generator.uniform(13, 24),
-    )
-    room.build(generator)
+    room = random_room(view, generator, (1.8, 2.8), (2.3, 3.0), (13, 24))
     door, frame = paint(generator), paint(generator)
     step = generator.uniform(2.2, 3.4)
     for wall in SIDES:
@@ -40,13 +34,7 @@ def draw_corridor(view: View, generator: np.random.Generator) -> None:
 
 def draw_library(view: View, generator: np.random.Generator) -> None:
     """An aisle between shelves that are full of books."""
-    room = Room(
-        view=view,
-        width=generator.uniform(2.2, 3.4),
-        height=generator.uniform(2.6, 3.4),
-        depth=generator.uniform(6, 10),
-    )
-    room.build(generator)
+    room = random_room(view, generator, (2.2, 3.4), (2.6, 3.4), (6, 10))
     wood = paint(generator, 0.3, 0.7)
     boards = generator.uniform(0.34, 0.45)
     top = room.height * generator.uniform(0.8, 0.95)
@@ -132,13 +120,7 @@ def draw_staircase(view: View, generator: np.random.Generator) -> None:
 
 def draw_cloister(view: View, generator: np.random.Generator) -> None:
     """A covered walk: arches on columns to one side, open to the light; beams above."""
-    room = Room(
-        view=view,
-        width=generator.uniform(2.8, 4.2),
-        height=generator.uniform(3.6, 4.6),
-        depth=generator.uniform(14, 24),
-    )
-    room.build(generator)
+    room = random_room(view, generator, (2.8, 4.2), (3.6, 4.6), (14, 24))
     sky, stone, ground = paint(generator, 0.85, 1), paint(generator, 0.4, 0.85), paint(generator)
     gap = generator.uniform(1.9, 2.6)
     spring = room.height - gap / 2 - generator.uniform(0.3, 0.6)
@@ -147,7 +129,7 @@ def draw_cloister(view: View, generator: np.random.Generator) -> None:
     for wall in walls:
         x = -room.width / 2 if wall == "left" else room.width / 2
         for start in np.arange(-2.5, room.depth - gap, gap).tolist():
-            room.arch(wall, start + 0.2, start + gap - 0.2, 0.5, spring, sky, True)
+            room.arch(wall, start + 0.2, start + gap - 0.2, 0.5, spring, sky)
             room.panel(wall, start + 0.2, start + gap - 0.2, 0.5, 1.4, ground, priority=5)
             inner = x + (0.18 if wall == "left" else -0.18)
             low, high = min(x, inner), max(x, inner)
@@ -163,7 +145,7 @@ def draw_cloister(view: View, generator: np.random.Generator) -> None:
             room.panel("right", start - 0.15, start + 0.15, 0, room.height, beam, priority=1)
     room.grid("floor", generator.uniform(0.7, 1.1), paint(generator, 0.2, 0.6))
     wide = room.width * 0.25
-    room.arch("back", -wide, wide, 0, room.height * 0.5, tone(sky, 0.6), True)
+    room.arch("back", -wide, wide, 0, room.height * 0.5, tone(sky, 0.6))
 
 
 def draw_bowling(view: View, generator: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from indoor.demo.view import Colour, Point, View
+from indoor.demo.camera import Colour, Point, View
 
 Wall = Literal["left", "right", "back", "floor", "ceiling"]
 
@@ -37,7 +37,7 @@ class Room:
     height: float
     depth: float
 
-    def build(self, generator: np.random.Generator, *, ceiling: bool = True) -> None:
+    def build(self, generator: np.random.Generator) -> None:
         """Add floor, walls and ceiling in random colours."""
         wall = paint(generator)
         walls: dict[Wall, Colour] = {
@@ -45,9 +45,8 @@ class Room:
             "left": wall,
             "right": wall,
             "back": tone(wall, generator.uniform(0.8, 1.15)),
+            "ceiling": paint(generator, 0.5, 0.95),
         }
-        if ceiling:
-            walls["ceiling"] = paint(generator, 0.5, 0.95)
         for name, colour in walls.items():
             across = name in {"floor", "ceiling", "back"}
             start = -self.width / 2 if across else -3.0
@@ -113,14 +112,12 @@ class Room:
         self.panel(wall, a - 0.03, a + 0.03, b0, b1, frame, priority=3)
         self.panel(wall, a0, a1, b - 0.03, b + 0.03, frame, priority=3)
 
-    def arch(
-        self, wall: Wall, a0: float, a1: float, b0: float, b1: float, colour: Colour, glows: bool
-    ) -> None:
-        """Add a round-headed opening from a0 to a1, its sides straight from b0 to b1."""
+    def arch(self, wall: Wall, a0: float, a1: float, b0: float, b1: float, sky: Colour) -> None:
+        """Add a bright round-headed opening from a0 to a1, its sides straight from b0 to b1."""
         radius, middle = (a1 - a0) / 2, (a0 + a1) / 2
         angles = np.linspace(0, math.pi, 13).tolist()
         head = [(middle + radius * math.cos(t), b1 + radius * math.sin(t)) for t in angles]
-        self.shape(wall, [(a0, b0), (a1, b0), *head], colour, priority=4, glows=glows)
+        self.shape(wall, [(a0, b0), (a1, b0), *head], sky, priority=4, glows=True)
 
     def table(self, x: float, z: float, size: Point, colour: Colour) -> None:
         """Add a table top on four legs; `size` is width, height, depth."""
@@ -144,3 +141,11 @@ class Room:
         if wall == "ceiling":
             return a, self.height, b
         return (-self.width / 2 if wall == "left" else self.width / 2), b, a
+
+
+def random_room(view: View, generator: np.random.Generator, *sizes: tuple[float, float]) -> Room:
+    """Return a painted room of random size; the ranges are of width, height and depth."""
+    width, height, depth = (generator.uniform(low, high) for low, high in sizes)
+    room = Room(view=view, width=width, height=height, depth=depth)
+    room.build(generator)
+    return room

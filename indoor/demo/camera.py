@@ -1,11 +1,11 @@
-"""A camera, and flat-shaded polygons in metres that become a picture."""
+"""A camera: flat-shaded polygons in metres become something like a photograph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 Point = tuple[float, float, float]
 """x to the right, y up, z away from the viewer, in metres."""
@@ -30,7 +30,7 @@ class Camera:
     focal: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Face:
     points: Sequence[Point]
     colour: Colour
@@ -62,22 +62,9 @@ class View:
     ) -> None:
         """Add a flat polygon; `centre` stands for what it belongs to, `glows` means unshaded."""
         if centre is None:
-            num = len(points)
-            centre = (
-                sum(p[0] for p in points) / num,
-                sum(p[1] for p in points) / num,
-                sum(p[2] for p in points) / num,
-            )
-        self._faces.append(
-            _Face(
-                points=points,
-                colour=colour,
-                layer=layer,
-                centre=centre,
-                priority=priority,
-                glows=glows,
-            )
-        )
+            x, y, z = (sum(axis) / len(points) for axis in zip(*points, strict=True))
+            centre = (x, y, z)
+        self._faces.append(_Face(points, colour, layer, centre, priority, glows))
 
     def box(
         self, low: Point, high: Point, colour: Colour, *, layer: int = 1, glows: bool = False
@@ -170,3 +157,59 @@ def _cut_near(corners: Floats) -> Floats:
         if corner[2] >= NEAR:
             kept.append(corner)
     return np.array(kept)
+
+
+def develop(picture: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """Light a picture unevenly, expose it to a random mean colour, blur it, add grain.
+
+    The mean colour is drawn from one distribution for every scene, so that it says nothing about
+    which scene it is.
+
+    Args:
+        picture: RGB.
+        generator: Decides everything that is random.
+
+    Returns:
+        RGB, of the same size.
+    """
+    pixels = np.asarray(picture, dtype=np.float32)
+    pixels = pixels * _light(picture.height, picture.width, generator)[:, :, None]
+    lit = Image.fromarray(pixels.clip(1, 255).astype(np.uint8))
+    brightness = generator.uniform(85, 160)
+    exposed = expose(lit, brightness * generator.uniform(0.82, 1.18, size=3))
+    radius = generator.uniform(0, 0.8)
+    if radius > 0.2:
+        exposed = exposed.filter(ImageFilter.GaussianBlur(radius))
+    grain = generator.standard_normal((picture.height, picture.width, 3), dtype=np.float32)
+    pixels = np.asarray(exposed, dtype=np.float32) + grain * np.float32(generator.uniform(1, 9))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def expose(picture: Image.Image, mean: NDArray[np.float64]) -> Image.Image:
+    """Bring each channel's mean to `mean` (0..255) by a tone curve, which clips nothing."""
+    levels = np.arange(256) / 255
+    table: list[int] = []
+    for channel, target in zip(picture.split(), mean.tolist(), strict=True):
+        counts = np.array(channel.histogram(), dtype=np.float64)
+        low, high = 0.05, 20.0
+        for _ in range(24):
+            power = (low * high) ** 0.5
+            if 255 * counts @ levels**power / counts.sum() > target:
+                low = power
+            else:
+                high = power
+        table += np.rint(255 * levels**power).astype(int).tolist()
+    return picture.point(table)
+
+
+def _light(height: int, width: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Return a factor for each pixel: a bright spot somewhere, darker corners."""
+    rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    columns = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    row, column = generator.uniform(-0.9, 0.9, size=2).astype(np.float32)
+    wide = np.float32(generator.uniform(0.5, 1.5))
+    spot = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / wide)
+    strength = np.float32(generator.uniform(0.0, 0.7))
+    corners = np.float32(generator.uniform(0.0, 0.25)) * (rows**2 + columns**2)
+    light: NDArray[np.float32] = (1 - strength / 2 + strength * spot) * (1 - corners)
+    return light
