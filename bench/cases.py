@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from bench.options import SETTINGS, Settings
-from indoor.machine import current_allocator, num_usable_cores, read_machine
+from indoor.machine import num_usable_cores, read_machine
+from indoor.measure import current_allocator
 from indoor.runtimes.base import VARIANTS, native_variants
 
 MEMORY_BATCH = 8

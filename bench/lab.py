@@ -16,8 +16,8 @@ from bench.partial import CellResult, PartialRun
 from bench.probe import measure_apart
 from bench.terminal import QuietBar, uncaptured
 from indoor.dataset import IndoorScenes
-from indoor.machine import current_allocator, num_usable_cores, read_moment
-from indoor.measure import MIN_PAIRS, paired_speedup, summarize_latency
+from indoor.machine import num_usable_cores, read_moment
+from indoor.measure import MIN_PAIRS, current_allocator, paired_speedup, summarize_latency
 from indoor.measure.pairs import LocalCall, Plan, Series, measure_blocked, measure_interleaved
 from indoor.measure.worker import timed
 from indoor.pipeline import Prepared

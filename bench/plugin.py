@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.options import LAB, ROOT, SETTINGS, Settings, add_options, read_settings
-from indoor.machine import allocator_environment, current_allocator
+from indoor.measure import allocator_environment, current_allocator
 
 BENCH = ROOT / "bench"
 OWN_STORAGE = "file://./.benchmarks"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.options import ROOT
-from indoor.machine import allocator_environment, peak_memory_bytes
+from indoor.measure import allocator_environment, peak_memory_bytes
 from indoor.measure.pairs import LocalCall, Plan, Series, measure_interleaved
 from indoor.measure.worker import timed
 from indoor.records import Allocator, from_json, to_json

@@ -23,7 +23,8 @@ from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
 from indoor.files import check_writable
 from indoor.gate.sides.repository import resolve_revision
-from indoor.machine import code_identity, current_allocator, num_usable_cores, read_machine
+from indoor.machine import code_identity, num_usable_cores, read_machine
+from indoor.measure import current_allocator
 from indoor.pipeline import Prepared, prepare
 from indoor.runs.storage import SavedRun, gate_record
 

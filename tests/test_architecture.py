@@ -32,7 +32,8 @@ ALLOWED = {
     "model": BOTTOM | {"records", "transforms", "dataset"},
     "train": BOTTOM | {"records", "dataset", "transforms", "model", "machine"},
     "evaluate": BOTTOM | {"records", "measure"},
-    "quantize": BOTTOM | {"records", "dataset", "transforms", "model", "evaluate", "machine"},
+    "quantize": BOTTOM
+    | {"records", "dataset", "transforms", "model", "evaluate", "machine", "measure"},
     "runtimes": BOTTOM | {"records", "model", "quantize", "machine", "measure"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""

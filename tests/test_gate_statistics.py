@@ -17,7 +17,6 @@ from indoor.gate.decide.evidence import (
     MIN_TRIMMED,
     Launches,
     gather,
-    holm,
     lower_bound,
     p_faster,
     p_mean_above,
@@ -25,6 +24,7 @@ from indoor.gate.decide.evidence import (
     summarize,
     upper_bound,
 )
+from indoor.measure.pair_statistics import holm, holm_adjusted
 
 RATIOS = st.floats(min_value=-0.5, max_value=0.5, allow_subnormal=False)
 LAUNCHES = st.lists(
@@ -234,6 +234,12 @@ def test_holm_stops_at_the_first_that_stands() -> None:
     assert rejected == [True, False, False, False]
     assert levels == pytest.approx([0.0125, 0.05 / 3, 0.05 / 3, 0.05 / 3])
     assert holm([], 0.05) == ([], [])
+
+
+def test_holms_adjusted_p_values_by_hand() -> None:
+    """3 x 0.01, 2 x 0.02 and 0.03, none below the one before: 0.03, 0.04, 0.04; 1 at most."""
+    assert holm_adjusted([0.02, 0.03, 0.01]) == pytest.approx([0.04, 0.04, 0.03])
+    assert holm_adjusted([0.7, 0.6]) == [1.0, 1.0]
 
 
 @given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=8), alpha=ALPHAS)

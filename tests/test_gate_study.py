@@ -45,7 +45,7 @@ from indoor.gate.records import (
 )
 from indoor.gate.selftest import GateOutcome, SelfTestReport, render_self_test, self_test
 from indoor.gate.settings import PlanRules
-from indoor.measure.rates import (
+from indoor.measure.proportions import (
     format_at_least,
     format_at_most,
     format_share,

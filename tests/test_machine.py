@@ -1,7 +1,6 @@
 """The machine's record from recorded texts, its diagnosis, and the code's identity."""
 
 import dataclasses
-import mmap
 import os
 import socket
 import subprocess
@@ -18,15 +17,11 @@ import torch
 
 import indoor
 from indoor.machine import (
-    allocator_environment,
     code_identity,
     code_sha256,
     computes_bfloat16,
-    current_allocator,
     diagnose,
-    minor_faults,
     num_usable_cores,
-    peak_memory_bytes,
     processor,
     read_environment,
     read_machine,
@@ -39,7 +34,6 @@ from indoor.machine.limits import (
     read_memory_limit,
     read_num_throttled,
 )
-from indoor.machine.process import parse_peak_memory
 from indoor.machine.processor import (
     Processor,
     native_bfloat16,
@@ -47,6 +41,7 @@ from indoor.machine.processor import (
     parse_sysctl,
 )
 from indoor.machine.unreadable import UnreadableError
+from indoor.measure import allocator_environment, current_allocator
 from indoor.records import Machine, from_json, to_json
 
 XEON_AMX = """\
@@ -569,75 +564,6 @@ def test_a_kernel_that_shows_nothing_gives_a_reason(
         read(tmp_path, (0, 1))
 
 
-def test_page_faults_are_counted() -> None:
-    """Touching 16 MiB of newly mapped memory costs page faults (the heap could reuse old pages)."""
-    with mmap.mmap(-1, 16 * 2**20) as block:
-        before = minor_faults()
-        for start in range(0, len(block), mmap.PAGESIZE):
-            block[start] = 1
-        assert minor_faults() > before
-
-
-def test_peak_memory_is_vmhwm() -> None:
-    """Its kB are 1,024 bytes; a status without it has none; here it is at least what is used."""
-    assert parse_peak_memory("VmPeak:\t  9 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n") == 2097152
-    assert parse_peak_memory("Name:\tpython\n") is None
-    if sys.platform == "linux":
-        peak = peak_memory_bytes()
-        assert peak is not None
-        assert peak > 10 * 2**20
-
-
-def test_peak_memory_without_proc_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MacOS has no /proc."""
-
-    def missing(_: Path) -> str:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert peak_memory_bytes() is None
-
-
-def test_the_allocator_is_what_the_environment_said_at_the_start() -> None:
-    """`retain` needs both thresholds as high as ours; the pair round-trips and keeps the rest."""
-    retain = allocator_environment("retain", {"PATH": "/bin"})
-    assert retain["PATH"] == "/bin"
-    assert current_allocator(retain) == "retain"
-    assert current_allocator({}) == "default"
-    low = retain | {"MALLOC_TRIM_THRESHOLD_": "131072"}
-    assert current_allocator(low) == "default"
-    assert current_allocator(retain | {"MALLOC_MMAP_THRESHOLD_": "a lot"}) == "default"
-    assert allocator_environment("default", retain) == {"PATH": "/bin"}
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's thresholds")
-def test_retained_blocks_cost_no_new_faults() -> None:
-    """In a process with `retain`, a large block that was freed is mapped no second time."""
-    code = (
-        "from indoor.machine import minor_faults\n"
-        "def touch():\n"
-        "    block = bytearray(b'x') * (64 * 2**20)\n"
-        "[touch() for _ in range(4)]\n"
-        "before = minor_faults()\n"
-        "[touch() for _ in range(4)]\n"
-        "print(minor_faults() - before)"
-    )
-    faults = {}
-    for allocator in ("default", "retain"):
-        environment = allocator_environment(allocator, os.environ)
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        faults[allocator] = int(done.stdout)
-    if faults["default"] < 1000:
-        pytest.skip("this C library keeps large blocks by itself, so there is nothing to retain")
-    assert faults["retain"] < faults["default"] / 10
-
-
 def test_a_quiet_machine_gets_no_advice() -> None:
     """Nothing is said where there is nothing to do."""
     assert diagnose(machine(), allocator="default") == ()
@@ -695,12 +621,11 @@ def test_what_does_no_harm_gets_no_advice(changes: dict[str, object]) -> None:
     assert diagnose(machine(**changes), allocator="default") == ()
 
 
-def test_a_retaining_allocator_needs_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By argument, or by this process's environment."""
+def test_a_retaining_allocator_needs_no_advice() -> None:
+    """As an environment with its thresholds is read."""
     glibc = machine(libc="glibc 2.36")
-    assert diagnose(glibc, allocator="retain") == ()
-    monkeypatch.setattr("indoor.machine.diagnosis.current_allocator", lambda: "retain")
-    assert diagnose(glibc) == ()
+    retains = current_allocator(allocator_environment("retain", {}))
+    assert diagnose(glibc, allocator=retains) == ()
 
 
 def test_avx_vnni_is_told_apart() -> None:

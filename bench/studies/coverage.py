@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import bdtr, stdtrit
+from scipy.special import stdtrit
 
 from indoor.files import write_text
 from indoor.gate.decide.evidence import MIN_LAUNCH_SD, MIN_TRIMMED, TRIMMED_SHARE, lower_bound
+from indoor.measure.pair_statistics import sign_rank
 
 NUM_LAUNCHES = (6, 10, 16, 24)
 ALPHAS = (0.025, 0.0025, 0.0005)
@@ -201,9 +202,7 @@ def _t_bounds(pairs: np.ndarray, *, is_trimmed: bool) -> np.ndarray:
 def _sign_bounds(pairs: np.ndarray) -> np.ndarray:
     ordered = np.sort(pairs.reshape(len(pairs), -1), axis=1)
     num_pairs = ordered.shape[1]
-    ranks = [
-        int((bdtr(np.arange(num_pairs // 2), num_pairs, 0.5) <= alpha).sum()) for alpha in ALPHAS
-    ]
+    ranks = [sign_rank(num_pairs, alpha) for alpha in ALPHAS]
     return np.stack(
         [np.stack([-ordered[:, r - 1], ordered[:, num_pairs - r]], axis=1) for r in ranks], axis=1
     )

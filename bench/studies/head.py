@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from bench.studies import run
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.errors import IndoorError
-from indoor.machine import current_allocator, minor_faults, read_machine
+from indoor.machine import read_machine
+from indoor.measure import current_allocator
+from indoor.measure.worker import minor_faults
 from indoor.model import ARCHS, replace_head, resolve_weights
 from indoor.records import Preprocessing, to_builtins
 from indoor.train.features import read_features

@@ -9,7 +9,7 @@ from indoor.errors import IndoorError
 from indoor.gate.names import shorten
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
-from indoor.measure.rates import format_at_most, format_share, rate_at_most
+from indoor.measure.proportions import format_at_most, format_share, rate_at_most
 
 OURS = "ours"
 """The name of the gate's own rule among the rules of a study."""

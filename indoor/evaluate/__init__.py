@@ -1,7 +1,8 @@
 """Logits to figures: one model's accuracy, and two models on the same photographs."""
 
-from indoor.evaluate.figures import MAX_SQNR_DB, evaluate, predict, sqnr_db
+from indoor.evaluate.figures import evaluate, predict, sqnr_db
 from indoor.evaluate.pairs import compare
+from indoor.measure.answers import MAX_SQNR_DB
 from indoor.measure.proportions import difference_interval, mcnemar_p, wilson
 
 __all__ = [

@@ -7,12 +7,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from indoor.errors import IndoorError
+from indoor.measure import answers
 from indoor.measure.proportions import wilson
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import ClassAccuracy, Evaluation, Split
-
-MAX_SQNR_DB = 300.0
-"""The SQNR of equal tensors: far above what float32 can tell apart, since JSON has no infinity."""
 
 
 def predict(
@@ -102,30 +100,10 @@ def evaluate(
 
 
 def sqnr_db(reference: Tensor, actual: Tensor) -> float:
-    """Return the signal-to-quantization-noise ratio, over all values together.
-
-    `20 * log10(norm(reference) / norm(reference - actual))`, as torch's `compute_sqnr` has it,
-    computed in float64. One figure for the whole tensor: a mean over photographs would let those
-    with small logits weigh as much as the others.
-
-    Returns:
-        Decibels in `-MAX_SQNR_DB..MAX_SQNR_DB`; `MAX_SQNR_DB` for equal tensors.
-
-    Raises:
-        ValueError: The shapes differ, or a value is not finite.
-    """
-    if reference.shape != actual.shape:
-        raise ValueError(
-            f"the shapes differ: {tuple(reference.shape)} and {tuple(actual.shape)}, expected one"
-        )
-    reference, actual = reference.to(torch.float64), actual.to(torch.float64)
-    if not (reference.isfinite().all() and actual.isfinite().all()):
-        raise ValueError("a value is not finite, so there is no SQNR")
-    signal, noise = reference.norm(), (reference - actual).norm()
-    if noise == 0:
-        return MAX_SQNR_DB
-    ratio_db = float(20 * torch.log10(signal / noise))
-    return min(MAX_SQNR_DB, max(-MAX_SQNR_DB, ratio_db))
+    """Return `measure.answers.sqnr_db` of two tensors of any floating type, on any device."""
+    return answers.sqnr_db(
+        *(t.detach().to("cpu", torch.float64).numpy() for t in (reference, actual))
+    )
 
 
 def require_finite(logits: Tensor, variant: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from indoor.errors import IndoorError
 from indoor.gate.example_suite import write_suite
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.measure.rates import format_at_least, format_at_most, rate_at_least, rate_at_most
+from indoor.measure.proportions import format_at_least, format_at_most, rate_at_least, rate_at_most
 
 RunGate = Callable[[Path, Path], GateReport]
 """Runs a whole gate on two trees: the baseline's root, the candidate's root."""

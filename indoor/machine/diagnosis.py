@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from indoor.machine.process import current_allocator
 from indoor.records import Allocator, Machine
 
 AdviceKind = Literal[
@@ -59,16 +58,16 @@ class Advice:
     remedy: str
 
 
-def diagnose(machine: Machine, *, allocator: Allocator | None = None) -> tuple[Advice, ...]:
+def diagnose(machine: Machine, *, allocator: Allocator) -> tuple[Advice, ...]:
     """Return what matters for trust in figures from `machine`, warnings first.
 
     Args:
         machine: As `read_machine` returns it.
-        allocator: That of the process that measures; by default, of this one.
+        allocator: That of the process that measures.
     """
     found = [*_disturbances(machine), *_limits(machine)]
     found += _kernels(machine)
-    found += _memory(machine, current_allocator() if allocator is None else allocator)
+    found += _memory(machine, allocator)
     found += _gaps(machine)
     return tuple(sorted(found, key=lambda advice: advice.level != "warning"))
 

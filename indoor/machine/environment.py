@@ -5,8 +5,6 @@ import re
 import sys
 from collections.abc import Mapping
 
-from indoor.machine.process import current_allocator
-
 _PREFIXES = (
     *("ONEDNN_", "DNNL_", "ATEN_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_", "PYTORCH_"),
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_"),
@@ -24,8 +22,11 @@ _NAMES = (
 _NO_KERNELS = ("_DIR", "_HOME", "_PATH", "_LOGS", "_FILE", "_STACKTRACES")
 """Ends of torch's variables that say where it keeps and writes things."""
 
-_RETAINS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
-"""What `Measurement.allocator` tells already where both are as `--allocator retain` sets them."""
+THRESHOLDS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+"""Blocks above the first are mapped anew each time, free memory above the second is given back."""
+
+RETAINED_BYTES = 2**32
+"""Above any activation; 32 MiB, the limit of glibc's own adjustment, left every fault in place."""
 
 
 def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -42,12 +43,19 @@ def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]
     """
     found = {} if environ is not None else _process()
     environ = os.environ if environ is None else environ
-    told = _RETAINS if current_allocator(environ) == "retain" else ()
+    # `Measurement.allocator` tells them already.
+    told = THRESHOLDS if retains_memory(environ) else ()
     for name, value in environ.items():
         wanted = name in _NAMES or (name.startswith(_PREFIXES) and not name.endswith(_NO_KERNELS))
         if wanted and value and name not in told:
             found[name] = re.sub(r"[^\s,:;=\"']*/", "", value)
     return dict(sorted(found.items()))
+
+
+def retains_memory(environ: Mapping[str, str]) -> bool:
+    """Return whether both thresholds are at least as high as `--allocator retain` sets them."""
+    told = [environ.get(name, "") for name in THRESHOLDS]
+    return all(text.isdecimal() and int(text) >= RETAINED_BYTES for text in told)
 
 
 def _process() -> dict[str, str]:

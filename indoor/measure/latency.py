@@ -4,9 +4,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from indoor.measure.pair_statistics import LEVEL
 from indoor.records import LatencySummary
-
-_CONFIDENCE = 0.95
 
 
 def summarize_latency(seconds: Sequence[float], batch: int) -> LatencySummary:
@@ -56,4 +55,4 @@ def summarize_latency(seconds: Sequence[float], batch: int) -> LatencySummary:
 
 
 def _num_rounds_needed(percent: int) -> int:
-    return math.ceil(math.log(1 - _CONFIDENCE) / math.log(percent / 100))
+    return math.ceil(math.log(1 - LEVEL) / math.log(percent / 100))

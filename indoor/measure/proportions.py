@@ -1,16 +1,19 @@
-"""Counts of photographs to shares with intervals, and to tests; no torch."""
+"""Counts to shares with intervals, to tests, and to percentages in words."""
 
 import math
 
 from scipy.special import ndtri
 
+from indoor.measure.pair_statistics import LEVEL
 from indoor.records import Interval, Rate
 
 # scipy.stats and scipy.optimize are imported where they are needed: they take half a second, which
 # every worker of a gate would spend in every launch.
 
-_LEVEL = 0.95
-_Z = float(ndtri((1 + _LEVEL) / 2))
+_Z = float(ndtri((1 + LEVEL) / 2))
+_PER_MILLE = 1000
+_ROUNDING = 1e-9
+"""Less than any digit that is printed; what is 0.1% but for the last bit stays 0.1%."""
 
 
 def wilson(hits: int, total: int) -> Rate:
@@ -30,12 +33,12 @@ def wilson(hits: int, total: int) -> Rate:
         raise ValueError(f"{hits} of {total} is no share, expected 0 <= hits <= total, total >= 1")
     from scipy.stats import binomtest
 
-    interval = binomtest(hits, total).proportion_ci(_LEVEL, method="wilson")
+    interval = binomtest(hits, total).proportion_ci(LEVEL, method="wilson")
     return Rate(
         num_hits=hits,
         num_total=total,
         value=hits / total,
-        interval=Interval(low=float(interval.low), high=float(interval.high), level=_LEVEL),
+        interval=Interval(low=float(interval.low), high=float(interval.high), level=LEVEL),
     )
 
 
@@ -94,8 +97,53 @@ def difference_interval(
     return Interval(
         low=_lower_limit(gained, lost, total),
         high=-_lower_limit(lost, gained, total),
-        level=_LEVEL,
+        level=LEVEL,
     )
+
+
+def rate_at_most(hits: int, total: int) -> float:
+    """Return the one-sided 95% upper bound of a rate (Clopper and Pearson, Biometrika 1934).
+
+    It is exact for any number of tries: 0 of 60 gives 4.9%, 0 of 300 gives 1.0%.
+
+    Args:
+        hits: 0 to `total`.
+        total: 1 or more.
+
+    Raises:
+        ValueError: The counts are not such counts.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(hits, total, alternative="less").proportion_ci(LEVEL).high)
+
+
+def rate_at_least(hits: int, total: int) -> float:
+    """Return the one-sided 95% lower bound of a rate; see `rate_at_most`."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(hits, total, alternative="greater").proportion_ci(LEVEL).low)
+
+
+def format_at_most(share: float) -> str:
+    """Return an upper bound as a percentage, never rounded down."""
+    return format_share(min(1.0, math.ceil(_PER_MILLE * share - _ROUNDING) / _PER_MILLE))
+
+
+def format_at_least(share: float) -> str:
+    """Return a lower bound as a percentage, never rounded up."""
+    return format_share(max(0.0, math.floor(_PER_MILLE * share + _ROUNDING) / _PER_MILLE))
+
+
+def format_share(share: float) -> str:
+    """Return a share as a percentage that says 0% and 100% only where nothing is missing."""
+    if share in (0.0, 1.0):
+        return f"{share:.0%}"
+    for digits in (1, 2, 3):
+        text = f"{100 * share:.{digits}f}"
+        if 0 < float(text) < 100:
+            return f"{text}%"
+    return "below 0.001%" if share < 0.5 else "above 99.999%"
 
 
 def _lower_limit(gained: int, lost: int, total: int) -> float:

@@ -5,16 +5,12 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import bdtr
 
+from indoor.measure.pair_statistics import LEVEL, lag1, robust_sd, sign_rank
 from indoor.records import Interval, PairedSpeedup
 
 MIN_PAIRS = 6
 """With five pairs even the whole range covers the median with only 1 - 2/32 = 93.75%."""
-
-_LEVEL = 0.95
-_ROBUST_SD_OF_MAD = 1.4826
-"""Makes the median absolute deviation of a normal distribution its standard deviation."""
 
 
 def paired_speedup(
@@ -29,9 +25,8 @@ def paired_speedup(
 
     The speedup is the median of the pairs' ratios baseline / candidate, taken on the log scale,
     so that swapping the two gives the reciprocal. Its interval is that of the sign test: the two
-    order statistics which enclose the median with a binomial probability of at least 95%, without
-    any assumption on the shape of the noise (Conover, Practical Nonparametric Statistics, 3rd ed.
-    1999, section 3.2). It does assume that pairs are independent of each other, which
+    order statistics which enclose the median with a probability of at least 95%, whatever the shape
+    of the noise (`sign_rank`). It does assume that pairs are independent of each other, which
     `log_ratio_lag1` lets a reader judge.
 
     Args:
@@ -55,16 +50,16 @@ def paired_speedup(
             f"{len(baseline_s)} pairs are too few for a 95% interval, expected {MIN_PAIRS} or more"
         )
     log_ratios = _logs(baseline_s) - _logs(candidate_s)
-    low, high = _median_interval(log_ratios)
-    center = float(np.median(log_ratios))
+    ordered, rank = np.sort(log_ratios), sign_rank(len(log_ratios), (1 - LEVEL) / 2)
+    low, high = float(ordered[rank - 1]), float(ordered[-rank])
     return PairedSpeedup(
         baseline=baseline,
         candidate=candidate,
         num_pairs=len(baseline_s),
-        speedup=math.exp(center),
-        interval=Interval(low=math.exp(low), high=math.exp(high), level=_LEVEL),
-        log_ratio_robust_sd=_ROBUST_SD_OF_MAD * float(np.median(np.abs(log_ratios - center))),
-        log_ratio_lag1=_lag1(log_ratios),
+        speedup=math.exp(float(np.median(log_ratios))),
+        interval=Interval(low=math.exp(low), high=math.exp(high), level=LEVEL),
+        log_ratio_robust_sd=robust_sd(log_ratios),
+        log_ratio_lag1=lag1([log_ratios]),
         blocked_speedup=None if blocked is None else _ratio_of_medians(*blocked),
     )
 
@@ -89,8 +84,8 @@ def geometric_mean(speedups: Sequence[PairedSpeedup]) -> tuple[float, Interval]:
     pairs = sorted({(s.baseline, s.candidate) for s in speedups})
     if len(pairs) > 1:
         raise ValueError(f"a mean over different comparisons means nothing, got {pairs}")
-    if any(s.interval.level != _LEVEL for s in speedups):
-        raise ValueError(f"expected intervals of level {_LEVEL}")
+    if any(s.interval.level != LEVEL for s in speedups):
+        raise ValueError(f"expected intervals of level {LEVEL}")
     logs = [math.log(s.speedup) for s in speedups]
     mean = math.fsum(logs) / len(logs)
     below = math.hypot(
@@ -102,7 +97,7 @@ def geometric_mean(speedups: Sequence[PairedSpeedup]) -> tuple[float, Interval]:
     return math.exp(mean), Interval(
         low=math.exp(mean - below / len(logs)),
         high=math.exp(mean + above / len(logs)),
-        level=_LEVEL,
+        level=LEVEL,
     )
 
 
@@ -111,24 +106,6 @@ def _logs(seconds: Sequence[float]) -> np.ndarray:
     if not (np.isfinite(values) & (values > 0)).all():
         raise ValueError("a call took a time that is not positive and finite")
     return np.log(values)
-
-
-def _median_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the order statistics that enclose the median with at least `_LEVEL`."""
-    num_below = np.arange(len(values) // 2)
-    rank = int(np.count_nonzero(bdtr(num_below, len(values), 0.5) <= (1 - _LEVEL) / 2))
-    ordered = np.sort(values)
-    return float(ordered[rank - 1]), float(ordered[-rank])
-
-
-def _lag1(values: np.ndarray) -> float | None:
-    """Return the lag-1 autocorrelation; None where all values are equal."""
-    centered = values - values.mean()
-    variance = float(centered @ centered)
-    # Rounding leaves a trace of variance among equal values, whose pattern means nothing.
-    if variance <= len(values) * (8 * np.finfo(np.float64).eps) ** 2:
-        return None
-    return float(centered[:-1] @ centered[1:]) / variance
 
 
 def _ratio_of_medians(baseline_s: Sequence[float], candidate_s: Sequence[float]) -> float:

@@ -1,8 +1,7 @@
 """float32 against int8 on photographs kept out of calibration, and what counts as collapse."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from indoor.errors import CollapseError, IndoorError
 from indoor.evaluate import sqnr_db, wilson
 from indoor.evaluate.figures import require_finite
+from indoor.measure.answers import entropy_bits
 from indoor.records import InputStatistics, QuantizationCheck, Rate
 
 # Where a collapse begins. Sound quantizations of ResNet-50 agree with float32 on 97% to 99% of
@@ -111,7 +111,7 @@ def check(
     int8_classes = int8_logits.argmax(dim=1).tolist()
     num_agreeing = sum(a == b for a, b in zip(float_classes, int8_classes, strict=True))
     agreement = wilson(num_agreeing, len(float_classes))
-    entropy_float32, entropy_int8 = _entropy_bits(float_classes), _entropy_bits(int8_classes)
+    entropy_float32, entropy_int8 = entropy_bits(float_classes), entropy_bits(int8_classes)
     sqnr = sqnr_db(float_logits, int8_logits)
     return QuantizationCheck(
         num_photographs=len(float_classes),
@@ -160,12 +160,6 @@ def _find(
         )
     if sqnr < MIN_SQNR_DB:
         yield f"SQNR of the logits {sqnr:.1f} dB, expected {MIN_SQNR_DB:.0f} or more"
-
-
-def _entropy_bits(classes: Sequence[int]) -> float:
-    """Return the Shannon entropy of the classes' frequencies, in bits."""
-    shares = [count / len(classes) for count in Counter(classes).values()]
-    return sum(-share * math.log2(share) for share in shares)
 
 
 def _describe(seen: InputStatistics) -> str:

@@ -16,6 +16,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import bdtr, stdtr, stdtrit
 
+from indoor.measure.pair_statistics import LEVEL, lag1, robust_sd, sign_rank
+
 Launches = Sequence[np.ndarray]
 """One array of log-ratios a launch."""
 
@@ -31,10 +33,6 @@ TRIMMED_SHARE = 0.2
 
 MIN_TRIMMED = 10
 """Fewer launches would leave too few degrees of freedom for the small errors of a look."""
-
-_LEVEL = 0.95
-_ROBUST_SD_OF_MAD = 1.4826
-"""A normal distribution's standard deviation over its median absolute deviation."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def lower_bound(launches: Launches | Evidence, alpha: float) -> float:
     evidence = gather(launches)
     if not evidence.known:
         return -math.inf
-    rank = _sign_rank(len(evidence.ordered), alpha)
+    rank = sign_rank(len(evidence.ordered), alpha)
     if rank == 0:
         return -math.inf
     by_launches = evidence.mean - evidence.standard_error * _t_quantile(evidence.num_degrees, alpha)
@@ -186,24 +184,6 @@ def p_mean_above(launches: Launches | Evidence, threshold: float) -> float:
     return float(stdtr(evidence.num_degrees, -t))
 
 
-def holm(p_values: Sequence[float], alpha: float) -> tuple[list[bool], list[float]]:
-    """Return which hypotheses Holm's procedure rejects, and the level each was held against.
-
-    A hypothesis that stands is held against the level at which the procedure stopped, so that the
-    bound of that level agrees with the answer.
-    """
-    rejected = [False] * len(p_values)
-    levels = [alpha] * len(p_values)
-    stopped_at: float | None = None
-    for step, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        level = alpha / (len(p_values) - step)
-        if stopped_at is None and p_values[index] > level:
-            stopped_at = level
-        rejected[index] = stopped_at is None
-        levels[index] = level if stopped_at is None else stopped_at
-    return rejected, levels
-
-
 def summarize(launches: Launches) -> Summary | None:
     """Return the figures for the table; None where there is no pair or one is not finite.
 
@@ -213,33 +193,15 @@ def summarize(launches: Launches) -> Summary | None:
     pairs = evidence.ordered
     if not len(pairs) or not np.isfinite(pairs).all():
         return None
-    center = float(np.median(pairs))
     return Summary(
-        center=center,
-        low=lower_bound(evidence, (1 - _LEVEL) / 2),
-        high=upper_bound(evidence, (1 - _LEVEL) / 2),
+        center=float(np.median(pairs)),
+        low=lower_bound(evidence, (1 - LEVEL) / 2),
+        high=upper_bound(evidence, (1 - LEVEL) / 2),
         num_pairs=len(pairs),
         num_launches=evidence.num_launches,
-        robust_sd=_ROBUST_SD_OF_MAD * float(np.median(np.abs(pairs - center))),
-        lag1=_lag1(launches),
+        robust_sd=robust_sd(pairs),
+        lag1=lag1(launches),
     )
-
-
-def _lag1(launches: Launches) -> float | None:
-    """Return the autocorrelation about each launch's own mean, so processes may differ."""
-    centered = [np.asarray(launch) - np.mean(launch) for launch in launches if len(launch)]
-    variance = math.fsum(float(c @ c) for c in centered)
-    # Rounding leaves a trace of variance among equal values, whose pattern means nothing.
-    if variance <= sum(map(len, centered)) * (8 * np.finfo(np.float64).eps) ** 2:
-        return None
-    return math.fsum(float(c[:-1] @ c[1:]) for c in centered) / variance
-
-
-@lru_cache(maxsize=4096)
-def _sign_rank(num_pairs: int, alpha: float) -> int:
-    """Return which smallest pair bounds the median with error `alpha`; 0 where none does."""
-    num_below = np.arange((num_pairs + 1) // 2)
-    return int(np.count_nonzero(bdtr(num_below, num_pairs, 0.5) <= alpha))
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,6 @@ from indoor.gate.decide.decisions import CellDecision, CellRules, Claim, Range, 
 from indoor.gate.decide.evidence import (
     Evidence,
     gather,
-    holm,
     lower_bound,
     p_faster,
     p_mean_above,
@@ -19,6 +18,7 @@ from indoor.gate.decide.evidence import (
 )
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
+from indoor.measure.pair_statistics import holm
 
 _REPRODUCING_ALPHA = 0.15
 """One-sided, against no difference at all, of the few confirming launches.

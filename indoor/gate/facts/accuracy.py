@@ -9,6 +9,8 @@ import numpy as np
 from indoor.errors import IndoorError
 from indoor.gate.facts.sheets import load_arrays
 from indoor.gate.records import CheckReport, GateVerdict
+from indoor.measure.answers import entropy_bits
+from indoor.measure.pair_statistics import holm_adjusted
 from indoor.measure.proportions import difference_interval, mcnemar_p
 from indoor.records import Interval
 
@@ -95,7 +97,8 @@ def compare_predictions(
     """
     pairs = {name: _pair(base, head, name) for name in variants}
     known = {name: pair for name, pair in pairs.items() if isinstance(pair, _Pair)}
-    p_values = _holm({n: mcnemar_p(pair.num_lost, pair.num_gained) for n, pair in known.items()})
+    adjusted = holm_adjusted([mcnemar_p(p.num_lost, p.num_gained) for p in known.values()])
+    p_values = dict(zip(known, adjusted, strict=True))
     return tuple(
         _unknown(name, pair)
         if isinstance(pair, str)
@@ -173,17 +176,7 @@ def _find_collapse(pair: _Pair) -> str | None:
     most = [float(share.max()) for share in shares]
     if most[1] > MAX_SHARE and most[1] - most[0] > MIN_SHARE_GAINED:
         return f"{most[1]:.0%} of the answers are one class, {most[0]:.0%} of base's"
-    entropy = [float(-(share * np.log2(share)).sum()) for share in shares]
+    entropy = [entropy_bits(side) for side in (pair.base, pair.head)]
     if entropy[0] > 0 and entropy[1] <= MIN_ENTROPY_SHARE * entropy[0]:
         return f"the answers' entropy is {entropy[1]:.2f} bits, base's {entropy[0]:.2f}"
     return None
-
-
-def _holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Return Holm's adjusted p-values (Scandinavian Journal of Statistics 6, 1979, 65-70)."""
-    adjusted: dict[str, float] = {}
-    largest = 0.0
-    for place, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p))
-        adjusted[name] = largest
-    return adjusted

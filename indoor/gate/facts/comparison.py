@@ -6,6 +6,7 @@ import numpy as np
 
 from indoor.gate.facts.sheets import Facts, VariantFacts
 from indoor.gate.records import CheckReport, GateVerdict
+from indoor.measure.answers import MAX_SQNR_DB, sqnr_db
 
 SIZE_TOLERANCE = 0.01
 """A share; one more scale in a checkpoint is no reason to stop a change."""
@@ -211,9 +212,8 @@ def _num_broken(logits: np.ndarray) -> int:
 
 def _sqnr(reference: np.ndarray, actual: np.ndarray) -> str:
     """Return the signal-to-quantization-noise ratio over all values together, in words."""
-    signal = float(np.linalg.norm(reference.astype(np.float64)))
-    noise = float(np.linalg.norm(reference.astype(np.float64) - actual))
-    return f" (SQNR {20 * np.log10(signal / noise):.1f} dB)" if signal and noise else ""
+    ratio_db = sqnr_db(reference, actual)
+    return f" (SQNR {ratio_db:.1f} dB)" if abs(ratio_db) < MAX_SQNR_DB else ""
 
 
 def _missing(base: Facts, head: Facts, name: str, in_base: bool, in_head: bool) -> str:
