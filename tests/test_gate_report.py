@@ -28,15 +28,14 @@ from markdown_it import MarkdownIt
 from indoor.gate.decide.verdicts import combine, exit_status
 from indoor.gate.names import shorten
 from indoor.gate.records import CheckReport, GateReport, GateVerdict
-from indoor.gate.report.render import render_gate
-from indoor.gate.report.words import (
-    describe_packages,
+from indoor.gate.report import describe_packages, render_gate
+from indoor.records import Interval, from_json
+from indoor.report.units import (
     duration,
     slowdown,
     slowdown_interval,
     time_of_one,
 )
-from indoor.records import Interval, from_json
 
 GOLDEN = Path(__file__).parent / "golden"
 GONE = f"{FORWARD}[bfloat16-1-2]"

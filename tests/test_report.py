@@ -53,7 +53,7 @@ from indoor.report import (
 from indoor.report.blocks import Column, Grid, Paragraph
 from indoor.report.markdown import as_markdown
 from indoor.report.text import as_text
-from indoor.report.words import count, digits, ratio_interval
+from indoor.report.units import count, digits, ratio_interval
 from indoor.runs.results import (
     RunResult,
     from_benchmark_json,

@@ -10,6 +10,8 @@ from indoor.gate.names import shorten
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
 from indoor.measure.proportions import format_at_most, format_share, rate_at_most
+from indoor.report.blocks import Column
+from indoor.report.markdown import markdown_table
 
 OURS = "ours"
 """The name of the gate's own rule among the rules of a study."""
@@ -280,6 +282,5 @@ def _green(tally: Tally) -> str:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    header, *body = rows
-    rule = ["---", *("---:" for _ in header[1:])]
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *body))
+    (first, *others), *body = rows
+    return markdown_table((Column(first, "left"), *map(Column, others)), body) + "\n"

@@ -15,7 +15,7 @@ from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE
 from indoor.gate.records import GateReport
-from indoor.gate.report.render import render_gate
+from indoor.gate.report import render_gate
 from indoor.gate.selftest import render_self_test, self_test
 from indoor.gate.settings import GateConfig, load_config
 from indoor.gate.sides.opening import GateJob
@@ -64,7 +64,11 @@ def _self_test(parsed: argparse.Namespace) -> Outcome:
         return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config))
 
     report = self_test(run_one, seed=parsed.seed, say=_say)
-    return Outcome(record=report, text=render_self_test(report), status=report.exit_status)
+    return Outcome(
+        record=report,
+        text=render_self_test(report, width=width(), color=use_color()),
+        status=report.exit_status,
+    )
 
 
 def _config(parsed: argparse.Namespace) -> GateConfig:

@@ -1,25 +1,31 @@
-"""`indoor data verify`: everything wrong with a data set, at once."""
+"""`indoor data verify`: everything that is wrong with a data set, at once."""
 
 import argparse
 
 from indoor.cli.bar import Bar
-from indoor.cli.output import Outcome
+from indoor.cli.output import Outcome, use_color, width
 from indoor.dataset import verify
+from indoor.report.blocks import Column, Grid
+from indoor.report.text import as_text
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Check lists and photographs; exit 1 where there is a problem."""
     report = verify(parsed.root, progress=Bar())
-    width = max(len(name) for name in (*report.classes, "class"))
-    splits = (report.num_train, report.num_val, report.num_test)
-    lines = [f"{'class':{width}}  train    val   test"]
-    lines += [_row(name, width, [split[name] for split in splits]) for name in report.classes]
-    lines.append(_row("all", width, [sum(split.values()) for split in splits]))
-    lines += [f"note: {note}" for note in report.notes]
-    lines += [f"problem: {problem}" for problem in report.problems]
-    lines.append(f"{len(report.problems)} problems" if report.problems else "no problem found")
-    return Outcome(record=report, text="\n".join(lines), status=int(bool(report.problems)))
-
-
-def _row(name: str, width: int, counts: list[int]) -> str:
-    return f"{name:{width}}" + "".join(f"  {count:5}" for count in counts)
+    splits = {"train": report.num_train, "val": report.num_val, "test": report.num_test}
+    classes = [(name, *(str(split[name]) for split in splits.values())) for name in report.classes]
+    table = Grid(
+        columns=(Column("class", "left"), *map(Column, splits)),
+        rows=(*classes, ("all", *(str(sum(split.values())) for split in splits.values()))),
+        rules=frozenset({len(classes) - 1}),
+    )
+    lines = [
+        *(f"note: {note}" for note in report.notes),
+        *(f"problem: {problem}" for problem in report.problems),
+        f"{len(report.problems)} problems" if report.problems else "no problem found",
+    ]
+    return Outcome(
+        record=report,
+        text=as_text([table], width=width(), color=use_color()) + "\n".join(lines),
+        status=int(bool(report.problems)),
+    )

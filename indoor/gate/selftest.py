@@ -11,6 +11,8 @@ from indoor.errors import IndoorError
 from indoor.gate.example_suite import write_suite
 from indoor.gate.records import GateReport, GateVerdict
 from indoor.measure.proportions import format_at_least, format_at_most, rate_at_least, rate_at_most
+from indoor.report.blocks import Column, Grid
+from indoor.report.text import as_text
 
 RunGate = Callable[[Path, Path], GateReport]
 """Runs a whole gate on two trees: the baseline's root, the candidate's root."""
@@ -127,28 +129,25 @@ def self_test(
     return SelfTestReport(slowdown=slowdown, gates=tuple(gates))
 
 
-def render_self_test(report: SelfTestReport) -> str:
+def render_self_test(report: SelfTestReport, *, width: int = 80, color: bool = False) -> str:
     """Return the verdicts as a table, with what so few gates prove, and what to do about it."""
     same, slower = report.verdicts(0.0), report.verdicts(report.slowdown)
     num_alarms, num_found = same[GateVerdict.FAIL], slower[GateVerdict.FAIL]
-    header = ["candidate", "gates", *(verdict.value for verdict in GateVerdict)]
-    rows = [
-        [_name(amount), str(counts.total()), *(str(counts[verdict]) for verdict in GateVerdict)]
-        for amount, counts in ((0.0, same), (report.slowdown, slower))
-    ]
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in [header, *rows]
-    ]
+    table = Grid(
+        columns=(
+            Column("candidate", "left"),
+            Column("gates"),
+            *(Column(verdict.value) for verdict in GateVerdict),
+        ),
+        rows=tuple(
+            (_name(amount), str(counts.total()), *(str(counts[v]) for v in GateVerdict))
+            for amount, counts in ((0.0, same), (report.slowdown, slower))
+        ),
+    )
     at_most = format_at_most(rate_at_most(num_alarms, same.total()))
     at_least = format_at_least(rate_at_least(num_found, slower.total()))
     minutes = sum(gate.measure_s for gate in report.gates) / 60
-    lines += [
-        "",
+    lines = [
         f"false alarms: {num_alarms} of {same.total()}; the true rate is at most {at_most} "
         "(95% confidence)",
         f"slowdowns found: {num_found} of {slower.total()}; the true rate is at least {at_least}",
@@ -157,7 +156,7 @@ def render_self_test(report: SelfTestReport) -> str:
     ]
     if not report.findings:
         lines.append("Nothing speaks against trusting the gate on this machine.")
-    return "\n".join(lines) + "\n"
+    return as_text([table], width=width, color=color) + "\n".join(lines) + "\n"
 
 
 def _name(slowdown: float) -> str:

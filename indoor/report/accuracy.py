@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from indoor.records import Evaluation, PairedEvaluation
-from indoor.report import words
+from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.select import evaluations, pairs
 from indoor.report.verdict import describe_accuracy
@@ -53,11 +53,11 @@ def _evaluations(records: Sequence[Evaluation]) -> Grid:
         rows=tuple(
             (
                 record.variant,
-                words.percent(record.top1.value),
-                words.percent_interval(record.top1.interval),
-                words.percent(record.top5.value),
-                words.percent_interval(record.top5.interval),
-                words.percent(record.mean_class_accuracy),
+                units.percent(record.top1.value),
+                units.percent_interval(record.top1.interval),
+                units.percent(record.top5.value),
+                units.percent_interval(record.top5.interval),
+                units.percent(record.mean_class_accuracy),
                 f"{record.loss:.3f}",
             )
             for record in records
@@ -79,7 +79,7 @@ def _pairs(records: Sequence[PairedEvaluation]) -> Grid:
         rows=tuple(
             (
                 f"{record.baseline}, {record.candidate}",
-                words.percent(record.agreement.value),
+                units.percent(record.agreement.value),
                 f"{record.num_both_right:,}",
                 f"{record.num_only_baseline_right:,}",
                 f"{record.num_only_candidate_right:,}",

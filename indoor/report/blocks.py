@@ -1,15 +1,21 @@
-"""What a report is made of, whatever it is printed as: headings, paragraphs and grids."""
+"""What a report is made of, whatever it is printed as: headings, words, facts and tables."""
 
 from dataclasses import dataclass
 from typing import Literal
 
+Style = Literal["plain", "strong", "faint"]
+Tone = Literal["plain", "good", "better", "bad", "open", "broken"]
+"""What a verdict means to the reader, which decides its colour: `open` is not known either way,
+`broken` is a measurement that went wrong."""
+
 
 @dataclass(frozen=True)
 class Heading:
-    """The line that opens a run or one of its parts; level 1 is a run."""
+    """The line that opens a report (level 1) or one of its parts."""
 
     text: str
     level: int = 2
+    tone: Tone = "plain"
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Paragraph:
     """Words; `strong` ones carry the verdict, `faint` ones say what a figure belongs to."""
 
     text: str
-    style: Literal["plain", "strong", "faint"] = "plain"
+    style: Style = "plain"
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,13 @@ class Facts:
     """Labels with their values, each value as long as it must be."""
 
     entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Items:
+    """Sentences that stand for themselves."""
+
+    entries: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,4 +71,31 @@ class Grid:
         assert 1 <= self.num_keys <= len(self.columns)
 
 
-Block = Heading | Paragraph | Facts | Grid
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What was judged, the verdict, a figure for each column, and the reason in words."""
+
+    name: str
+    verdict: str
+    tone: Tone
+    figures: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """A table of verdicts: `noun` (such as `cell`), the verdict, `columns`, and the reasons."""
+
+    noun: str
+    columns: tuple[Column, ...]
+    rows: tuple[Judged, ...]
+
+
+Block = Heading | Paragraph | Facts | Items | Grid | Verdicts
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a reader who trusts the verdict can skip: folded where that is possible."""
+
+    blocks: tuple[Block, ...]

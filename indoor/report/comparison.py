@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from indoor.records import Measurement, RunIdentity
-from indoor.report import words
+from indoor.report import units
 from indoor.runs.results import MeasuredCase, RunResult
 
 Key = tuple[str, str, str, int, int, str]
@@ -108,7 +108,7 @@ def case_name(one: Measurement) -> str:
     if one.batch is not None:
         parts.append(f"batch {one.batch}")
     if one.threads is not None:
-        parts.append(words.threads(one.threads))
+        parts.append(units.threads(one.threads))
     if one.allocator != "default":
         parts.append(f"allocator {one.allocator}")
     return ", ".join(part for part in parts if part)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from indoor.records import Measurement
-from indoor.report import words
+from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
 from indoor.report.comparison import Change, case_name, compare_runs
 from indoor.report.select import allocators, variants
@@ -129,16 +129,16 @@ def _others(changes: list[Change]) -> Grid:
 
 
 def _percentage(change: Change) -> str:
-    return words.NOTHING if change.change is None else f"{100 * change.change:+.1f}%"
+    return units.NOTHING if change.change is None else f"{100 * change.change:+.1f}%"
 
 
 def _figure(one: Measurement) -> str:
     if one.case == "peak-memory":
-        return words.megabytes(one.peak_memory_bytes)
-    return words.milliseconds(one.latency.median_s if one.latency is not None else None)
+        return units.megabytes(one.peak_memory_bytes)
+    return units.milliseconds(one.latency.median_s if one.latency is not None else None)
 
 
 def _speedup(one: Measurement) -> tuple[str, str]:
     if one.speedup is None:
         return "", ""
-    return words.ratio(one.speedup.speedup), words.ratio_interval(one.speedup.interval)
+    return units.ratio(one.speedup.speedup), units.ratio_interval(one.speedup.interval)

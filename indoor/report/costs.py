@@ -1,7 +1,7 @@
 """The table of what a photograph costs from its file on, and what a model costs to have."""
 
 from indoor.records import Allocator, Case, Measurement
-from indoor.report import words
+from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.headline import headline
 from indoor.report.select import cell, precision, size_bytes, variants
@@ -45,9 +45,9 @@ def _having(result: RunResult) -> Grid | None:
         rows.append(
             (
                 name,
-                words.megabytes(size_bytes(result, name)),
-                words.milliseconds(load.latency.median_s if load and load.latency else None),
-                words.megabytes(peak.peak_memory_bytes if peak else None),
+                units.megabytes(size_bytes(result, name)),
+                units.milliseconds(load.latency.median_s if load and load.latency else None),
+                units.megabytes(peak.peak_memory_bytes if peak else None),
                 _peak_batch(peak),
             )
         )
@@ -66,7 +66,7 @@ def _having(result: RunResult) -> Grid | None:
 
 
 def _peak_batch(peak: Measurement | None) -> str:
-    return str(peak.batch) if peak is not None and peak.batch is not None else words.NOTHING
+    return str(peak.batch) if peak is not None and peak.batch is not None else units.NOTHING
 
 
 def _adding_up(result: RunResult) -> Grid | None:
@@ -114,9 +114,9 @@ def _sums(
             (
                 str(decode.threads) if not rows else "",
                 name,
-                words.milliseconds(decode_s),
-                words.milliseconds(known.latency.median_s),
-                words.milliseconds(together_s),
+                units.milliseconds(decode_s),
+                units.milliseconds(known.latency.median_s),
+                units.milliseconds(together_s),
                 f"{decode_s / together_s:.0%}",
             )
         )

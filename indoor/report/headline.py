@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from indoor.records import Allocator, Evaluation, Measurement
-from indoor.report import words
+from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.select import (
     HEADLINE_BATCHES,
@@ -117,12 +117,12 @@ def _sentence(
     text = judged.sentence.removesuffix(".")
     if mean := means.get(int8):
         opening, _, rest = text.partition(": ")
-        where = f"at {words.batches(mean.batches)} with {words.threads(threads)}"
+        where = f"at {units.batches(mean.batches)} with {units.threads(threads)}"
         text = f"{opening}: {where} it is {rest}"
     bfloat16 = next((name for name in means if precision(result, name) == "bfloat16"), None)
     if bfloat16 is not None and int8 in means:
         mean = means[bfloat16]
-        same = "" if mean.batches == means[int8].batches else f" ({words.batches(mean.batches)})"
+        same = "" if mean.batches == means[int8].batches else f" ({units.batches(mean.batches)})"
         text += (
             f"; {bfloat16}, which needs no calibration, gives "
             f"{describe_speedup(mean.value, mean.interval)} by itself{same}"
@@ -139,7 +139,7 @@ def _grid(result: RunResult, found: Headline, names: list[str]) -> Grid:
     ]
     mean_of = _mean_batches(found)
     if mean_of:
-        columns.append(Column(f"mean of\n{words.batches(mean_of).removeprefix('batches ')}"))
+        columns.append(Column(f"mean of\n{units.batches(mean_of).removeprefix('batches ')}"))
     rows: list[tuple[str, ...]] = []
     rules = set()
     accuracies = evaluations(result)
@@ -175,17 +175,17 @@ def _rows(
         known = _cell(result, found, name, batch)
         latency = known.latency if known is not None else None
         paired = known.speedup if known is not None else None
-        times.append(words.milliseconds(latency.median_s if latency is not None else None))
-        speedups.append(words.ratio(paired.speedup) if paired is not None else "")
-        intervals.append(words.ratio_interval(paired.interval) if paired is not None else "")
+        times.append(units.milliseconds(latency.median_s if latency is not None else None))
+        speedups.append(units.ratio(paired.speedup) if paired is not None else "")
+        intervals.append(units.ratio_interval(paired.interval) if paired is not None else "")
     mean = found.means.get(name)
     if has_mean:
         times.append("")
-        speedups.append(words.ratio(mean.value) if mean is not None else "")
-        intervals.append(words.ratio_interval(mean.interval) if mean is not None else "")
-    top1 = words.NOTHING if accuracy is None else words.percent(accuracy.top1.value)
-    top1_interval = "" if accuracy is None else words.percent_interval(accuracy.top1.interval)
-    rows = [(name, words.megabytes(size_bytes(result, name)), top1, *times)]
+        speedups.append(units.ratio(mean.value) if mean is not None else "")
+        intervals.append(units.ratio_interval(mean.interval) if mean is not None else "")
+    top1 = units.NOTHING if accuracy is None else units.percent(accuracy.top1.value)
+    top1_interval = "" if accuracy is None else units.percent_interval(accuracy.top1.interval)
+    rows = [(name, units.megabytes(size_bytes(result, name)), top1, *times)]
     if any(speedups):
         rows.append(("  speedup", "", "", *speedups))
     if top1_interval or any(intervals):
@@ -198,7 +198,7 @@ def _notes(result: RunResult, found: Headline) -> list[str]:
     if found.threads is not None:
         notes.insert(
             0,
-            f"Medians with {words.threads(found.threads)}, allocator {found.allocator}. Intervals "
+            f"Medians with {units.threads(found.threads)}, allocator {found.allocator}. Intervals "
             "are of 95%: Wilson's for top-1, for the speedups that of the median over pairs of "
             "calls interleaved in time.",
         )
@@ -208,11 +208,11 @@ def _notes(result: RunResult, found: Headline) -> list[str]:
     mean_of = _mean_batches(found)
     if mean_of and mean_of != HEADLINE_BATCHES:
         notes.append(
-            f"The geometric mean is over {words.batches(mean_of)}, since this run has no pairs at "
-            f"both of {words.batches(HEADLINE_BATCHES)}."
+            f"The geometric mean is over {units.batches(mean_of)}, since this run has no pairs at "
+            f"both of {units.batches(HEADLINE_BATCHES)}."
         )
     elif mean_of:
-        notes.append(f"The mean over {words.batches(mean_of)} is geometric.")
+        notes.append(f"The mean over {units.batches(mean_of)} is geometric.")
     if _bfloat16_is_missing(result):
         notes.append(
             "This CPU computes bfloat16 itself, but this run did not time it: what of a speedup "

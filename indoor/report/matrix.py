@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from indoor.records import Allocator, LatencySummary, Measurement
-from indoor.report import words
+from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.select import allocators, latencies, variants
 from indoor.runs.results import RunResult
@@ -66,11 +66,11 @@ def _figures(one: Measurement, has_p99: bool) -> tuple[str, ...]:
     speedup, interval = _speedup_cells(one)
     return (
         one.variant or "",
-        unsettled + words.milliseconds(latency.median_s) if one.latency else words.NOTHING,
-        words.milliseconds(latency.p90_s),
-        *([words.milliseconds(latency.p99_s)] if has_p99 else []),
-        words.NOTHING if one.photographs_per_s is None else words.digits(one.photographs_per_s),
-        words.count(one.minor_faults_per_photograph),
+        unsettled + units.milliseconds(latency.median_s) if one.latency else units.NOTHING,
+        units.milliseconds(latency.p90_s),
+        *([units.milliseconds(latency.p99_s)] if has_p99 else []),
+        units.NOTHING if one.photographs_per_s is None else units.digits(one.photographs_per_s),
+        units.count(one.minor_faults_per_photograph),
         speedup,
         interval,
     )
@@ -78,7 +78,7 @@ def _figures(one: Measurement, has_p99: bool) -> tuple[str, ...]:
 
 def _speedup_cells(one: Measurement) -> tuple[str, str]:
     if one.speedup is not None:
-        return words.ratio(one.speedup.speedup), words.ratio_interval(one.speedup.interval)
+        return units.ratio(one.speedup.speedup), units.ratio_interval(one.speedup.interval)
     return ("unpaired", "") if one.unpaired_reason else ("", "")
 
 
@@ -129,9 +129,9 @@ def _blocked(cases: list[Measurement]) -> list[str]:
     found: dict[str, list[str]] = defaultdict(list)
     for one in cases:
         if one.speedup is not None and one.speedup.blocked_speedup is not None:
-            found[f"batch {one.batch}, {words.threads(one.threads or 1)}"].append(
-                f"{one.speedup.candidate} {words.ratio(one.speedup.blocked_speedup)} "
-                f"instead of {words.ratio(one.speedup.speedup)}"
+            found[f"batch {one.batch}, {units.threads(one.threads or 1)}"].append(
+                f"{one.speedup.candidate} {units.ratio(one.speedup.blocked_speedup)} "
+                f"instead of {units.ratio(one.speedup.speedup)}"
             )
     return [
         f"Blocked, that is each variant in one stretch of time instead of interleaved, {place}: "
@@ -157,6 +157,6 @@ def _faults(cases: list[Measurement], has_retained: bool) -> list[str]:
         remedy = "What they cost in time shows in a run with --allocator retain"
     return [
         f"{worst.variant} at batch {worst.batch} takes "
-        f"{words.count(worst.minor_faults_per_photograph)} minor page faults a photograph, since "
+        f"{units.count(worst.minor_faults_per_photograph)} minor page faults a photograph, since "
         f"memory is mapped anew (allocator {worst.allocator}). {remedy}."
     ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from indoor.errors import IndoorError
 from indoor.files import replace_file
 from indoor.records import TrainingCurves
-from indoor.report import words
+from indoor.report import units
 from indoor.report.caption import short_caption
 from indoor.report.select import (
     allocators,
@@ -146,7 +146,7 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
     for axes, threads in zip(panels, counts, strict=True):
         for index, variant in enumerate(variants(run)):
             _line(axes, [c for c in cases if _is_of(c, variant, threads)], variant, index)
-        axes.set_title(words.threads(threads), fontsize=10)
+        axes.set_title(units.threads(threads), fontsize=10)
         axes.set_xlabel("batch")
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])

@@ -1,29 +1,44 @@
 """Blocks as text for a terminal or a pipe: nothing is cut off, at any width."""
 
-import io
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.box import Box
-from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from indoor.report.blocks import Block, Facts, Grid, Heading, Paragraph
+from indoor.report.blocks import (
+    Block,
+    Column,
+    Details,
+    Facts,
+    Grid,
+    Heading,
+    Items,
+    Judged,
+    Paragraph,
+    Verdicts,
+)
 
 MIN_WIDTH = 40
 """Narrower than this no table is of use; a narrower terminal wraps the lines itself."""
 
-_RULED = Box("    \n    \n ── \n    \n ── \n ── \n    \n    \n")
-"""A rule below the header and between groups, and no other line."""
-
 _GAPS = (2, 1)
-"""Characters between two columns, the box's empty divider among them: 1 where 2 do not fit."""
+"""Characters between two columns: 1 where 2 do not fit."""
 
-_STYLES = {"plain": "", "strong": "bold", "faint": "dim"}
+_GAP = _INDENT = "  "
+_BOLD, _DIM, _TITLE = "1", "2", "1;36"
+_CODES = {
+    "plain": "",
+    "strong": _BOLD,
+    "faint": _DIM,
+    "good": "32",
+    "better": "36",
+    "bad": "1;31",
+    "open": "33",
+    "broken": "1;35",
+}
+"""The terminal's codes (ECMA-48, SGR) of each style and tone."""
 
 
-def as_text(blocks: Iterable[Block], *, width: int, color: bool) -> str:
+def as_text(blocks: Iterable[Block | Details], *, width: int, color: bool) -> str:
     """Return the blocks as lines of at most `width` characters.
 
     A grid that is too wide becomes several, one below the other, each with the key columns.
@@ -34,80 +49,145 @@ def as_text(blocks: Iterable[Block], *, width: int, color: bool) -> str:
         color: Whether escape codes for bold, dim and colour may stand in it.
 
     Returns:
-        Text that ends with a newline.
+        Text that ends with a newline; an empty line follows each block.
     """
-    width = max(width, MIN_WIDTH)
-    lines = io.StringIO()
-    console = Console(
-        file=lines,
-        width=width,
-        height=100,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        _environ={},
-    )
-    for block in blocks:
-        for part in _renderables(block, width):
-            console.print(part)
-    text = lines.getvalue()
-    if not color:
-        text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
-    return text
+    page = _Page(width=max(width, MIN_WIDTH), color=color)
+    return "".join(f"{line.rstrip()}\n" for block in blocks for line in page.lines(block))
 
 
-def _renderables(block: Block, width: int) -> Iterable[RenderableType]:
-    match block:
-        case Heading(text, level):
-            yield Text(text, style="bold cyan" if level == 1 else "bold", overflow="fold")
-            yield Text(("═" if level == 1 else "─") * min(len(text), width), style="dim")
-        case Paragraph(text, style):
-            yield Text(text, style=_STYLES[style], overflow="fold")
-            yield ""
-        case Facts(entries):
-            yield _facts(entries)
-            yield ""
-        case Grid():
-            gap = next((gap for gap in _GAPS if _grid_width(block, gap) <= width), _GAPS[0])
-            for part in _parts(block, width, gap):
-                yield _table(part, gap)
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """Lines of one width, with colours or without."""
+
+    width: int
+    color: bool
+
+    def lines(self, block: Block | Details) -> Iterator[str]:
+        match block:
+            case Details(blocks):
+                for inner in blocks:
+                    yield from self.lines(inner)
+                return
+            case Heading(text, level, tone):
+                code = _CODES[tone] or (_TITLE if level == 1 else _BOLD)
+                yield from self._painted(text, code)
+                yield self._paint(
+                    ("═" if level == 1 else "─") * min(_cells(text), self.width), _DIM
+                )
+                return
+            case Paragraph(text, style):
+                yield from self._painted(text, _CODES[style])
+            case Facts(entries):
+                yield from self._facts(entries)
+            case Items(entries):
+                for entry in entries:
+                    first, *rest = self._indented(entry)
+                    yield f"-{first[1:]}"
+                    yield from rest
+            case Grid():
+                yield from self._grid(block)
+            case Verdicts():
+                yield from self._verdicts(block)
+        yield ""
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if self.color and text and code else text
+
+    def _painted(self, text: str, code: str) -> Iterator[str]:
+        for line in _wrap(text, self.width):
+            yield self._paint(line, code)
+
+    def _indented(self, text: str) -> list[str]:
+        return [_INDENT + line for line in _wrap(text, self.width - len(_INDENT))]
+
+    def _facts(self, entries: tuple[tuple[str, str], ...]) -> Iterator[str]:
+        widest = max((_cells(label) for label, _ in entries), default=0)
+        for label, value in entries:
+            first, *rest = _wrap(value, self.width - widest - len(_GAP))
+            yield f"{self._paint(_pad(label, widest), _DIM)}{_GAP}{first}"
+            for line in rest:
+                yield f"{'':{widest}}{_GAP}{line}"
+
+    def _grid(self, grid: Grid) -> Iterator[str]:
+        widths = _column_widths(grid)
+        gap = next((gap for gap in _GAPS if _table_width(widths, gap) <= self.width), _GAPS[0])
+        for number, part in enumerate(_parts(grid, widths, self.width, gap)):
+            if number:
                 yield ""
+            yield from self._table(part, gap)
+
+    def _table(self, grid: Grid, gap: int) -> Iterator[str]:
+        room = self.width - gap * (len(grid.columns) - 1)
+        widths = _narrowed(_column_widths(grid), room)
+        rule = self._paint("─" * _table_width(widths, gap), _DIM)
+        yield from self._header(grid.columns, widths, gap)
+        yield rule
+        for index, row in enumerate(grid.rows):
+            cells = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]
+            for level in range(max(map(len, cells))):
+                texts = [cell[level] if level < len(cell) else "" for cell in cells]
+                yield _joined(texts, grid.columns, widths, gap)
+            if index in grid.rules and index < len(grid.rows) - 1:
+                yield rule
+
+    def _header(self, columns: Sequence[Column], widths: Sequence[int], gap: int) -> Iterator[str]:
+        """Yield the header's lines; a short one stands at the bottom."""
+        headers = [
+            [line for part in column.header.split("\n") for line in _wrap(part, width)]
+            for column, width in zip(columns, widths, strict=True)
+        ]
+        height = max(map(len, headers))
+        for level in range(height):
+            texts = ["" if (i := level - height + len(h)) < 0 else h[i] for h in headers]
+            yield self._paint(_joined(texts, columns, widths, gap).rstrip(), _BOLD)
+
+    def _verdicts(self, table: Verdicts) -> Iterator[str]:
+        """Yield a line a row, or, where the figures take too much room, a line a figure."""
+        gap = len(_GAP)
+        columns = (Column(table.noun, "left"), Column("verdict", "left"), *table.columns)
+        others = _column_widths(
+            Grid(columns[1:], tuple((row.verdict, *row.figures) for row in table.rows))
+        )
+        room = self.width - _table_width(others, gap) - gap
+        if room < len(table.noun):
+            for row in table.rows:
+                yield from self._stacked(row, table.columns)
+            return
+        fitting = [_cells(row.name) for row in table.rows if _cells(row.name) <= room]
+        widths = [max([*fitting, len(table.noun)]), *others]
+        yield from self._header(columns, widths, gap)
+        yield self._paint("─" * _table_width(widths, gap), _DIM)
+        for row in table.rows:
+            name = row.name
+            if _cells(name) > widths[0]:
+                yield from _wrap(name, self.width)
+                name = ""
+            verdict = self._paint(_pad(row.verdict, widths[1]), _CODES[row.tone])
+            figures = _joined(row.figures, table.columns, widths[2:], gap)
+            yield _GAP.join((_pad(name, widths[0]), verdict, figures))
+            yield from self._indented(row.reason)
+
+    def _stacked(self, row: Judged, columns: Sequence[Column]) -> Iterator[str]:
+        verdict = self._paint(row.verdict, _CODES[row.tone])
+        if _cells(row.name) + len(_GAP) + len(row.verdict) <= self.width:
+            yield f"{row.name}{_GAP}{verdict}"
+        else:
+            yield from _wrap(row.name, self.width)
+            yield f"{_INDENT}{verdict}"
+        figures = [
+            f"{' '.join(column.header.split())}: {figure}"
+            for column, figure in zip(columns, row.figures, strict=True)
+        ]
+        if _cells(together := _GAP.join(figures)) <= self.width - len(_INDENT):
+            figures = [together]
+        for text in (*figures, row.reason):
+            yield from self._indented(text)
 
 
-def _facts(entries: tuple[tuple[str, str], ...]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, _GAPS[0], 0, 0), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in entries:
-        table.add_row(Text(label), Text(value))
-    return table
-
-
-def _table(grid: Grid, gap: int) -> Table:
-    table = Table(
-        box=_RULED,
-        show_edge=False,
-        padding=(0, gap - 1, 0, 0),
-        pad_edge=False,
-        header_style="bold",
-        border_style="dim",
-    )
-    for column in grid.columns:
-        table.add_column(Text(column.header), justify=column.align, vertical="top", overflow="fold")
-    for index, row in enumerate(grid.rows):
-        table.add_row(*(Text(cell) for cell in row), end_section=index in grid.rules)
-    return table
-
-
-def _parts(grid: Grid, width: int, gap: int) -> Iterable[Grid]:
+def _parts(grid: Grid, widths: list[int], width: int, gap: int) -> Iterator[Grid]:
     """Yield the grid in pieces that fit, each of at least one column beside the keys."""
-    widths = _column_widths(grid)
     keys = list(range(grid.num_keys))
-    room = width - sum(widths[: grid.num_keys]) - gap * (grid.num_keys - 1)
+    room = width - _table_width(widths[: grid.num_keys], gap)
     chosen: list[int] = []
     taken = 0
     for index in range(grid.num_keys, len(grid.columns)):
@@ -120,21 +200,85 @@ def _parts(grid: Grid, width: int, gap: int) -> Iterable[Grid]:
     yield _only(grid, keys + chosen)
 
 
-def _grid_width(grid: Grid, gap: int) -> int:
-    return sum(_column_widths(grid)) + gap * (len(grid.columns) - 1)
-
-
-def _column_widths(grid: Grid) -> list[int]:
-    return [
-        max(cell_len(line) for text in texts for line in text.split("\n"))
-        for texts in zip(*([column.header for column in grid.columns], *grid.rows), strict=True)
-    ]
-
-
 def _only(grid: Grid, indices: list[int]) -> Grid:
     return Grid(
         columns=tuple(grid.columns[index] for index in indices),
         rows=tuple(tuple(row[index] for index in indices) for row in grid.rows),
         num_keys=grid.num_keys,
         rules=grid.rules,
+    )
+
+
+def _column_widths(grid: Grid) -> list[int]:
+    return [
+        max(_cells(line) for text in texts for line in text.split("\n"))
+        for texts in zip(*([column.header for column in grid.columns], *grid.rows), strict=True)
+    ]
+
+
+def _table_width(widths: Sequence[int], gap: int) -> int:
+    return sum(widths) + gap * (len(widths) - 1)
+
+
+def _narrowed(widths: list[int], room: int) -> list[int]:
+    """Return the widths with the widest columns cut, so that all fit; their cells are wrapped."""
+    widths = list(widths)
+    while sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _joined(
+    texts: Sequence[str], columns: Sequence[Column], widths: Sequence[int], gap: int
+) -> str:
+    cells = zip(texts, columns, widths, strict=True)
+    return (" " * gap).join(_pad(text, width, column.align) for text, column, width in cells)
+
+
+def _pad(text: str, width: int, align: str = "left") -> str:
+    blanks = " " * (width - _cells(text))
+    return text + blanks if align == "left" else blanks + text
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return at least one line; only blanks part words, since `-0.4` is a number."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        if _cells(paragraph) <= width:
+            lines.append(paragraph)
+            continue
+        line = ""
+        for word in paragraph.split():
+            for piece in _pieces(word, width):
+                if line and _cells(line) + 1 + _cells(piece) > width:
+                    lines.append(line)
+                    line = piece
+                else:
+                    line = f"{line} {piece}" if line else piece
+        lines.append(line)
+    return lines
+
+
+def _pieces(word: str, width: int) -> Iterator[str]:
+    """Yield a word, in pieces where it is longer than a line."""
+    piece = ""
+    for character in word:
+        if _cells(piece) + _cells(character) > width:
+            yield piece
+            piece = ""
+        piece += character
+    yield piece
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal the text takes: two for East Asian characters."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.combining(character)
+        else 2
+        if unicodedata.east_asian_width(character) in "WF"
+        else 1
+        for character in text
     )

@@ -1,1 +1,0 @@
-"""What a gate found as a table, markdown or JSON."""
