@@ -1,15 +1,15 @@
 """The suite's cases: which there are on this machine, and what their tests are called."""
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from bench.options import SETTINGS, Settings
-from indoor.machine import num_usable_cores, read_machine
+from indoor.errors import IndoorError
+from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
-from indoor.runtimes.base import VARIANTS, native_variants
+from indoor.runtimes import find_variant, native_variants
 
 MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""
@@ -33,21 +33,17 @@ def check_variants(settings: Settings) -> None:
     Raises:
         pytest.UsageError: One line.
     """
-    native = _native()
-    for name in settings.variants or ():
-        if name not in VARIANTS:
-            raise pytest.UsageError(f"--variant {name}: expected one of {', '.join(VARIANTS)}")
-        if name not in native:
-            raise pytest.UsageError(
-                f"--variant {name}: this CPU only emulates it, which measures the emulation; "
-                f"expected one of {', '.join(native)}"
-            )
+    try:
+        for name in settings.variants or ():
+            find_variant(name)
+    except IndoorError as error:
+        raise pytest.UsageError(f"--{error}") from error
 
 
 def variants(settings: Settings) -> tuple[str, ...]:
-    """Return the names of the variants to measure, float32 first."""
+    """Return the names of the variants to measure, the baseline first."""
     wanted = settings.variants
-    return tuple(name for name in _native() if wanted is None or name in wanted)
+    return tuple(v.name for v in native_variants() if wanted is None or v.name in wanted)
 
 
 def cells(settings: Settings) -> tuple[Cell, ...]:
@@ -120,9 +116,3 @@ def _latency(settings: Settings) -> Iterator[tuple[tuple[str, int, int], str]]:
                 (name, cell.batch, cell.threads),
                 f"{name}-batch{cell.batch}-threads{cell.threads}",
             )
-
-
-@functools.cache
-def _native() -> Sequence[str]:
-    machine = read_machine()
-    return [variant.name for variant in native_variants(bool(machine.bfloat16))]

@@ -96,7 +96,7 @@ def facts_of(lab: Any, name: str, inputs: Tensor) -> dict[str, Any]:
     from bench.probe import measure_peak
 
     run = run_of(lab, name)
-    model = getattr(run, "model", None)
+    model = getattr(getattr(run, "network", run), "model", None)  # a base of before has the latter
     problem = peak = None
     try:
         peak = measure_peak(lab.prepared.run_folder, name, inputs, PEAK_THREADS).peak_memory_bytes

@@ -11,7 +11,6 @@ from torch import Tensor
 from bench.adapter import clock_of, session_of
 from bench.cases import MEMORY_BATCH, Cell, cells, variants
 from bench.options import Settings
-from bench.outputs import BASELINE
 from bench.partial import CellResult, PartialRun
 from bench.probe import measure_apart
 from bench.terminal import QuietBar, uncaptured
@@ -29,7 +28,7 @@ from indoor.records import (
     PairedSpeedup,
     RunIdentity,
 )
-from indoor.runtimes.base import VARIANTS, Runnable, load_variant
+from indoor.runtimes import Loaded, all_variants, baseline, load_variant
 from indoor.transforms import inference_transform
 
 MIN_ROUNDS = 12
@@ -55,7 +54,7 @@ class Lab:
         self.allocator = current_allocator()
         self._config = config
         self._finished = finished
-        self._variants: dict[str, Runnable] = {}
+        self._variants: dict[str, Loaded] = {}
         self._references: dict[Cell, Tensor] = {}
         self._cells: dict[tuple[Allocator, Cell], CellResult] = {}
         self._scenes: IndoorScenes | None = None
@@ -101,13 +100,15 @@ class Lab:
     def call(self, variant: str, batch: int) -> Callable[[], Tensor]:
         """Return a function that computes the variant's logits of one batch of photographs."""
         if variant not in self._variants:
-            self._variants[variant] = load_variant(VARIANTS[variant], self.prepared.run_folder)
+            self._variants[variant] = load_variant(
+                all_variants()[variant], self.prepared.run_folder
+            )
         return partial(self._variants[variant], self.photographs(batch))
 
     def reference(self, cell: Cell) -> Tensor:
         """Return float32's logits of the cell's photographs, on as many threads as are set."""
         if cell not in self._references:
-            self._references[cell] = self.call(BASELINE, cell.batch)()
+            self._references[cell] = self.call(baseline().name, cell.batch)()
         return self._references[cell]
 
     def plan(self) -> Plan:
@@ -180,7 +181,7 @@ class Lab:
 
     def measurement(self, case: Case, variant: str | None = None, **fields: object) -> Measurement:
         """Return our part of a benchmark's result, with the run's identity in it."""
-        known = None if variant is None else VARIANTS[variant]
+        known = None if variant is None else all_variants()[variant]
         measured_at, load_1min = read_moment()
         values: dict[str, object] = {
             "batch": None,
@@ -225,23 +226,24 @@ class Lab:
 
 def _speedup(cell: CellResult, variant: str) -> tuple[PairedSpeedup | None, str | None]:
     """Return the speedup over float32 measured beside it, or why there is none to claim."""
-    if BASELINE not in cell.series:
-        return None, f"{BASELINE} was not measured beside it"
+    first = baseline().name
+    if first not in cell.series:
+        return None, f"{first} was not measured beside it"
     if len(cell.series) == 1:
         return None, "it was measured alone"
-    if variant == BASELINE:
+    if variant == first:
         return None, None
-    baseline, candidate = cell.series[BASELINE].seconds, cell.series[variant].seconds
-    if len(baseline) < MIN_PAIRS:
-        return None, f"{len(baseline)} pairs are too few for a 95% interval"
+    seconds = cell.series[first].seconds
+    if len(seconds) < MIN_PAIRS:
+        return None, f"{len(seconds)} pairs are too few for a 95% interval"
     blocked = cell.blocked
     return (
         paired_speedup(
-            baseline,
-            candidate,
-            baseline=BASELINE,
+            seconds,
+            cell.series[variant].seconds,
+            baseline=first,
             candidate=variant,
-            blocked=None if blocked is None else (blocked[BASELINE], blocked[variant]),
+            blocked=None if blocked is None else (blocked[first], blocked[variant]),
         ),
         None,
     )

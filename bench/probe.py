@@ -18,7 +18,7 @@ from indoor.measure import allocator_environment, peak_memory_bytes
 from indoor.measure.pairs import LocalCall, Plan, Series, measure_interleaved
 from indoor.measure.worker import timed
 from indoor.records import Allocator, from_json, to_json
-from indoor.runtimes.base import VARIANTS, load_variant
+from indoor.runtimes import all_variants, load_variant
 
 NUM_CALLS = 3
 TIMEOUT_S = 580.0
@@ -120,7 +120,7 @@ def main() -> None:
     if request.plan is None:
         answer = to_json(_peak(folder, request.variants[0], inputs))
     else:
-        runs = {name: load_variant(VARIANTS[name], folder) for name in request.variants}
+        runs = {name: load_variant(all_variants()[name], folder) for name in request.variants}
         calls = {n: LocalCall(timed(partial(run, inputs))) for n, run in runs.items()}
         answer = to_json(measure_interleaved(calls, request.plan, seed=0))
     sys.stdout.buffer.write(answer)
@@ -128,7 +128,7 @@ def main() -> None:
 
 def _peak(folder: Path, variant: str, inputs: Tensor) -> Peak:
     began = time.perf_counter()
-    run = load_variant(VARIANTS[variant], folder)
+    run = load_variant(all_variants()[variant], folder)
     run(inputs)
     seconds = time.perf_counter() - began
     for _ in range(NUM_CALLS - 1):

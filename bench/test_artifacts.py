@@ -9,11 +9,10 @@ from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell, memory_batch
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
-from bench.outputs import check_output
 from bench.probe import measure_peak
 from indoor.measure import summarize_latency
 from indoor.records import to_builtins
-from indoor.runtimes.base import VARIANTS, load_variant
+from indoor.runtimes import all_variants, check_output, load_variant
 
 __all__ = ["pytest_generate_tests"]
 
@@ -23,14 +22,14 @@ NUM_LOADS = 5
 def test_load(benchmark: Any, lab: Lab, variant: str) -> None:
     """From the checkpoint's file, which the system has cached, to a model that can run."""
     benchmark.group = "load"
-    known = VARIANTS[variant]
+    known = all_variants()[variant]
     folder = lab.prepared.run_folder
     loaded = benchmark.pedantic(
         load_variant, args=(known, folder), rounds=NUM_LOADS, warmup_rounds=1
     )
     photographs = lab.photographs(1)
     check_output(
-        variant, loaded(photographs), lab.reference(Cell(batch=1, threads=torch.get_num_threads()))
+        known, loaded(photographs), lab.reference(Cell(batch=1, threads=torch.get_num_threads()))
     )
     if benchmark.disabled:
         return

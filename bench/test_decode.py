@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
-from bench.outputs import torch_threads
 from indoor.dataset import load_batches
+from indoor.devices import use_threads
 from indoor.measure import summarize_latency
 from indoor.records import to_builtins
 
@@ -30,7 +30,7 @@ def test_decode(benchmark: Any, lab: Lab, threads: int) -> None:
         return inputs
 
     # Each decoding thread transforms on its own; torch's threads inside would be too many.
-    with torch_threads(1):
+    with use_threads(1):
         inputs = benchmark.pedantic(decode, rounds=NUM_ROUNDS, warmup_rounds=1)
     expected = torch.stack([scenes[index][0] for index in indices])
     assert torch.equal(inputs, expected), "threads gave other photographs than one by one"

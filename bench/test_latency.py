@@ -8,8 +8,9 @@ from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell
 from bench.cases import parametrize as pytest_generate_tests
 from bench.lab import Lab
-from bench.outputs import check_output, torch_threads
+from indoor.devices import use_threads
 from indoor.records import to_builtins
+from indoor.runtimes import all_variants, check_output
 
 __all__ = ["pytest_generate_tests"]
 
@@ -20,15 +21,16 @@ def test_latency(benchmark: Any, lab: Lab, variant: str, batch: int, threads: in
     cell = Cell(batch=batch, threads=threads)
     benchmark.group = f"latency, {cell}"
     use_later(benchmark)
+    known = all_variants()[variant]
     call = lab.call(variant, batch)
-    with torch_threads(threads):
+    with use_threads(threads):
         reference = lab.reference(cell)
         if benchmark.disabled:
-            check_output(variant, benchmark.pedantic(call), reference)
+            check_output(known, benchmark.pedantic(call), reference)
             return
-        output_sqnr_db = check_output(variant, call(), reference)
+        output_sqnr_db = check_output(known, call(), reference)
         result = lab.cell(cell)
         logits = Replay(call, result.series[variant].seconds).hand_to(benchmark)
-        check_output(variant, logits, reference)
+        check_output(known, logits, reference)
     measurement = lab.describe_latency(result, variant, lab.allocator, output_sqnr_db)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

@@ -29,6 +29,7 @@ WeightGranularity = Literal["per-channel", "per-tensor"]
 Recipe = Literal["head", "full"]
 Case = Literal["latency", "load", "peak-memory", "decode"]
 Allocator = Literal["default", "retain"]
+Role = Literal["baseline", "plain", "judged"]
 
 Record = TypeVar("Record")
 
@@ -334,6 +335,44 @@ class Machine:
     swap_used_bytes: Count | None = None
     num_throttled: Count | None = None
     """How often the cores in use slowed down because of heat since the machine started."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A way to run a network, and all that others would otherwise ask its name for.
+
+    `checkpoint` is the precision of the file that it is made from. Of the roles, the `baseline` is
+    what the others are compared with, `judged` asks for a verdict whether it pays, and `plain`
+    stands beside them, since it needs no calibration.
+    """
+
+    name: str
+    runtime: str
+    """The file in indoor/runtimes that runs it."""
+    precision: Precision
+    checkpoint: Literal["float32", "int8"]
+    device: str = "cpu"
+    min_sqnr_db: float | None = None
+    """Logits below this are another network's; None: their bits must be the baseline's."""
+    role: Role = "plain"
+    order: int = 50
+    """Where it stands in tables, ascending; the baseline is 0."""
+    own_process: bool = False
+    """Whether it is loaded in a process of its own, since it brings threads and crashes."""
+    static_batch: bool = False
+    """Whether it takes just the number of photographs that it was loaded for."""
+    colour: str | None = None
+    """Of the plot, as `#0072b2`; None: one that is free."""
+    marker: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a warm call really computed with, as its runtime tells it. None: it cannot tell."""
+
+    precision: Precision | None
+    kernels: dict[str, int]
+    """How often each ran in one call; the names are the library's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

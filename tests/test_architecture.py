@@ -13,7 +13,17 @@ ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "progress"}
 NUMBERS = {"measure", "runs", "report", "gate"}
-TORCH = {"transforms", "dataset", "demo", "model", "train", "quantize", "evaluate", "runtimes"}
+TORCH = {
+    "devices",
+    "transforms",
+    "dataset",
+    "demo",
+    "model",
+    "train",
+    "quantize",
+    "evaluate",
+    "runtimes",
+}
 
 ALLOWED = {
     "errors": set(),
@@ -26,15 +36,17 @@ ALLOWED = {
     "runs": {"errors", "files", "records", "machine", "measure"},
     "report": {"errors", "files", "records", "measure", "runs"},
     "gate": {"errors", "files", "records", "machine", "measure", "runs", "report"},
+    "devices": {"errors"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},
     "model": BOTTOM | {"records", "transforms", "dataset"},
-    "train": BOTTOM | {"records", "dataset", "transforms", "model", "machine"},
+    "train": BOTTOM | {"records", "devices", "dataset", "transforms", "model", "machine"},
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM
     | {"records", "dataset", "transforms", "model", "evaluate", "machine", "measure"},
-    "runtimes": BOTTOM | {"records", "model", "quantize", "machine", "measure"},
+    "runtimes": BOTTOM
+    | {"records", "devices", "model", "quantize", "evaluate", "machine", "measure"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
 

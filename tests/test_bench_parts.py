@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from bench.outputs import check_output, torch_threads
 from pytest_benchmark.utils import parse_compare_fail
 
 from bench import options
@@ -15,7 +16,6 @@ from bench.adapter import Replay, replayed_rounds
 from bench.baseline import choose_baseline, differences, regressions, unmatched
 from bench.cases import Cell
 from bench.options import ALL, Settings
-from bench.outputs import check_output, torch_threads
 from bench.partial import PartialRun, partial_key
 from bench.storage import find_runs
 from indoor.measure.pairs import Series

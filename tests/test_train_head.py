@@ -19,7 +19,7 @@ from indoor.model import WeightsResult, build_model, load_float
 from indoor.records import Epoch, TrainingCurves, read_record
 from indoor.train import Features, fine_tune, is_trained_for, train_head
 from indoor.train.curves import best_epoch, overfit_note
-from indoor.train.device import autocast_dtype, choose_device, use_threads
+from indoor.devices import autocast_dtype, choose_device, use_threads
 from indoor.train.head import epoch_order
 from indoor.train.scratch import (
     fold_standardisation,

@@ -25,7 +25,7 @@ from torch import Tensor
 from bench import terminal
 from bench.cases import cells, variants
 from bench.options import LAB, ROOT, SETTINGS
-from bench.outputs import torch_threads
+from indoor.devices import use_threads
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, cell_key
 from indoor.errors import IndoorError
 from indoor.files import write_text
@@ -151,7 +151,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     seconds, share = float(os.environ[SECONDS]), float(os.environ[SHARE])
     found: dict[str, dict[str, float]] = {}
     for cell in cells(settings):
-        with torch_threads(cell.threads):
+        with use_threads(cell.threads):
             for variant in variants(settings):
                 call = lab.call(variant, cell.batch)
                 key = cell_key(variant, cell.batch, cell.threads)

@@ -127,6 +127,7 @@ def _add_evaluate(commands: Any) -> None:
         default="test",
         help="test is for the final figures; choose by val",
     )
+    _device_option(evaluate)
 
 
 def _add_predict(commands: Any) -> None:
@@ -138,7 +139,13 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument("photographs", type=Path, nargs="+", metavar="PHOTO")
     predict.add_argument("--run", required=True, metavar="RUN", help="as for indoor quantize")
-    predict.add_argument("--variant", choices=("float32", "bfloat16", "int8"), default="float32")
+    predict.add_argument(
+        "--variant",
+        default="float32",
+        metavar="NAME",
+        help="float32 (default), bfloat16, int8, or that of another runtime in indoor/runtimes",
+    )
+    _device_option(predict)
     predict.add_argument("--top", type=positive, default=3, metavar="K", help="classes to name")
 
 
@@ -228,6 +235,12 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, help="of the split and all choices")
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave undecodable photographs out, and count"
+    )
+
+
+def _device_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="cpu", metavar="NAME", help="cpu (default), cuda, mps, or auto"
     )
 
 

@@ -6,6 +6,7 @@ from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, use_color, width
 from indoor.cli.runs import data_root, run_folder
 from indoor.dataset import identify
+from indoor.devices import choose_device
 from indoor.machine import read_machine
 from indoor.model import read_manifest
 from indoor.pipeline import evaluate_run
@@ -13,7 +14,7 @@ from indoor.report import render_evaluation
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
-    """Evaluate float32 and, where it is there, int8 on the same photographs."""
+    """Evaluate all variants that the run has on the same photographs."""
     folder = run_folder(parsed)
     root = data_root(parsed)
     report = evaluate_run(
@@ -25,6 +26,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         split=parsed.split,
         seed=parsed.seed,
         skip_broken=parsed.skip_broken,
+        device=choose_device(parsed.device).type,
         progress=Bar(),
     )
     return Outcome(record=report, text=render_evaluation(report, width=width(), color=use_color()))

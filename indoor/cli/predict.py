@@ -8,7 +8,8 @@ import torch
 from indoor.cli.output import Outcome
 from indoor.cli.runs import run_folder
 from indoor.dataset import load_photograph
-from indoor.runtimes.base import VARIANTS, load_variant
+from indoor.devices import choose_device
+from indoor.runtimes import find_variant, load_variant
 from indoor.transforms import inference_transform
 
 
@@ -30,12 +31,13 @@ class Prediction:
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Predict each photograph on its own, so that its logits do not depend on the others."""
-    network = load_variant(VARIANTS[parsed.variant], run_folder(parsed))
+    device = choose_device(parsed.device).type
+    network = load_variant(find_variant(parsed.variant, device), run_folder(parsed))
     classes = network.manifest.classes
     transform = inference_transform(network.manifest.preprocessing)
     predictions = []
     for path in parsed.photographs:
-        logits = network(transform(load_photograph(path)).unsqueeze(0))
+        logits = network.logits(transform(load_photograph(path)).unsqueeze(0))
         top = torch.topk(logits[0].softmax(0), min(parsed.top, len(classes)))
         predictions.append(
             Prediction(

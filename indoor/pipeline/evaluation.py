@@ -17,7 +17,7 @@ from indoor.records import (
     Machine,
     Split,
 )
-from indoor.runtimes.base import VARIANTS, load_variant, native_variants
+from indoor.runtimes import all_variants, baseline, load_variant, native_variants
 from indoor.transforms import inference_transform
 
 EVALUATION_BATCH = 8
@@ -38,9 +38,10 @@ def evaluate_run(
     split: Split = "test",
     seed: int = 0,
     skip_broken: bool = False,
+    device: str = "cpu",
     progress: Progress = NO_PROGRESS,
 ) -> EvaluationReport:
-    """Evaluate every variant that a run's folder holds and this CPU computes natively.
+    """Evaluate every variant that a run's folder holds and this machine computes natively.
 
     Args:
         root: The data set.
@@ -51,6 +52,7 @@ def evaluate_run(
         split: Which photographs; `test` is for final figures only.
         seed: Decides what is validation and what is train.
         skip_broken: Leave photographs out that cannot be decoded.
+        device: Where to compute, such as `cpu`.
         progress: Hears of each photograph.
 
     Returns:
@@ -70,17 +72,14 @@ def evaluate_run(
             f"({_first(dataset.classes)}); expected the data set that it was trained on"
         )
     hashes = checkpoint_hashes(run_folder)
-    variants = [
-        variant
-        for variant in native_variants(bool(machine.bfloat16))
-        if variant.checkpoint in hashes
-    ]
+    variants = [variant for variant in native_variants(device) if variant.checkpoint in hashes]
+    first = baseline().name
     logits: dict[str, Tensor] = {}
     labels = torch.empty(0, dtype=torch.int64)
     for variant in variants:
-        run = load_variant(VARIANTS[variant.name], run_folder)
+        run = load_variant(variant, run_folder, EVALUATION_BATCH)
         logits[variant.name], labels = predict(
-            run,
+            run.logits,
             load_batches(dataset, EVALUATION_BATCH),
             progress,
             description=f"evaluating {variant.name} on {split}",
@@ -98,9 +97,9 @@ def evaluate_run(
             for name, values in logits.items()
         ),
         pairs=tuple(
-            compare(logits["float32"], values, labels, baseline="float32", candidate=name)
+            compare(logits[first], values, labels, baseline=first, candidate=name)
             for name, values in logits.items()
-            if name != "float32"
+            if name != first
         ),
     )
 
@@ -114,6 +113,6 @@ def checkpoint_hashes(run_folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the checkpoints that are there, by precision."""
     return {
         precision: sha256_of_file(run_folder / f"{precision}.safetensors")
-        for precision in ("float32", "int8")
+        for precision in sorted({variant.checkpoint for variant in all_variants().values()})
         if (run_folder / f"{precision}.safetensors").is_file()
     }

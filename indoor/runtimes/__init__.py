@@ -1,5 +1,35 @@
-"""The ways to run a network: one protocol, one registry, one file a runtime."""
+"""The ways to run a network: one protocol, one registry, one file a runtime.
 
-from indoor.runtimes.base import VARIANTS, Runnable, Variant, load_variant, native_variants
+A file that is dropped in here, or into a folder that INDOOR_RUNTIMES names, is registered.
+"""
 
-__all__ = ["VARIANTS", "Runnable", "Variant", "load_variant", "native_variants"]
+import os
+from pathlib import Path
+
+__path__ += [str(Path(p).absolute()) for p in os.environ.get("INDOOR_RUNTIMES", "").split(":") if p]
+
+from indoor.runtimes.base import (  # noqa: E402 - the folders above are searched, too
+    Loaded,
+    Runnable,
+    all_variants,
+    baseline,
+    check_output,
+    find_variant,
+    load_variant,
+    native_variants,
+    prepare_variant,
+    why_not,
+)
+
+__all__ = [
+    "Loaded",
+    "Runnable",
+    "all_variants",
+    "baseline",
+    "check_output",
+    "find_variant",
+    "load_variant",
+    "native_variants",
+    "prepare_variant",
+    "why_not",
+]

@@ -1,126 +1,227 @@
-"""What can be benchmarked: a name that resolves to a runtime, a precision and a checkpoint."""
+"""What can be run: the protocol of a runtime, the registry of all variants, and how one is loaded."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+import importlib
+import pkgutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from types import ModuleType
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from indoor.model import read_float
-from indoor.records import CheckpointManifest, Precision
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to run a network; `checkpoint` is the precision of the file that it is made from."""
-
-    name: str
-    runtime: Literal["eager"]
-    precision: Precision
-    checkpoint: Literal["float32", "int8"]
-
-
-VARIANTS: dict[str, Variant] = {
-    "float32": Variant("float32", "eager", "float32", "float32"),
-    "bfloat16": Variant("bfloat16", "eager", "bfloat16", "float32"),
-    "int8": Variant("int8", "eager", "int8", "int8"),
-}
-"""Every variant by its name, the baseline first."""
+import indoor.runtimes
+from indoor.errors import IndoorError
+from indoor.evaluate import sqnr_db
+from indoor.model import read_manifest
+from indoor.records import CheckpointManifest, Ran, Variant
 
 
 class Runnable(Protocol):
-    """A loaded variant."""
-
-    @property
-    def variant(self) -> Variant:
-        """Which variant it is."""
-        ...
-
-    @property
-    def manifest(self) -> CheckpointManifest:
-        """What the file says that it was loaded from."""
-        ...
+    """A network that a runtime has loaded."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 logits `(B, C)` of normalised float32 photographs `(B, 3, H, W)`.
 
         Records no gradients. A cast that the precision needs happens inside, so that a timed call
-        contains it. The number of threads and other global state is the caller's.
+        contains it. Images and logits are on the variant's device, which may still be computing
+        when the call returns.
         """
-        ...
+
+    def ran(self, images: Tensor) -> Ran:
+        """Return what one more call really computes with; it may write to standard output."""
 
 
-def native_variants(machine_has_bf16: bool) -> tuple[Variant, ...]:
-    """Return the variants that a CPU computes natively, the baseline first.
+class Runtime(Protocol):
+    """What a file of this folder holds; a file without `VARIANTS` is no runtime.
+
+    With `own_process` in a variant the file is loaded in a process of its own for each variant
+    and cell, whose threads and crashes are nobody else's.
+    """
+
+    VARIANTS: tuple[Variant, ...]
+    """Its variants, as they are on a CPU; `runtime` is the file's name."""
+
+    def why_not(self, variant: Variant) -> str | None:
+        """Return why this machine cannot compute the variant natively; None where it can."""
+
+    def prepare(self, variant: Variant, checkpoint: Path, batch: int) -> Path:
+        """Return the file that is loaded and whose size counts, made unless it is there.
+
+        Args:
+            variant: One of its own, with the device.
+            checkpoint: The file of the precision `variant.checkpoint`.
+            batch: Photographs a batch, for a runtime that needs an artefact for each.
+
+        Raises:
+            IndoorError: It cannot be made.
+        """
+
+    def load(self, variant: Variant, artefact: Path, threads: int) -> Runnable:
+        """Return the network, ready to be called.
+
+        Args:
+            variant: One of its own, with the device.
+            artefact: What `prepare` returned.
+            threads: To compute on. A runtime that uses torch's has nothing to do: they are set.
+
+        Raises:
+            IndoorError: The file is missing or cannot be used.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A variant that can be called; `manifest` is what its checkpoint says of itself.
+
+    `batch` is what it was loaded for, which binds it where its batch is static.
+    """
+
+    variant: Variant
+    manifest: CheckpointManifest
+    network: Runnable
+    batch: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits of photographs, both as in `Runnable`."""
+        return self.network(images)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the logits of photographs, both in the CPU's memory.
+
+        Fewer photographs than a static batch holds are filled up with the last one.
+        """
+        missing = self.batch - len(images) if self.variant.static_batch else 0
+        filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
+        return self(filled.to(self.variant.device))[: len(images)].cpu()
+
+
+def all_variants(device: str = "cpu") -> dict[str, Variant]:
+    """Return every variant by its name, the baseline first, as it would be on that device."""
+    found = [
+        replace(v, device=device) for runtime in _runtimes().values() for v in runtime.VARIANTS
+    ]
+    return {v.name: v for v in sorted(found, key=lambda v: (v.order, v.name))}
+
+
+def native_variants(device: str = "cpu") -> tuple[Variant, ...]:
+    """Return the variants that this machine computes natively on that device, the baseline first.
 
     An emulated bfloat16 is slower than float32 and would only mislead in a table.
-
-    Args:
-        machine_has_bf16: Whether it has bfloat16 arithmetic, as `machine.computes_bfloat16` tells.
     """
-    return tuple(v for v in VARIANTS.values() if v.precision != "bfloat16" or machine_has_bf16)
+    return tuple(v for v in all_variants(device).values() if why_not(v) is None)
 
 
-def load_variant(variant: Variant, run_folder: Path) -> Runnable:
-    """Load a variant from a run's folder, ready to be called.
+def find_variant(name: str, device: str = "cpu") -> Variant:
+    """Return the variant of that name, which this machine computes natively on that device.
+
+    Raises:
+        IndoorError: There is none, or the machine does not; one line.
+    """
+    known = all_variants(device)
+    if name not in known:
+        raise IndoorError(f"variant {name}: expected one of {', '.join(known)}")
+    if reason := why_not(known[name]):
+        usable = ", ".join(v.name for v in native_variants(device))
+        raise IndoorError(f"variant {name}: {reason}; expected one of {usable}")
+    return known[name]
+
+
+def baseline() -> Variant:
+    """Return the variant that the others are compared with."""
+    return next(v for v in all_variants().values() if v.role == "baseline")
+
+
+def why_not(variant: Variant) -> str | None:
+    """Return why this machine cannot compute the variant natively; None where it can."""
+    return _runtimes()[variant.runtime].why_not(variant)
+
+
+def prepare_variant(variant: Variant, run_folder: Path, batch: int) -> Path:
+    """Return the file that a variant is loaded from, made unless it is there; see `Runtime`."""
+    return _runtimes()[variant.runtime].prepare(variant, checkpoint_of(variant, run_folder), batch)
+
+
+def load_variant(variant: Variant, run_folder: Path, batch: int = 1) -> Loaded:
+    """Load a variant from a run's folder into this process, ready to be called.
 
     Args:
-        variant: One of `VARIANTS`.
-        run_folder: Holds `float32.safetensors` and, for int8, `int8.safetensors`.
-
-    Returns:
-        The network in eager mode as torchvision gives it; int8 is fused as its conversion demands.
+        variant: One of `all_variants`.
+        run_folder: Holds the checkpoint that the variant is made from.
+        batch: Photographs a batch, where the runtime needs to know.
 
     Raises:
         IndoorError: The checkpoint is missing or cannot be used.
     """
-    return _LOADERS[variant.precision](variant, run_folder / f"{variant.checkpoint}.safetensors")
+    artefact = prepare_variant(variant, run_folder, batch)
+    network = _runtimes()[variant.runtime].load(variant, artefact, torch.get_num_threads())
+    return Loaded(variant, read_manifest(checkpoint_of(variant, run_folder)), network, batch)
 
 
-@dataclass(frozen=True, eq=False)
-class _Eager:
-    """A module that takes and gives float32 whatever it computes in."""
-
-    variant: Variant
-    manifest: CheckpointManifest
-    model: nn.Module
-    cast: Callable[[Tensor], Tensor] | None = None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = self.model(images if self.cast is None else self.cast(images))
-            return logits.float()
+def checkpoint_of(variant: Variant, run_folder: Path) -> Path:
+    """Return the path of the checkpoint that the variant is made from."""
+    return run_folder / f"{variant.checkpoint}.safetensors"
 
 
-def _load_float32(variant: Variant, path: Path) -> Runnable:
-    model, manifest = read_float(path)
-    return _Eager(variant, manifest, model.requires_grad_(False))
+def check_output(variant: Variant, logits: Tensor, reference: Tensor) -> float | None:
+    """Compare a variant's logits with the baseline's on the same photographs.
+
+    Args:
+        variant: Whose; it knows its limit.
+        logits: float32 `(B, C)`.
+        reference: float32 `(B, C)`, computed on as many threads.
+
+    Returns:
+        The SQNR in dB; None for a variant whose bits must be the same.
+
+    Raises:
+        AssertionError: The output is not that of the same network; the message says what it is.
+    """
+    assert logits.shape == reference.shape, f"logits {logits.shape}, expected {reference.shape}"
+    assert torch.isfinite(logits).all(), f"{variant.name} gave logits that are not finite"
+    limit = variant.min_sqnr_db
+    if limit is None:
+        difference = float((logits - reference).abs().max())
+        assert torch.equal(logits, reference), (
+            f"{variant.name} gave other logits than before on the same photographs (by "
+            f"{difference})"
+        )
+        return None
+    value = sqnr_db(reference, logits)
+    assert value >= limit, (
+        f"{variant.name} is {value:.1f} dB from {baseline().name}'s logits, expected {limit} dB or "
+        "more; no time is worth recording for another network's output"
+    )
+    return value
 
 
-def _load_bfloat16(variant: Variant, path: Path) -> Runnable:
-    # Channels-last besides: on an AVX512_BF16 CPU it took bfloat16 from 96 to 79 ms a photograph
-    # (1 thread, batch 8), while float32 gained 3% only and stays as torchvision gives it.
-    model, manifest = read_float(path)
-    model = model.requires_grad_(False).to(torch.bfloat16).to(memory_format=torch.channels_last)
-    return _Eager(variant, manifest, model, _to_bfloat16)
+@functools.cache
+def _runtimes() -> dict[str, Runtime]:
+    """Import every runtime of this folder and of those that INDOOR_RUNTIMES names, by its name.
+
+    Raises:
+        IndoorError: A file cannot be imported, or says that its variants are another runtime's.
+    """
+    found: dict[str, Runtime] = {}
+    for module in pkgutil.iter_modules(indoor.runtimes.__path__):
+        runtime = _imported(module.name)
+        variants = getattr(runtime, "VARIANTS", ())
+        if others := [v.name for v in variants if v.runtime != module.name]:
+            raise IndoorError(
+                f"indoor/runtimes/{module.name}.py: {', '.join(others)} of another runtime; "
+                f"expected runtime={module.name!r}"
+            )
+        if variants:
+            found[module.name] = cast(Runtime, runtime)
+    return found
 
 
-def _to_bfloat16(images: Tensor) -> Tensor:
-    return images.to(torch.bfloat16, memory_format=torch.channels_last)
-
-
-def _load_int8(variant: Variant, path: Path) -> Runnable:
-    # Imported here: a process that only runs float32 needs none of torch's quantization.
-    from indoor.quantize import read_int8
-
-    model, manifest = read_int8(path)
-    return _Eager(variant, manifest, model)
-
-
-_LOADERS: dict[Precision, Callable[[Variant, Path], Runnable]] = {
-    "float32": _load_float32,
-    "bfloat16": _load_bfloat16,
-    "int8": _load_int8,
-}
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(f"indoor.runtimes.{name}")
+    except ImportError as error:
+        raise IndoorError(
+            f"the runtime {name}.py cannot be imported: {error}; expected a file that imports what "
+            "may be missing only when it loads, and says so in why_not; repair or remove it"
+        ) from error

@@ -11,11 +11,11 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from indoor.dataset import IndoorScenes
+from indoor.devices import autocast_dtype, choose_device, use_threads
 from indoor.errors import IndoorError
 from indoor.model import FORMAT, WeightsResult, replace_head, save_float
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import CheckpointManifest, Recipe, TrainingCurves, write_record
-from indoor.train.device import autocast_dtype, choose_device, use_threads
 from indoor.train.features import read_features
 from indoor.train.full import FULL_BACKBONE_FACTOR, FULL_EPOCHS, train_full
 from indoor.train.head import HEAD_EPOCHS, train_head

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from indoor.devices import autocast_dtype
 from indoor.progress import Progress
-from indoor.train.device import autocast_dtype
 from indoor.train.schedule import learning_rate_factor, parameter_groups, update_average
 
 

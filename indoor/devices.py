@@ -1,6 +1,6 @@
-"""Where a training computes, with how many threads, and whether in bfloat16."""
+"""Where torch computes: the devices, native bfloat16, threads, and when a result is there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -58,3 +58,20 @@ def use_threads(num_threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def finished(call: Callable[[], object], device: str) -> Callable[[], object]:
+    """Return a call that ends when the device has computed its result, so that a clock may be read.
+
+    A CPU computes before it returns, and gets its call back as it is.
+    """
+    if device == "cpu":
+        return call
+    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}[device]
+
+    def call_and_wait() -> object:
+        result = call()
+        wait()
+        return result
+
+    return call_and_wait
