@@ -7,6 +7,7 @@ from bench.partial import partial_key
 from indoor.machine import code_identity, code_sha256, read_environment, read_machine
 from indoor.pipeline import Prepared
 from indoor.records import RunIdentity
+from indoor.runtimes import native_variants
 
 
 def identify_run(settings: Settings, prepared: Prepared, timer: str) -> RunIdentity:
@@ -23,6 +24,7 @@ def identify_run(settings: Settings, prepared: Prepared, timer: str) -> RunIdent
         quantization=prepared.quantization,
         machine=read_machine(),
         narrowed=False,
+        variants=native_variants(),
         timer=timer,
         environment=read_environment(),
     )

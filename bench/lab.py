@@ -198,6 +198,7 @@ class Lab:
             variant=variant,
             runtime=None if known is None else known.runtime,
             precision=None if known is None else known.precision,
+            device=None if known is None else known.device,
             run=self.identity,
             **values,  # type: ignore[arg-type]
         )

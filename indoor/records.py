@@ -393,6 +393,8 @@ class RunIdentity:
     """Whether fewer cases were measured than the suite holds by default."""
     not_a_baseline: str | None = None
     """Why a later run must not be compared with this one by default; None where it may be."""
+    variants: tuple[Variant, ...] | None = None
+    """All that this machine computes natively, in the tables' order; None: not recorded."""
     timer: str | None = None
     """What the rounds were timed with, such as `time.perf_counter`; None: not recorded."""
     environment: dict[str, str] | None = None
@@ -460,6 +462,10 @@ class Measurement:
     """The system's load at that moment; None: not recorded, or not readable."""
     resumed: bool | None = None
     """Whether an interrupted run measured it, which this one went on with; None: not recorded."""
+    device: str | None = None
+    """Where it was computed, such as `cpu`; None: not recorded."""
+    ran: Ran | None = None
+    """What the fresh process of the case `peak-memory` really computed with."""
 
 
 def to_json(record: object, indent: int = 0) -> bytes:

@@ -13,17 +13,6 @@ ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "progress"}
 NUMBERS = {"measure", "runs", "report", "gate"}
-TORCH = {
-    "devices",
-    "transforms",
-    "dataset",
-    "demo",
-    "model",
-    "train",
-    "quantize",
-    "evaluate",
-    "runtimes",
-}
 
 ALLOWED = {
     "errors": set(),
@@ -36,7 +25,7 @@ ALLOWED = {
     "runs": {"errors", "files", "records", "machine", "measure"},
     "report": {"errors", "files", "records", "measure", "runs"},
     "gate": {"errors", "files", "records", "machine", "measure", "runs", "report"},
-    "devices": {"errors"},
+    "devices": {"errors", "machine"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},

@@ -7,8 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
-from bench.outputs import check_output, torch_threads
 from pytest_benchmark.utils import parse_compare_fail
 
 from bench import options
@@ -362,46 +360,3 @@ def test_the_full_matrix_has_batch_32_and_more_threads() -> None:
     assert settings().suite_batches == (1, 8, 16)
     assert settings(full=True).suite_batches == (1, 8, 16, 32)
     assert settings(full=True).suite_threads(8) == (1, 2, 4, 8)
-
-
-def test_float32_must_give_the_same_bits() -> None:
-    """One changed bit of one logit fails the case."""
-    reference = torch.tensor([[1.0, 2.0]])
-    assert check_output("float32", reference.clone(), reference) is None
-    with pytest.raises(AssertionError, match="other logits than before"):
-        check_output("float32", reference * (1 + 1e-6), reference)
-
-
-def test_int8_must_be_near_float32() -> None:
-    """An error of a hundredth is 40 dB; one as large as the logits is another network."""
-    reference = torch.tensor([[3.0, -4.0]])
-    assert check_output("int8", reference * 1.01, reference) == pytest.approx(40.0, abs=1e-3)
-    with pytest.raises(AssertionError, match=r"int8 is 0.0 dB from float32's logits, expected 6.0"):
-        check_output("int8", reference * 2, reference)
-
-
-@pytest.mark.parametrize(
-    ("logits", "message"),
-    [
-        (torch.tensor([[1.0]]), "logits torch.Size"),
-        (torch.tensor([[1.0, float("nan")]]), "not finite"),
-    ],
-)
-def test_output_of_another_shape_or_not_finite_fails(logits: torch.Tensor, message: str) -> None:
-    """Both are refused before anything is compared."""
-    with pytest.raises(AssertionError, match=message):
-        check_output("int8", logits, torch.tensor([[1.0, 2.0]]))
-
-
-def test_threads_are_put_back() -> None:
-    """Also after an exception."""
-    before = torch.get_num_threads()
-
-    def fail_within() -> None:
-        with torch_threads(before + 1):
-            assert torch.get_num_threads() == before + 1
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail_within()
-    assert torch.get_num_threads() == before

@@ -8,14 +8,20 @@ import torch
 from torch import nn
 
 from indoor.errors import IndoorError
+from indoor.machine import reading
+from indoor.machine.processor import Processor
 from indoor.model import FORMAT, build_model, save_float
 from indoor.quantize import default_config, quantize, save_int8, supported_engines, using_engine
-from indoor.records import CheckpointManifest, QuantizationRecord, WeightSource
-from indoor.runtimes.base import (
-    VARIANTS,
-    Variant,
+from indoor.records import CheckpointManifest, QuantizationRecord, Ran, WeightSource
+from indoor.runtimes import (
+    all_variants,
+    baseline,
+    check_output,
+    eager,
+    find_variant,
     load_variant,
     native_variants,
+    why_not,
 )
 from indoor.transforms import DEFAULT_PREPROCESSING
 
@@ -27,6 +33,8 @@ MANIFEST = CheckpointManifest(
     preprocessing=DEFAULT_PREPROCESSING,
     weights=WeightSource(kind="none", name="random (seed 0)", sha256=None),
 )
+
+VARIANTS = all_variants()
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,19 +83,58 @@ def int8_manifest() -> CheckpointManifest:
     return replace(MANIFEST, precision="int8", quantization=record)
 
 
+def cpu_with(monkeypatch: pytest.MonkeyPatch, *isa: str) -> None:
+    """Let the machine be a CPU with these instructions."""
+    monkeypatch.setattr(reading, "read_processor", lambda *_: Processor(model="CPU", isa=isa))
+
+
 def test_the_variants_are_three() -> None:
     """A name resolves to a runtime, a precision and the checkpoint that it is made from."""
-    assert list(VARIANTS.items()) == [
-        ("float32", Variant("float32", "eager", "float32", "float32")),
-        ("bfloat16", Variant("bfloat16", "eager", "bfloat16", "float32")),
-        ("int8", Variant("int8", "eager", "int8", "int8")),
+    assert [(v.name, v.runtime, v.precision, v.checkpoint) for v in VARIANTS.values()] == [
+        ("float32", "eager", "float32", "float32"),
+        ("bfloat16", "eager", "bfloat16", "float32"),
+        ("int8", "eager", "int8", "int8"),
     ]
 
 
-def test_an_emulated_bfloat16_is_left_out() -> None:
+def test_a_variant_says_what_others_ask() -> None:
+    """One is the baseline, whose bits count; int8's verdict is asked; each has its own colour."""
+    assert baseline() == VARIANTS["float32"]
+    assert [v.role for v in VARIANTS.values()] == ["baseline", "plain", "judged"]
+    assert [v.min_sqnr_db for v in VARIANTS.values()] == [None, 15.0, 6.0]
+    assert len({(v.colour, v.marker) for v in VARIANTS.values()}) == 3
+
+
+def test_an_emulated_bfloat16_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a variant only where the CPU computes it; the baseline comes first."""
-    assert [v.name for v in native_variants(True)] == ["float32", "bfloat16", "int8"]
-    assert [v.name for v in native_variants(False)] == ["float32", "int8"]
+    cpu_with(monkeypatch, "avx512_bf16")
+    assert [v.name for v in native_variants()] == ["float32", "bfloat16", "int8"]
+    cpu_with(monkeypatch, "avx2")
+    assert [v.name for v in native_variants()] == ["float32", "int8"]
+
+
+def test_a_variant_that_cannot_run_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emulated, without kernels on that device, or unknown: the reason and what there is."""
+    cpu_with(monkeypatch, "avx2")
+    with pytest.raises(
+        IndoorError, match=r"^variant bfloat16: this CPU only emulates it, .* int8$"
+    ):
+        find_variant("bfloat16")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda _: True)
+    message = r"^variant int8: torch computes eager int8 on the CPU only, not on cuda; .* bfloat16$"
+    with pytest.raises(IndoorError, match=message):
+        find_variant("int8", "cuda")
+    with pytest.raises(
+        IndoorError, match=r"^variant int4: expected one of float32, bfloat16, int8"
+    ):
+        find_variant("int4")
+
+
+def test_a_variant_knows_its_device() -> None:
+    """What is asked for a device is of that device, and the registry stays as it was."""
+    assert find_variant("float32", "cuda").device == "cuda"
+    assert why_not(find_variant("float32", "cuda")) is None
+    assert find_variant("float32").device == "cpu"
 
 
 def test_float32_is_the_network_as_it_was(
@@ -98,7 +145,7 @@ def test_float32_is_the_network_as_it_was(
     with torch.inference_mode():
         assert torch.equal(run(images), network(images))
     assert replace(run.manifest, content_sha256=None) == MANIFEST
-    assert run.variant is VARIANTS["float32"]
+    assert run.variant == VARIANTS["float32"]
 
 
 def test_int8_is_the_checkpoint_as_it_was(
@@ -157,3 +204,61 @@ def test_a_missing_checkpoint_is_one_line(tmp_path: Path, name: str, file: str) 
     """A run's folder without the variant's file gives an error that names the file."""
     with pytest.raises(IndoorError, match=rf"there is no file .*{file}\.safetensors"):
         load_variant(VARIANTS[name], tmp_path)
+
+
+def test_float32_must_give_the_same_bits() -> None:
+    """One changed bit of one logit fails the case."""
+    reference = torch.tensor([[1.0, 2.0]])
+    assert check_output(VARIANTS["float32"], reference.clone(), reference) is None
+    with pytest.raises(AssertionError, match="other logits than before"):
+        check_output(VARIANTS["float32"], reference * (1 + 1e-6), reference)
+
+
+def test_int8_must_be_near_float32() -> None:
+    """An error of a hundredth is 40 dB; one as large as the logits is another network."""
+    reference = torch.tensor([[3.0, -4.0]])
+    assert check_output(VARIANTS["int8"], reference * 1.01, reference) == pytest.approx(
+        40.0, abs=1e-3
+    )
+    with pytest.raises(AssertionError, match=r"int8 is 0.0 dB from float32's logits, expected 6.0"):
+        check_output(VARIANTS["int8"], reference * 2, reference)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (torch.tensor([[1.0]]), "logits torch.Size"),
+        (torch.tensor([[1.0, float("nan")]]), "not finite"),
+    ],
+)
+def test_output_of_another_shape_or_not_finite_fails(logits: torch.Tensor, message: str) -> None:
+    """Both are refused before anything is compared."""
+    with pytest.raises(AssertionError, match=message):
+        check_output(VARIANTS["int8"], logits, torch.tensor([[1.0, 2.0]]))
+
+
+def test_eager_tells_what_really_ran(run_folder: Path, images: torch.Tensor) -> None:
+    """OneDNN's kernels of a call are counted, and the type of the convolutions is the precision."""
+    ran = load_variant(VARIANTS["float32"], run_folder).network.ran(images)
+    convolutions = {k: n for k, n in ran.kernels.items() if k.startswith("convolution ")}
+    if not convolutions:
+        pytest.skip("this torch build or machine convolves without oneDNN")
+    assert ran.precision == "float32"
+    assert all(name.endswith(" f32/f32/f32") for name in convolutions)
+
+
+def test_what_ran_is_read_from_onednns_own_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two int8 convolutions and a sum the convolutions decide; a rounded float32 is bfloat16."""
+    line = "onednn_verbose,v1,primitive,exec,cpu,{},{},forward_inference,{},{},,mb8,0.1"
+    int8 = line.format("convolution", "brg:vnni", "src:u8:a::f0 wei:s8:a::f0 dst:u8:a::f0", "")
+    total = line.format("sum", "jit", "src:f32:a::f0 dst:f32:a::f0", "")
+    monkeypatch.setattr(eager, "_onednn_lines", lambda _: [int8, int8, total])
+    network = eager.EagerNetwork(nn.Identity())
+    assert network.ran(torch.zeros(1)) == Ran(
+        precision="int8", kernels={"convolution brg:vnni u8/s8/u8": 2, "sum jit f32/f32": 1}
+    )
+    rounded = line.format("convolution", "brg", "src:f32:a wei:f32:a dst:f32:a", "attr-fpmath:bf16")
+    monkeypatch.setattr(eager, "_onednn_lines", lambda _: [rounded])
+    assert network.ran(torch.zeros(1)).precision == "bfloat16"
+    monkeypatch.setattr(eager, "_onednn_lines", lambda _: [])
+    assert network.ran(torch.zeros(1)) == Ran(precision=None, kernels={})

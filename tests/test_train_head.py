@@ -12,6 +12,7 @@ from killing import FINE_TUNE, Job, Runner, elsewhere, small_weights
 from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes
+from indoor.devices import autocast_dtype, choose_device, use_threads
 from indoor.errors import IndoorError
 from indoor.machine import reading
 from indoor.machine.processor import Processor
@@ -19,7 +20,6 @@ from indoor.model import WeightsResult, build_model, load_float
 from indoor.records import Epoch, TrainingCurves, read_record
 from indoor.train import Features, fine_tune, is_trained_for, train_head
 from indoor.train.curves import best_epoch, overfit_note
-from indoor.devices import autocast_dtype, choose_device, use_threads
 from indoor.train.head import epoch_order
 from indoor.train.scratch import (
     fold_standardisation,

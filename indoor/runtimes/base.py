@@ -1,4 +1,4 @@
-"""What can be run: the protocol of a runtime, the registry of all variants, and how one is loaded."""
+"""What can be run: the protocol of a runtime, the registry of variants, and how one is loaded."""
 
 import functools
 import importlib
@@ -99,10 +99,9 @@ class Loaded:
 
 def all_variants(device: str = "cpu") -> dict[str, Variant]:
     """Return every variant by its name, the baseline first, as it would be on that device."""
-    found = [
-        replace(v, device=device) for runtime in _runtimes().values() for v in runtime.VARIANTS
-    ]
-    return {v.name: v for v in sorted(found, key=lambda v: (v.order, v.name))}
+    found = [v for runtime in _runtimes().values() for v in runtime.VARIANTS]
+    found.sort(key=lambda v: (v.order, v.name))
+    return {v.name: replace(v, device=device) for v in found}
 
 
 def native_variants(device: str = "cpu") -> tuple[Variant, ...]:

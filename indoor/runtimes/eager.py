@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,8 @@ def _onednn_lines(call: Callable[[], object]) -> list[str]:
         flush(None)
         os.dup2(file.fileno(), 1)
         try:
-            with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            verbose: Any = torch.backends.mkldnn.verbose
+            with verbose(torch.backends.mkldnn.VERBOSE_ON):
                 call()
         finally:
             flush(None)
