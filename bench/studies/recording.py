@@ -25,8 +25,8 @@ from torch import Tensor
 from bench import terminal
 from bench.cases import cells, variants
 from bench.options import LAB, ROOT, SETTINGS
-from indoor.devices import use_threads
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, cell_key
+from indoor.devices import use_threads
 from indoor.errors import IndoorError
 from indoor.files import write_text
 from indoor.gate.records import (
