@@ -23,7 +23,7 @@ ALLOWED = {
     "machine": {"errors", "records"},
     "measure": {"errors", "files", "records", "machine"},
     "runs": {"errors", "files", "records", "machine", "measure"},
-    "report": {"errors", "files", "records", "measure", "runs"},
+    "report": {"errors", "files", "records", "machine", "measure", "runs"},
     "gate": {"errors", "files", "records", "machine", "measure", "runs", "report"},
     "devices": {"errors", "machine"},
     "transforms": BOTTOM | {"records"},

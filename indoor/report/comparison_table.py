@@ -6,7 +6,7 @@ from indoor.records import Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
 from indoor.report.comparison import Change, case_name, compare_runs
-from indoor.report.select import allocators, variants
+from indoor.report.select import allocators, place
 from indoor.runs.results import RunResult
 
 
@@ -64,13 +64,11 @@ def _grids(candidate: RunResult, changes: tuple[Change, ...]) -> list[Block]:
 
 
 def _cells(candidate: RunResult, changes: list[Change]) -> Grid:
-    rank = {name: index for index, name in enumerate(variants(candidate))}
-
-    def place(change: Change) -> tuple[int, int, int]:
-        one = change.candidate.measurement
-        return (one.threads or 0, one.batch or 0, rank.get(one.variant or "", 0))
-
-    ordered = sorted(changes, key=place)
+    rank = place(candidate)
+    ordered = sorted(
+        ((change.candidate.measurement, change) for change in changes),
+        key=lambda pair: (pair[0].threads or 0, pair[0].batch or 0, rank(pair[0].variant)),
+    )
     return Grid(
         columns=(
             Column("threads"),
@@ -86,22 +84,22 @@ def _cells(candidate: RunResult, changes: list[Change]) -> Grid:
         ),
         rows=tuple(
             (
-                str(change.candidate.measurement.threads),
-                str(change.candidate.measurement.batch),
-                change.candidate.measurement.variant or "",
+                str(now.threads),
+                str(now.batch),
+                now.variant or "",
                 _figure(change.baseline.measurement),
-                _figure(change.candidate.measurement),
+                _figure(now),
                 _percentage(change),
                 *_speedup(change.baseline.measurement),
-                *_speedup(change.candidate.measurement),
+                *_speedup(now),
             )
-            for change in ordered
+            for now, change in ordered
         ),
         num_keys=3,
         rules=frozenset(
             index
-            for index, (one, following) in enumerate(pairwise(ordered))
-            if place(one)[0] != place(following)[0]
+            for index, ((one, _), (following, _)) in enumerate(pairwise(ordered))
+            if one.threads != following.threads
         ),
     )
 

@@ -1,10 +1,9 @@
 """The table of what a photograph costs from its file on, and what a model costs to have."""
 
-from indoor.records import Allocator, Case, Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.headline import headline
-from indoor.report.select import cell, precision, size_bytes, variants
+from indoor.report.select import cells, precision, size_bytes, variants
 from indoor.runs.results import RunResult
 
 
@@ -34,21 +33,21 @@ def costs_blocks(result: RunResult) -> list[Block]:
 
 
 def _having(result: RunResult) -> Grid | None:
+    """Return what loading a variant takes, in time and in memory."""
+    known = {(c.measurement.case, c.measurement.variant): c.measurement for c in result.cases}
     rows = []
     for name in variants(result):
-        if precision(result, name) is None:
+        load, peak = known.get(("load", name)), known.get(("peak-memory", name))
+        if precision(result, name) is None or (load is None and peak is None):
             continue
-        load = _find(result, "load", name)
-        peak = _find(result, "peak-memory", name)
-        if load is None and peak is None:
-            continue
+        batch = peak.batch if peak is not None else None
         rows.append(
             (
                 name,
                 units.megabytes(size_bytes(result, name)),
                 units.milliseconds(load.latency.median_s if load and load.latency else None),
                 units.megabytes(peak.peak_memory_bytes if peak else None),
-                _peak_batch(peak),
+                units.NOTHING if batch is None else str(batch),
             )
         )
     if not rows:
@@ -65,21 +64,37 @@ def _having(result: RunResult) -> Grid | None:
     )
 
 
-def _peak_batch(peak: Measurement | None) -> str:
-    return str(peak.batch) if peak is not None and peak.batch is not None else units.NOTHING
-
-
 def _adding_up(result: RunResult) -> Grid | None:
     """Return decoding beside the model at each thread count that both were timed at."""
     found = headline(result)
-    if found.allocator is None or not found.batches:
+    if found.allocator is None:
         return None
     batch = 8 if 8 in found.batches else found.batches[0]
     rows: list[tuple[str, ...]] = []
     rules = set()
-    for decode in _decodes(result):
-        group = _sums(result, decode, batch, found.allocator)
-        rows += group
+    decodes = [c.measurement for c in result.cases if c.measurement.case == "decode"]
+    for decode in sorted(decodes, key=lambda one: one.threads or 0):
+        if decode.latency is None or decode.threads is None:
+            continue
+        timed = cells(result, found.allocator, decode.threads)
+        decode_s = decode.latency.median_s
+        label = str(decode.threads)
+        for name in variants(result):
+            known = timed.get((name, batch))
+            if known is None or known.latency is None:
+                continue
+            together_s = decode_s + known.latency.median_s
+            rows.append(
+                (
+                    label,
+                    name,
+                    units.milliseconds(decode_s),
+                    units.milliseconds(known.latency.median_s),
+                    units.milliseconds(together_s),
+                    f"{decode_s / together_s:.0%}",
+                )
+            )
+            label = ""
         rules.add(len(rows) - 1)
     if not rows:
         return None
@@ -94,46 +109,5 @@ def _adding_up(result: RunResult) -> Grid | None:
         ),
         rows=tuple(rows),
         num_keys=2,
-        rules=frozenset(rules - {len(rows) - 1}),
-    )
-
-
-def _sums(
-    result: RunResult, decode: Measurement, batch: int, allocator: Allocator
-) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    if decode.latency is None or decode.threads is None:
-        return rows
-    decode_s = decode.latency.median_s
-    for name in variants(result):
-        known = cell(result, name, batch, decode.threads, allocator)
-        if known is None or known.latency is None:
-            continue
-        together_s = decode_s + known.latency.median_s
-        rows.append(
-            (
-                str(decode.threads) if not rows else "",
-                name,
-                units.milliseconds(decode_s),
-                units.milliseconds(known.latency.median_s),
-                units.milliseconds(together_s),
-                f"{decode_s / together_s:.0%}",
-            )
-        )
-    return rows
-
-
-def _decodes(result: RunResult) -> list[Measurement]:
-    cases = [c.measurement for c in result.cases if c.measurement.case == "decode"]
-    return sorted(cases, key=lambda one: one.threads or 0)
-
-
-def _find(result: RunResult, case: Case, variant: str) -> Measurement | None:
-    return next(
-        (
-            known.measurement
-            for known in result.cases
-            if known.measurement.case == case and known.measurement.variant == variant
-        ),
-        None,
+        rules=frozenset(rules),
     )

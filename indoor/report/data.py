@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from indoor.records import Measurement, to_builtins, to_json
+from indoor.records import Interval, to_builtins, to_json
 from indoor.report.caption import caption, weights_warning
 from indoor.report.comparison import case_name, compare_runs
 from indoor.report.headline import Headline, headline
@@ -12,52 +12,6 @@ from indoor.runs.results import MeasuredCase, RunResult
 
 REPORT_FORMAT = 1
 """The version of the JSON's structure, which results/README.md describes."""
-
-_CSV_COLUMNS = (
-    "source",
-    "datetime",
-    "commit",
-    "dirty",
-    "cpu_model",
-    "num_cores",
-    "vnni",
-    "amx",
-    "bfloat16",
-    "torch",
-    "engine",
-    "arch",
-    "data",
-    "weights_kind",
-    "weights_name",
-    "fullname",
-    "case",
-    "variant",
-    "runtime",
-    "precision",
-    "batch",
-    "threads",
-    "allocator",
-    "num_rounds",
-    "median_s",
-    "p90_s",
-    "p99_s",
-    "photographs_per_s",
-    "minor_faults_per_photograph",
-    "num_warmup_calls",
-    "warmup_stable",
-    "output_sqnr_db",
-    "num_pairs",
-    "speedup",
-    "speedup_low",
-    "speedup_high",
-    "blocked_speedup",
-    "unpaired_reason",
-    "size_bytes",
-    "peak_memory_bytes",
-    "top1",
-    "top1_low",
-    "top1_high",
-)
 
 
 def as_json(results: Sequence[RunResult], baseline: RunResult | None) -> str:
@@ -71,12 +25,11 @@ def as_json(results: Sequence[RunResult], baseline: RunResult | None) -> str:
 
 def as_csv(results: Sequence[RunResult]) -> str:
     """Return a header and a row for each case of each run; an empty cell means not measured."""
+    rows = [_row(result, case) for result in results for case in result.cases]
     text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    for result in results:
-        for case in result.cases:
-            writer.writerow(_row(result, case))
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -136,57 +89,41 @@ def _comparison(baseline: RunResult, candidate: RunResult) -> dict[str, object]:
 
 
 def _row(result: RunResult, case: MeasuredCase) -> dict[str, object]:
-    one = case.measurement
-    run = one.run
+    """Return a case as columns by name, the same ones in the same order for every case."""
+    one, run = case.measurement, case.measurement.run
+    machine, quantization, speedup = run.machine, run.quantization, one.speedup
+    top1 = None if one.evaluation is None else one.evaluation.top1
     return {
         "source": result.source,
         "datetime": result.datetime,
-        "commit": run.commit,
-        "dirty": run.dirty,
-        "cpu_model": run.machine.cpu_model,
-        "num_cores": run.machine.num_cores,
-        "vnni": run.machine.vnni,
-        "amx": run.machine.amx,
-        "bfloat16": run.machine.bfloat16,
-        "torch": run.machine.torch,
-        "engine": run.quantization.config.engine if run.quantization is not None else None,
+        **_members(run, "commit", "dirty"),
+        **_members(machine, "cpu_model", "num_cores", "vnni", "amx", "bfloat16", "torch"),
+        "engine": quantization.config.engine if quantization is not None else None,
         "arch": run.arch,
         "data": run.data.name,
         "weights_kind": run.weights.kind,
         "weights_name": run.weights.name,
         "fullname": case.fullname,
-        "num_rounds": case.rounds.num_rounds,
-        **_figures(one),
-    }
-
-
-def _figures(one: Measurement) -> dict[str, object]:
-    latency, speedup, accuracy = one.latency, one.speedup, one.evaluation
-    return {
-        "case": one.case,
-        "variant": one.variant,
-        "runtime": one.runtime,
-        "precision": one.precision,
-        "batch": one.batch,
-        "threads": one.threads,
+        **_members(one, "case", "variant", "runtime", "precision", "batch", "threads"),
         "allocator": one.allocator,
-        "median_s": None if latency is None else latency.median_s,
-        "p90_s": None if latency is None else latency.p90_s,
-        "p99_s": None if latency is None else latency.p99_s,
-        "photographs_per_s": one.photographs_per_s,
-        "minor_faults_per_photograph": one.minor_faults_per_photograph,
-        "num_warmup_calls": one.num_warmup_calls,
-        "warmup_stable": one.warmup_stable,
-        "output_sqnr_db": one.output_sqnr_db,
-        "num_pairs": None if speedup is None else speedup.num_pairs,
-        "speedup": None if speedup is None else speedup.speedup,
-        "speedup_low": None if speedup is None else speedup.interval.low,
-        "speedup_high": None if speedup is None else speedup.interval.high,
-        "blocked_speedup": None if speedup is None else speedup.blocked_speedup,
-        "unpaired_reason": one.unpaired_reason,
-        "size_bytes": one.size_bytes,
-        "peak_memory_bytes": one.peak_memory_bytes,
-        "top1": None if accuracy is None else accuracy.top1.value,
-        "top1_low": None if accuracy is None else accuracy.top1.interval.low,
-        "top1_high": None if accuracy is None else accuracy.top1.interval.high,
+        "num_rounds": case.rounds.num_rounds,
+        **_members(one.latency, "median_s", "p90_s", "p99_s"),
+        **_members(one, "photographs_per_s", "minor_faults_per_photograph", "num_warmup_calls"),
+        **_members(one, "warmup_stable", "output_sqnr_db"),
+        **_members(speedup, "num_pairs", "speedup"),
+        **_ends("speedup", None if speedup is None else speedup.interval),
+        **_members(speedup, "blocked_speedup"),
+        **_members(one, "unpaired_reason", "size_bytes", "peak_memory_bytes"),
+        "top1": None if top1 is None else top1.value,
+        **_ends("top1", None if top1 is None else top1.interval),
     }
+
+
+def _members(record: object, *names: str) -> dict[str, object]:
+    """Return members of a record by name; None for each where there is no record."""
+    return {name: None if record is None else getattr(record, name) for name in names}
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, object]:
+    ends = _members(interval, "low", "high")
+    return {f"{name}_{end}": value for end, value in ends.items()}

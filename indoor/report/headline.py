@@ -1,6 +1,7 @@
 """The table that answers the question, and the one sentence under it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from indoor.records import Allocator, Evaluation, Measurement
 from indoor.report import units
@@ -8,16 +9,15 @@ from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.select import (
     HEADLINE_BATCHES,
     MeanSpeedup,
-    all_threads,
     allocators,
-    batch_sizes,
-    cell,
+    cells,
     evaluations,
     latencies,
     mean_speedup,
     pairs,
     precision,
     size_bytes,
+    thread_counts,
     variants,
 )
 from indoor.report.verdict import Verdict, describe_speedup, verdict
@@ -28,16 +28,22 @@ from indoor.runs.results import RunResult
 class Headline:
     """The verdict on int8, and the cells it is taken from.
 
-    `threads` and `allocator` are None where no case of the matrix was measured; `means` holds
-    each variant's geometric mean where it has paired speedups.
+    `threads` and `allocator` are None where no case of the matrix was measured; `cells` are those
+    at that thread count, by variant and batch; `means` holds each variant's geometric mean where
+    it has paired speedups.
     """
 
-    threads: int | None
-    allocator: Allocator | None
-    batches: tuple[int, ...]
-    means: dict[str, MeanSpeedup]
-    verdict: Verdict | None
+    threads: int | None = None
+    allocator: Allocator | None = None
+    cells: Mapping[tuple[str, int], Measurement] = field(default_factory=dict)
+    means: Mapping[str, MeanSpeedup] = field(default_factory=dict)
+    verdict: Verdict | None = None
     sentence: str
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """The batches that were timed at that thread count, ascending."""
+        return tuple(sorted({batch for _, batch in self.cells}))
 
 
 def speedup_sentence(result: RunResult) -> str:
@@ -50,32 +56,27 @@ def speedup_sentence(result: RunResult) -> str:
 
 def headline(result: RunResult) -> Headline:
     """Return the verdict on int8 at the run's largest thread count, and what it rests on."""
-    known = allocators(result)
-    threads = all_threads(result, known[0]) if known else None
-    if threads is None:
+    allocator = next(iter(allocators(result)), None)
+    counts = thread_counts(latencies(result, allocator))
+    if allocator is None or not counts:
         return Headline(
-            threads=None,
-            allocator=None,
-            batches=(),
-            means={},
-            verdict=None,
-            sentence="This run cannot tell whether int8 pays: no forward pass was timed.",
+            sentence="This run cannot tell whether int8 pays: no forward pass was timed."
         )
-    allocator = known[0]
-    cases = latencies(result, allocator)
-    at_threads = [case for case in cases if case.measurement.threads == threads]
-    timed = [name for name in variants(result) if _is_timed(result, name, threads, allocator)]
-    means = {
-        name: mean
-        for name in timed
-        if (mean := mean_speedup(result, name, threads, allocator)) is not None
-    }
-    int8 = next((name for name in timed if precision(result, name) == "int8"), None)
+    threads = counts[-1]
+    timed = cells(result, allocator, threads)
+    means = {}
+    for name in variants(result):
+        speedups = {b: one.speedup for (v, b), one in timed.items() if v == name and one.speedup}
+        if (mean := mean_speedup(speedups)) is not None:
+            means[name] = mean
+    names = {name for name, _ in timed}
+    int8s = (name for name in variants(result) if precision(result, name) == "int8")
+    int8 = next((name for name in int8s if name in names), None)
     judged = None if int8 is None else _judge(result, int8, means.get(int8))
     return Headline(
         threads=threads,
         allocator=allocator,
-        batches=batch_sizes(at_threads),
+        cells=timed,
         means=means,
         verdict=judged,
         sentence=_sentence(result, int8, judged, means, threads),
@@ -109,7 +110,7 @@ def _sentence(
     result: RunResult,
     int8: str | None,
     judged: Verdict | None,
-    means: dict[str, MeanSpeedup],
+    means: Mapping[str, MeanSpeedup],
     threads: int,
 ) -> str:
     if int8 is None or judged is None:
@@ -149,19 +150,6 @@ def _grid(result: RunResult, found: Headline, names: list[str]) -> Grid:
     return Grid(columns=tuple(columns), rows=tuple(rows), rules=frozenset(rules - {len(rows) - 1}))
 
 
-def _is_timed(result: RunResult, variant: str, threads: int, allocator: Allocator) -> bool:
-    return any(
-        case.measurement.variant == variant and case.measurement.threads == threads
-        for case in latencies(result, allocator)
-    )
-
-
-def _cell(result: RunResult, found: Headline, variant: str, batch: int) -> Measurement | None:
-    assert found.threads is not None
-    assert found.allocator is not None
-    return cell(result, variant, batch, found.threads, found.allocator)
-
-
 def _rows(
     result: RunResult,
     found: Headline,
@@ -172,7 +160,7 @@ def _rows(
     """Return a variant's rows: its figures, its speedups where there are any, the intervals."""
     times, speedups, intervals = [], [], []
     for batch in found.batches:
-        known = _cell(result, found, name, batch)
+        known = found.cells.get((name, batch))
         latency = known.latency if known is not None else None
         paired = known.speedup if known is not None else None
         times.append(units.milliseconds(latency.median_s if latency is not None else None))

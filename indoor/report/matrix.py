@@ -5,7 +5,7 @@ from collections import defaultdict
 from indoor.records import Allocator, LatencySummary, Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.select import allocators, latencies, variants
+from indoor.report.select import allocators, latencies, place
 from indoor.runs.results import RunResult
 
 _MANY_FAULTS = 1000
@@ -27,9 +27,9 @@ def matrix_blocks(result: RunResult) -> list[Block]:
 
 
 def _ordered(result: RunResult, allocator: Allocator) -> list[Measurement]:
-    rank = {name: index for index, name in enumerate(variants(result))}
+    rank = place(result)
     cases = [case.measurement for case in latencies(result, allocator)]
-    return sorted(cases, key=lambda m: (m.threads or 0, m.batch or 0, rank.get(m.variant or "", 0)))
+    return sorted(cases, key=lambda one: (one.threads or 0, one.batch or 0, rank(one.variant)))
 
 
 def _grid(cases: list[Measurement]) -> Grid:

@@ -1,8 +1,9 @@
 """Runs as one text: tables, markdown, JSON or CSV."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
+from indoor.machine import Advice
 from indoor.records import EvaluationReport, Machine
 from indoor.report.accuracy import accuracy_blocks, accuracy_grids
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
@@ -62,11 +63,9 @@ def render(
             return as_csv(results)
         case "table" | "markdown":
             blocks = [block for run in results for block in _run_blocks(run, baseline)]
-            return (
-                as_text(blocks, width=width, color=color)
-                if format == "table"
-                else (as_markdown(blocks))
-            )
+            if format == "markdown":
+                return as_markdown(blocks)
+            return as_text(blocks, width=width, color=color)
         case _:
             raise ValueError(f"format {format!r}, expected table, markdown, json or csv")
 
@@ -84,22 +83,6 @@ def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool 
         blocks.append(Paragraph(warning, "strong"))
     blocks += accuracy_grids(report.evaluations, report.pairs)
     return as_text(blocks, width=width, color=color)
-
-
-class Advice(Protocol):
-    """A finding on a machine: how grave it is, what was found, and what to do about it."""
-
-    @property
-    def level(self) -> str:
-        """`warning` or `note`."""
-
-    @property
-    def what(self) -> str:
-        """What was found."""
-
-    @property
-    def remedy(self) -> str:
-        """What to do about it."""
 
 
 def render_machine(

@@ -1,8 +1,9 @@
 """Which figure of a run is meant: its cells, its variants in order, its accuracies."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from indoor.measure import geometric_mean
 from indoor.records import (
@@ -17,6 +18,8 @@ from indoor.runs.results import MeasuredCase, RunResult
 
 HEADLINE_BATCHES = (8, 16)
 """The batches whose speedups the headline's geometric mean is over."""
+
+Record = TypeVar("Record")
 
 _ORDER = {"float32": 0, "bfloat16": 1, "int8": 2, None: 3}
 
@@ -49,23 +52,29 @@ def allocators(result: RunResult) -> tuple[Allocator, ...]:
 def variants(result: RunResult) -> tuple[str, ...]:
     """Return the names of all variants: float32, then bfloat16, then int8, then others."""
     names = {
-        case.measurement.variant: _ORDER[case.measurement.precision]
-        for case in result.cases
-        if case.measurement.variant is not None
+        one.variant: _ORDER[one.precision]
+        for one in _measurements(result)
+        if one.variant is not None
     }
     return tuple(sorted(names, key=lambda name: (names[name], name)))
 
 
+def place(result: RunResult) -> Callable[[str | None], int]:
+    """Return what sorts variants by name: their place in `variants`; others come last."""
+    known = {name: index for index, name in enumerate(variants(result))}
+    return lambda name: known.get(name or "", len(known))
+
+
 def precision(result: RunResult, variant: str) -> str | None:
     """Return the precision that a variant computes in."""
-    return next(
-        (
-            case.measurement.precision
-            for case in result.cases
-            if case.measurement.variant == variant and case.measurement.precision
-        ),
-        None,
-    )
+    known = (one.precision for one in _measurements(result, variant))
+    return next((one for one in known if one is not None), None)
+
+
+def size_bytes(result: RunResult, variant: str) -> int | None:
+    """Return the size on disk of a variant's weights."""
+    known = (one.size_bytes for one in _measurements(result, variant))
+    return next((one for one in known if one is not None), None)
 
 
 def batch_sizes(cases: Iterable[MeasuredCase]) -> tuple[int, ...]:
@@ -80,73 +89,57 @@ def thread_counts(cases: Iterable[MeasuredCase]) -> tuple[int, ...]:
     )
 
 
-def all_threads(result: RunResult, allocator: Allocator) -> int | None:
-    """Return the largest thread count of an allocator's matrix; None where there is none."""
-    counts = thread_counts(latencies(result, allocator))
-    return counts[-1] if counts else None
-
-
-def cell(
-    result: RunResult, variant: str, batch: int, threads: int, allocator: Allocator
-) -> Measurement | None:
-    """Return the measurement of one cell of the matrix, where there is one."""
-    wanted = (variant, batch, threads)
-    for case in latencies(result, allocator):
-        known = case.measurement
-        if (known.variant, known.batch, known.threads) == wanted:
-            return known
-    return None
+def cells(
+    result: RunResult, allocator: Allocator, threads: int
+) -> dict[tuple[str, int], Measurement]:
+    """Return the matrix's cells at one thread count, by variant and batch."""
+    return {
+        (one.variant, one.batch): one
+        for one in (case.measurement for case in latencies(result, allocator))
+        if one.threads == threads and one.variant is not None and one.batch is not None
+    }
 
 
 def evaluations(result: RunResult) -> dict[str, Evaluation]:
     """Return each variant's accuracy, in the order of `variants`; a missing one is left out."""
-    found: dict[str, Evaluation] = {}
-    for case in result.cases:
-        record = case.measurement.evaluation
-        if record is not None:
-            found.setdefault(record.variant, record)
-    order = {name: index for index, name in enumerate(variants(result))}
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
+    known = (one.evaluation for one in _measurements(result))
+    return _ordered(result, ((one.variant, one) for one in known if one is not None))
 
 
 def pairs(result: RunResult) -> dict[str, PairedEvaluation]:
     """Return each candidate's accuracy against the baseline's on the same photographs."""
-    found: dict[str, PairedEvaluation] = {}
-    for case in result.cases:
-        record = case.measurement.paired_evaluation
-        if record is not None:
-            found.setdefault(record.candidate, record)
-    order = {name: index for index, name in enumerate(variants(result))}
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
+    known = (one.paired_evaluation for one in _measurements(result))
+    return _ordered(result, ((one.candidate, one) for one in known if one is not None))
 
 
-def size_bytes(result: RunResult, variant: str) -> int | None:
-    """Return the size on disk of a variant's weights."""
-    return next(
-        (
-            case.measurement.size_bytes
-            for case in result.cases
-            if case.measurement.variant == variant and case.measurement.size_bytes is not None
-        ),
-        None,
-    )
-
-
-def mean_speedup(
-    result: RunResult, variant: str, threads: int, allocator: Allocator
-) -> MeanSpeedup | None:
+def mean_speedup(speedups: Mapping[int, PairedSpeedup]) -> MeanSpeedup | None:
     """Return a variant's speedup over the headline's batches, or over all where one is missing.
+
+    Args:
+        speedups: Those of one variant and thread count, by batch.
 
     Returns:
         None where no batch has a paired speedup.
     """
-    known: dict[int, PairedSpeedup] = {}
-    for case in latencies(result, allocator):
-        one = case.measurement
-        if one.variant == variant and one.threads == threads and one.batch and one.speedup:
-            known[one.batch] = one.speedup
-    if not known:
+    if not speedups:
         return None
-    chosen = HEADLINE_BATCHES if set(HEADLINE_BATCHES) <= set(known) else tuple(sorted(known))
-    value, interval = geometric_mean([known[batch] for batch in chosen])
-    return MeanSpeedup(value=value, interval=interval, batches=chosen)
+    is_whole = set(HEADLINE_BATCHES) <= set(speedups)
+    batches = HEADLINE_BATCHES if is_whole else tuple(sorted(speedups))
+    value, interval = geometric_mean([speedups[batch] for batch in batches])
+    return MeanSpeedup(value=value, interval=interval, batches=batches)
+
+
+def _measurements(result: RunResult, variant: str | None = None) -> Iterator[Measurement]:
+    """Yield the run's measurements, of one variant or of all."""
+    for case in result.cases:
+        if variant is None or case.measurement.variant == variant:
+            yield case.measurement
+
+
+def _ordered(result: RunResult, found: Iterable[tuple[str, Record]]) -> dict[str, Record]:
+    """Return the first record of each variant, in the order of `variants`."""
+    rank = place(result)
+    records: dict[str, Record] = {}
+    for name, record in sorted(found, key=lambda item: rank(item[0])):
+        records.setdefault(name, record)
+    return records
