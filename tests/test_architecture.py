@@ -96,6 +96,17 @@ def test_machine_imports_torch_only_where_it_asks_it() -> None:
     assert not [n for p in files for n, top in imports(p) if top and n.startswith("torch")]
 
 
+def test_tables_need_no_numbers_library() -> None:
+    """Importing the room of tables, the gate's too, loads nothing that only some tables need."""
+    code = (
+        "import sys, indoor.report, indoor.runs.results, indoor.gate.report; "
+        "heavy = {'torch', 'numpy', 'scipy', 'matplotlib', 'jsonschema', 'rich', 'psutil'}; "
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "path", sources("indoor", "bench"), ids=lambda p: p.relative_to(ROOT).as_posix()
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from indoor import __version__
-from indoor.cli.gate_words import add_gate
-from indoor.cli.words import Parser, command, natural, positive
+from indoor.cli.gate_arguments import add_gate
+from indoor.cli.parser import Parser, command, natural, positive
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

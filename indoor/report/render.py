@@ -1,9 +1,8 @@
 """Runs as one text: tables, markdown, JSON or CSV."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from indoor.machine import Advice
 from indoor.records import EvaluationReport, Machine
 from indoor.report.accuracy import accuracy_blocks, accuracy_grids
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
@@ -24,6 +23,9 @@ from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
 from indoor.report.text import as_text
 from indoor.runs.results import RunResult
+
+if TYPE_CHECKING:
+    from indoor.machine import Advice
 
 ReportFormat = Literal["table", "markdown", "json", "csv"]
 
@@ -86,7 +88,7 @@ def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool 
 
 
 def render_machine(
-    machine: Machine, advice: Sequence[Advice], *, width: int = 80, color: bool = False
+    machine: Machine, advice: "Sequence[Advice]", *, width: int = 80, color: bool = False
 ) -> str:
     """Return a machine and what is to be said of it as text."""
     memory = machine.memory_bytes

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from indoor.measure import geometric_mean
 from indoor.records import (
     Allocator,
     Evaluation,
@@ -123,6 +122,8 @@ def mean_speedup(speedups: Mapping[int, PairedSpeedup]) -> MeanSpeedup | None:
     """
     if not speedups:
         return None
+    from indoor.measure import geometric_mean  # numpy and scipy, which no other table needs
+
     is_whole = set(HEADLINE_BATCHES) <= set(speedups)
     batches = HEADLINE_BATCHES if is_whole else tuple(sorted(speedups))
     value, interval = geometric_mean([speedups[batch] for batch in batches])

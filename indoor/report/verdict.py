@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from indoor.records import Interval, PairedEvaluation
+from indoor.report.units import points
 
 Answer = Literal["pays", "does not pay", "cannot tell"]
 
@@ -95,8 +96,8 @@ def describe_accuracy(pair: PairedEvaluation) -> str:
     """Return the difference of top-1 in words: never "no loss", only "no difference shown"."""
     interval = pair.difference_interval
     figures = (
-        f"{_points(pair.difference)} points, {interval.level:.0%} interval "
-        f"{_points(interval.low)} to {_points(interval.high)}, "
+        f"{points(pair.difference)} points, {interval.level:.0%} interval "
+        f"{points(interval.low)} to {points(interval.high)}, "
         f"{pair.num_photographs:,} photographs"
     )
     if not is_difference_shown(pair):
@@ -129,12 +130,6 @@ def _judge_accuracy(pair: PairedEvaluation | None, max_drop: float) -> tuple[boo
     if pair.difference_interval.high < -max_drop:
         return False, f"{words}; that is a loss above {limit}"
     return None, f"{words}; a loss above {limit} is not excluded"
-
-
-def _points(share: float) -> str:
-    """Return percentage points with a sign; a difference that rounds to zero has none."""
-    text = f"{100 * share:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _p_value(p: float) -> str:

@@ -1,4 +1,4 @@
-"""What every command's words share: the parser, how a command is added, the number types."""
+"""What the commands' arguments share: the parser, how a command is added, the number types."""
 
 import argparse
 import importlib

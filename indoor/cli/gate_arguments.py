@@ -1,11 +1,11 @@
-"""The words of `indoor gate`."""
+"""The arguments of `indoor gate`."""
 
 import argparse
 import functools
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.words import command, minutes, natural
+from indoor.cli.parser import command, minutes, natural
 
 _NOT_TESTED = {
     "base": "--base",
