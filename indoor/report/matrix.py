@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from indoor.records import Allocator, LatencySummary, Measurement
+from indoor.records import Allocator, Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.select import allocators, latencies, place
@@ -48,45 +48,45 @@ def _grid(cases: list[Measurement]) -> Grid:
     ]
     rows: list[tuple[str, ...]] = []
     rules = set()
-    before: Measurement | None = None
+    before: tuple[int | None, int | None] = (None, None)
     for one in cases:
-        is_new_count = before is None or one.threads != before.threads
-        is_new_batch = before is None or is_new_count or one.batch != before.batch
-        if before is not None and is_new_count:
+        here = (one.threads, one.batch)
+        is_new_count = here[0] != before[0]
+        if rows and is_new_count:
             rules.add(len(rows) - 1)
-        places = (str(one.threads) if is_new_count else "", str(one.batch) if is_new_batch else "")
+        places = (str(here[0]) if is_new_count else "", str(here[1]) if here != before else "")
         rows.append((*places, *_figures(one, has_p99)))
-        before = one
+        before = here
     return Grid(columns=tuple(columns), rows=tuple(rows), num_keys=3, rules=frozenset(rules))
 
 
 def _figures(one: Measurement, has_p99: bool) -> tuple[str, ...]:
-    latency = one.latency or LatencySummary(median_s=0.0, p90_s=None, p99_s=None, left_out={})
-    unsettled = "~" if one.warmup_stable is False else ""
-    speedup, interval = _speedup_cells(one)
+    known, paired = one.latency, one.speedup
+    seconds = (known.median_s, known.p90_s, known.p99_s) if known else (None, None, None)
+    median, *percentiles = map(units.milliseconds, seconds[: 2 + has_p99])
+    speedup = ("unpaired", "") if one.unpaired_reason else ("", "")
+    if paired is not None:
+        speedup = units.ratio(paired.speedup), units.ratio_interval(paired.interval)
     return (
         one.variant or "",
-        unsettled + units.milliseconds(latency.median_s) if one.latency else units.NOTHING,
-        units.milliseconds(latency.p90_s),
-        *([units.milliseconds(latency.p99_s)] if has_p99 else []),
+        f"~{median}" if known and one.warmup_stable is False else median,
+        *percentiles,
         units.NOTHING if one.photographs_per_s is None else units.digits(one.photographs_per_s),
         units.count(one.minor_faults_per_photograph),
-        speedup,
-        interval,
+        *speedup,
     )
 
 
-def _speedup_cells(one: Measurement) -> tuple[str, str]:
-    if one.speedup is not None:
-        return units.ratio(one.speedup.speedup), units.ratio_interval(one.speedup.interval)
-    return ("unpaired", "") if one.unpaired_reason else ("", "")
-
-
 def _notes(cases: list[Measurement], has_retained: bool) -> list[str]:
+    reasons = dict.fromkeys(one.unpaired_reason for one in cases if one.unpaired_reason)
+    unsettled = (
+        "~ marks times whose warm-up had not settled when its limit was reached: "
+        "measure again on a quieter machine."
+    )
     return [
         *_left_out(cases),
-        *_unpaired(cases),
-        *_unsettled(cases),
+        *(f"unpaired, so no speedup is claimed: {reason}." for reason in reasons),
+        *([unsettled] if any(one.warmup_stable is False for one in cases) else []),
         *_blocked(cases),
         *_faults(cases, has_retained),
     ]
@@ -110,20 +110,6 @@ def _left_out(cases: list[Measurement]) -> list[str]:
     return notes
 
 
-def _unpaired(cases: list[Measurement]) -> list[str]:
-    reasons = dict.fromkeys(one.unpaired_reason for one in cases if one.unpaired_reason)
-    return [f"unpaired, so no speedup is claimed: {reason}." for reason in reasons]
-
-
-def _unsettled(cases: list[Measurement]) -> list[str]:
-    if not any(one.warmup_stable is False for one in cases):
-        return []
-    return [
-        "~ marks times whose warm-up had not settled when its limit was reached: "
-        "measure again on a quieter machine."
-    ]
-
-
 def _blocked(cases: list[Measurement]) -> list[str]:
     """Show beside the pairs what two blocks one after the other would have made believe."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -142,12 +128,9 @@ def _blocked(cases: list[Measurement]) -> list[str]:
 
 def _faults(cases: list[Measurement], has_retained: bool) -> list[str]:
     """Point at page faults where there are many; what they cost, only a second run can say."""
-    worst = max(
-        (one for one in cases if one.minor_faults_per_photograph is not None),
-        key=lambda one: one.minor_faults_per_photograph or 0.0,
-        default=None,
-    )
-    if worst is None or (worst.minor_faults_per_photograph or 0.0) < _MANY_FAULTS:
+    worst = max(cases, key=lambda one: one.minor_faults_per_photograph or 0.0)
+    num_faults = worst.minor_faults_per_photograph
+    if num_faults is None or num_faults < _MANY_FAULTS:
         return []
     if worst.allocator == "retain":
         remedy = "Raised thresholds did not prevent them here"
@@ -156,7 +139,6 @@ def _faults(cases: list[Measurement], has_retained: bool) -> list[str]:
     else:
         remedy = "What they cost in time shows in a run with --allocator retain"
     return [
-        f"{worst.variant} at batch {worst.batch} takes "
-        f"{units.count(worst.minor_faults_per_photograph)} minor page faults a photograph, since "
-        f"memory is mapped anew (allocator {worst.allocator}). {remedy}."
+        f"{worst.variant} at batch {worst.batch} takes {units.count(num_faults)} minor page "
+        f"faults a photograph, since memory is mapped anew (allocator {worst.allocator}). {remedy}."
     ]
