@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from indoor.report.blocks import (
     Block,
@@ -109,25 +110,27 @@ class _Page:
                 yield f"{'':{widest}}{_GAP}{line}"
 
     def _grid(self, grid: Grid) -> Iterator[str]:
-        widths = _column_widths(grid)
+        widths = _column_widths(grid.columns, grid.rows)
         gap = next((gap for gap in _GAPS if _table_width(widths, gap) <= self.width), _GAPS[0])
-        for number, part in enumerate(_parts(grid, widths, self.width, gap)):
+        for number, chosen in enumerate(_pieces_of(grid, widths, self.width, gap)):
             if number:
                 yield ""
-            yield from self._table(part, gap)
+            yield from self._table(grid, chosen, [widths[index] for index in chosen], gap)
 
-    def _table(self, grid: Grid, gap: int) -> Iterator[str]:
-        room = self.width - gap * (len(grid.columns) - 1)
-        widths = _narrowed(_column_widths(grid), room)
+    def _table(
+        self, grid: Grid, chosen: Sequence[int], widths: list[int], gap: int
+    ) -> Iterator[str]:
+        """Yield the lines of the chosen columns; where they are too wide, their cells wrap."""
+        columns = [grid.columns[index] for index in chosen]
+        widths = _narrowed(widths, self.width - gap * (len(widths) - 1))
         rule = self._paint("─" * _table_width(widths, gap), _DIM)
-        yield from self._header(grid.columns, widths, gap)
+        yield from self._header(columns, widths, gap)
         yield rule
-        for index, row in enumerate(grid.rows):
-            cells = [_wrap(text, width) for text, width in zip(row, widths, strict=True)]
-            for level in range(max(map(len, cells))):
-                texts = [cell[level] if level < len(cell) else "" for cell in cells]
-                yield _joined(texts, grid.columns, widths, gap)
-            if index in grid.rules and index < len(grid.rows) - 1:
+        for number, row in enumerate(grid.rows):
+            cells = [_wrap(row[i], width) for i, width in zip(chosen, widths, strict=True)]
+            for texts in zip_longest(*cells, fillvalue=""):
+                yield _joined(texts, columns, widths, gap)
+            if number in grid.rules and number < len(grid.rows) - 1:
                 yield rule
 
     def _header(self, columns: Sequence[Column], widths: Sequence[int], gap: int) -> Iterator[str]:
@@ -145,9 +148,7 @@ class _Page:
         """Yield a line a row, or, where the figures take too much room, a line a figure."""
         gap = len(_GAP)
         columns = (Column(table.noun, "left"), Column("verdict", "left"), *table.columns)
-        others = _column_widths(
-            Grid(columns[1:], tuple((row.verdict, *row.figures) for row in table.rows))
-        )
+        others = _column_widths(columns[1:], [(row.verdict, *row.figures) for row in table.rows])
         room = self.width - _table_width(others, gap) - gap
         if room < len(table.noun):
             for row in table.rows:
@@ -184,8 +185,8 @@ class _Page:
             yield from self._indented(text)
 
 
-def _parts(grid: Grid, widths: list[int], width: int, gap: int) -> Iterator[Grid]:
-    """Yield the grid in pieces that fit, each of at least one column beside the keys."""
+def _pieces_of(grid: Grid, widths: list[int], width: int, gap: int) -> Iterator[list[int]]:
+    """Yield the columns of pieces that fit, each of at least one column beside the keys."""
     keys = list(range(grid.num_keys))
     room = width - _table_width(widths[: grid.num_keys], gap)
     chosen: list[int] = []
@@ -193,26 +194,17 @@ def _parts(grid: Grid, widths: list[int], width: int, gap: int) -> Iterator[Grid
     for index in range(grid.num_keys, len(grid.columns)):
         needed = widths[index] + gap
         if chosen and taken + needed > room:
-            yield _only(grid, keys + chosen)
+            yield keys + chosen
             chosen, taken = [], 0
         chosen.append(index)
         taken += needed
-    yield _only(grid, keys + chosen)
+    yield keys + chosen
 
 
-def _only(grid: Grid, indices: list[int]) -> Grid:
-    return Grid(
-        columns=tuple(grid.columns[index] for index in indices),
-        rows=tuple(tuple(row[index] for index in indices) for row in grid.rows),
-        num_keys=grid.num_keys,
-        rules=grid.rules,
-    )
-
-
-def _column_widths(grid: Grid) -> list[int]:
+def _column_widths(columns: Iterable[Column], rows: Iterable[Sequence[str]]) -> list[int]:
     return [
         max(_cells(line) for text in texts for line in text.split("\n"))
-        for texts in zip(*([column.header for column in grid.columns], *grid.rows), strict=True)
+        for texts in zip(*([column.header for column in columns], *rows), strict=True)
     ]
 
 
