@@ -13,7 +13,7 @@ import pytest
 
 from bench.options import ROOT, Settings
 from bench.terminal import say, uncaptured
-from indoor.gate.signals import signals_as_interrupts
+from indoor.gate.controller import signals_as_interrupts
 
 COMMAND = (sys.executable, "-m", "indoor", "gate")
 

@@ -20,7 +20,7 @@ from indoor.gate.controller import run_gate
 from indoor.gate.records import CellReport, GateReport
 from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.opening import GateJob
-from indoor.gate.sides.repository import environment_without_git
+from indoor.machine import environment_without_git
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUITE = "suite"
@@ -150,7 +150,7 @@ def environment_with(folder: Path, files: Mapping[str, str]) -> Path:
     """Make a virtual environment with those files before this one's packages; return its Python."""
     venv.create(folder, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-    (packages / "present.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages / "present.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
     for name, text in files.items():
         (packages / name).parent.mkdir(exist_ok=True)
         (packages / name).write_text(text)

@@ -31,9 +31,16 @@ from bench.lab import Lab
 from bench.options import LAB
 from bench.probe import Peak
 from indoor.errors import IndoorError
-from indoor.gate.facts.accuracy import Predictions, compare_predictions, load_predictions
+from indoor.gate.facts.accuracy import compare_predictions
 from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
-from indoor.gate.facts.sheets import Facts, FactSheet, VariantFacts, load_facts
+from indoor.gate.facts.sheets import (
+    Facts,
+    FactSheet,
+    Predictions,
+    VariantFacts,
+    load_facts,
+    load_predictions,
+)
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.settings import load_config, selects
 from indoor.model import FORMAT, build_model, read_manifest, save_float

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
-from indoor.gate.decide.decisions import CellDecision, CellRules, advice, percent
+from indoor.gate.decide.decisions import CellDecision, CellRules, advice
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.names import percent
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
 

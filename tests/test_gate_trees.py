@@ -21,13 +21,13 @@ from gate_trees import LEAN, NAP, PLAN, config, environment_with, naps, write_tr
 
 from indoor.errors import IndoorError
 from indoor.gate.sides import opening as sides_module
-from indoor.gate.sides import repository
-from indoor.gate.sides.imports import import_paths, provided_names
+from indoor.gate.sides.imports import check_imports, import_paths, provided_names
 from indoor.gate.sides.locks import machine_lock, take_lock
 from indoor.gate.sides.opening import HOME, NUM_HOMES, GateJob, Sides, open_sides
 from indoor.gate.sides.repository import find_repository, resolve_revision, uncopied_parts
-from indoor.gate.sides.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import Collected, LaunchRules, collect_cells
+from indoor.machine import code, environment_without_git
 from indoor.measure import worker as worker_plugin
 
 PYTHON = Path(sys.executable)
@@ -58,7 +58,7 @@ def git(repo: Path, *words: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        env=repository.environment_without_git(),
+        env=environment_without_git(),
     ).stdout.strip()
 
 
@@ -318,7 +318,7 @@ def test_a_machine_without_git_is_told(repo: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_git_that_hangs_is_ended(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Git gets a limit, so that a gate cannot wait for ever."""
-    monkeypatch.setattr(repository, "_GIT_S", 0.0)
+    monkeypatch.setattr(code, "_GIT_S", 0.0)
     with pytest.raises(IndoorError, match="did not end within 0 s"):
         find_repository(repo)
 

@@ -1,8 +1,10 @@
-"""Names of cells: which of them a glob matches, and how people read them."""
+"""How the gate names things: cells by glob and for short, shares, numbers and lists in words."""
 
 import os.path
 import re
 from collections.abc import Sequence
+
+_MAX_LISTED = 3
 
 
 def matches(name: str, glob: str) -> bool:
@@ -39,3 +41,26 @@ def _shared(names: Sequence[str]) -> tuple[str, str]:
     if bracket and len(set(names)) > 1 and all(name.endswith("]") for name in names):
         return f"{test}[", "]"
     return test[: test.rfind("::") + 2] if "::" in test else "", ""
+
+
+def percent(share: float) -> str:
+    """Return a share with at most one decimal, as `3%` or `4.1%`."""
+    text = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{'0' if text == '-0' else text}%"
+
+
+def percent_range(low: float, high: float) -> str:
+    """Return shares as `1.2 to 3.4%`."""
+    return f"{percent(low).removesuffix('%')} to {percent(high)}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 cell`, `2 cells`, `2 launches`."""
+    ending = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{number} {noun}{ending}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names in a sentence's words; a table has them all."""
+    rest = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")

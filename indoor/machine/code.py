@@ -7,7 +7,12 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from indoor.errors import IndoorError
+
 _SOURCES = (".py", ".json")
+
+_GIT_S = 600.0
+"""A checkout on a slow disk takes minutes; a git that waits for a password must end."""
 
 
 def code_identity(repo: Path) -> tuple[str | None, bool | None]:
@@ -23,11 +28,19 @@ def code_identity(repo: Path) -> tuple[str | None, bool | None]:
     Returns:
         `(None, None)` without git, outside a repository's root, or before the first commit.
     """
-    top = _git(repo, "rev-parse", "--show-toplevel")
-    if top is None or Path(top) != repo.resolve():
+
+    def ask(*words: str) -> str | None:
+        done = run_git(repo, *words)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        top = ask("rev-parse", "--show-toplevel")
+        if top is None or Path(top) != repo.resolve():
+            return None, None
+        commit = ask("rev-parse", "--verify", "HEAD^{commit}")
+        status = ask("status", "--porcelain", "--untracked-files=normal")
+    except IndoorError:
         return None, None
-    commit = _git(repo, "rev-parse", "--verify", "HEAD^{commit}")
-    status = _git(repo, "status", "--porcelain", "--untracked-files=normal")
     if commit is None or status is None:
         return None, None
     return commit, status != ""
@@ -41,38 +54,62 @@ def code_sha256(package_folders: Iterable[Path]) -> str:
     Raises:
         ValueError: A folder holds no source.
     """
-    digest = hashlib.sha256()
-    for folder in sorted(package_folders, key=lambda folder: folder.name):
-        sources = sorted(
-            (path.relative_to(folder).as_posix(), path)
-            for path in folder.rglob("*")
-            if path.suffix in _SOURCES and path.is_file()
-        )
+    files: dict[str, Path] = {}
+    for folder in package_folders:
+        sources = [p for p in folder.rglob("*") if p.suffix in _SOURCES and p.is_file()]
         if not sources:
             raise ValueError(f"{folder} holds no source file, expected a package's folder")
-        for name, path in sources:
-            content = path.read_bytes()
-            # The length keeps what belongs to one file apart from the next.
-            digest.update(f"{folder.name}/{name}\0{len(content)}\0".encode())
-            digest.update(content)
+        files |= {f"{folder.name}/{p.relative_to(folder).as_posix()}": p for p in sources}
+    return files_sha256(files)
+
+
+def files_sha256(files: dict[str, Path]) -> str:
+    """Return a hash over the files' names and contents, whatever their order."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        content = path.read_bytes()
+        # The length keeps what belongs to one file apart from the next.
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()
 
 
-def _git(repo: Path, *words: str) -> str | None:
+def run_git(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run git on a repository without its hooks, whatever hook this process was started from.
+
+    Returns:
+        The finished process; the caller judges its status.
+
+    Raises:
+        IndoorError: There is no git or no such folder, or git does not end.
+    """
     command = shutil.which("git")
-    if command is None or not repo.is_dir():
-        return None
-    # Within a git hook these name the hook's repository, whatever the folder.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    if command is None:
+        raise IndoorError("git is not on the PATH; expected it for a revision; install git")
+    if not repo.is_dir():
+        raise IndoorError(f"there is no folder {repo}; expected a repository; check the path")
+    # In a session of its own, so that a second Ctrl-C does not stop git in the middle of a removal.
     try:
-        done = subprocess.run(  # noqa: S603 - the command and its words are ours
-            [command, "-C", str(repo), *words],
+        return subprocess.run(  # noqa: S603 - the command and its words are ours
+            [command, "-c", f"core.hooksPath={os.devnull}", "-C", str(repo), *words],
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             check=False,
-            timeout=60,
-            env=environment,
+            timeout=_GIT_S,
+            env={**environment_without_git(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    except subprocess.TimeoutExpired as error:
+        raise IndoorError(
+            f"`git {words[0]}` did not end within {_GIT_S:.0f} s; expected seconds; check the disk"
+        ) from error
+
+
+def environment_without_git() -> dict[str, str]:
+    """Return this process's environment without git's variables.
+
+    Within a hook they name the hook's repository, whatever the folder.
+    """
+    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}

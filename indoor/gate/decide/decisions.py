@@ -1,13 +1,17 @@
-"""One cell's decision: its limits, its figures, and the words that say why and what to do next."""
+"""One cell: its limits, what is known of it, its decision, and the words that say why."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
-from indoor.gate.decide.evidence import Summary, summarize
-from indoor.gate.records import GateVerdict
+from indoor.gate.decide.evidence import Evidence, Summary, gather, summarize
+from indoor.gate.names import count, percent, percent_range
+from indoor.gate.records import CellReport, GateVerdict
+from indoor.gate.settings import PlanRules
+from indoor.records import Interval
 
 
 class End(Enum):
@@ -37,25 +41,22 @@ class CellRules:
 
 
 @dataclass(frozen=True)
-class Range:
-    """Bounds of a slowdown as shares, such as 0.012; None where nothing is known."""
+class Bounds:
+    """A slowdown's, adjusted for all cells and looks, as shares such as 0.012; None: unknown."""
 
     low: float | None = None
     high: float | None = None
 
     @classmethod
-    def between(cls, low: float, high: float) -> "Range":
+    def between(cls, low: float, high: float) -> "Bounds":
         """Return the slowdowns between two log-ratios; infinite ones are unknown."""
-        return cls(
-            math.expm1(low) if math.isfinite(low) else None,
-            math.expm1(high) if math.isfinite(high) else None,
-        )
+        return cls(*(math.expm1(end) if math.isfinite(end) else None for end in (low, high)))
 
     def words(self) -> str:
-        """Return the range, whose ends are known, as `1.2 to 3.4%`."""
+        """Return bounds that are known as `1.2 to 3.4%`."""
         assert self.low is not None
         assert self.high is not None
-        return f"{_digits(self.low)} to {percent(self.high)}"
+        return percent_range(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,72 +78,77 @@ class CellDecision:
     """Why the run ended early, where that left the cell open."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """What a decision rests on: adjusted bounds of the slowdown, and every pair of the cell."""
+@dataclass
+class CellState:
+    """What the plan knows of a cell so far."""
 
     rules: CellRules
-    bounds: Range
-    launches: tuple[np.ndarray, ...]
-    num_confirming: int
-    num_to_reproduce: int
-    """The fresh launches that a finding takes."""
-    num_cells: int
-    num_looks: int
+    launches: list[np.ndarray] = field(default_factory=list)
+    num_confirming: int = 0
+    evidence: Evidence = field(default_factory=lambda: gather([]))
+    """At the last look, before any confirmation."""
+    bounds: Bounds = field(default_factory=Bounds)
+    """At the last look."""
+    doubt: str = ""
+    """Why a slowdown seen at the last look was not believed; empty if there was none."""
+    dropped: bool = False
+    decision: CellDecision | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the cell still wants launches."""
+        return not self.dropped and self.decision is None
 
 
-def decide_slower(claim: Claim) -> CellDecision:
-    """Return FAIL with its figures."""
-    return _decide(
-        claim,
-        GateVerdict.FAIL,
-        f"slower by {claim.bounds.words()} ({_adjusted(claim)}), "
-        f"margin {percent(claim.rules.margin)}, "
-        f"reproduced in {claim.num_to_reproduce} fresh launches",
-    )
-
-
-def decide_improved(claim: Claim) -> CellDecision:
-    """Return IMPROVED with its figures."""
-    low, high = claim.bounds.low, claim.bounds.high
-    less = Range(None if high is None else -high, None if low is None else -low)
-    return _decide(
-        claim,
-        GateVerdict.IMPROVED,
-        f"takes {less.words()} less time ({_adjusted(claim)}), "
-        f"margin {percent(claim.rules.margin)}, "
-        f"reproduced in {claim.num_to_reproduce} fresh launches",
-    )
-
-
-def decide_within(claim: Claim) -> CellDecision:
-    """Return PASS with the largest slowdown that is not excluded."""
-    high = claim.bounds.high
-    assert high is not None
-    at_most = (
-        f"at most {percent(high)}" if high >= 0 else f"takes at least {percent(-high)} less time"
-    )
-    return _decide(
-        claim,
-        GateVerdict.PASS,
-        f"no slowdown above {percent(claim.rules.tolerance)} ({at_most})",
-    )
-
-
-def decide_inconclusive(claim: Claim, doubt: str, end: End | None) -> CellDecision:
-    """Return INCONCLUSIVE with what is known.
+def decide(
+    cell: CellState, verdict: GateVerdict, plan: PlanRules, num_cells: int, end: End | None = None
+) -> None:
+    """Set a cell's decision: the verdict, its figures, and what it rests on in words.
 
     Args:
-        claim: What there is.
-        doubt: Why a slowdown that was seen is not believed; empty if none was seen.
+        cell: What is known of it.
+        verdict: What they amount to, as the look found.
+        plan: The rules of the run.
+        num_cells: All cells of the run, for which the bounds are adjusted.
         end: Why the run ended before the plan's last look; None if it did not.
     """
-    decision = _decide(claim, GateVerdict.INCONCLUSIVE, "")
-    num_launches = sum(1 for launch in claim.launches if len(launch))
-    words = doubt or _describe_open(claim, decision.summary, num_launches)
-    if end:
-        words = f"{end.value} after {_count(num_launches, 'launch', 'launches')}: {words}"
-    return _decide(claim, GateVerdict.INCONCLUSIVE, words, end)
+    summary = summarize(cell.launches)
+    low, high = cell.bounds.low, cell.bounds.high
+    reproduced = (
+        f"(adjusted for {count(num_cells, 'cell')} and {count(len(plan.looks), 'look')}), "
+        f"margin {percent(cell.rules.margin)}, reproduced in {plan.num_confirming} fresh launches"
+    )
+    match verdict:
+        case GateVerdict.FAIL:
+            reason = f"slower by {cell.bounds.words()} {reproduced}"
+        case GateVerdict.IMPROVED:
+            assert low is not None
+            assert high is not None
+            reason = f"takes {percent_range(-high, -low)} less time {reproduced}"
+        case GateVerdict.PASS:
+            assert high is not None
+            at_most = (
+                f"at most {percent(high)}"
+                if high >= 0
+                else f"takes at least {percent(-high)} less time"
+            )
+            reason = f"no slowdown above {percent(cell.rules.tolerance)} ({at_most})"
+        case _:
+            num_launches = sum(1 for launch in cell.launches if len(launch))
+            reason = cell.doubt or _describe_open(cell, summary, num_launches)
+            if end:
+                reason = f"{end.value} after {count(num_launches, 'launch')}: {reason}"
+    cell.decision = CellDecision(
+        verdict=verdict,
+        reason=reason,
+        margin=cell.rules.margin,
+        tolerance=cell.rules.tolerance,
+        summary=summary,
+        slowdown_at_least=low,
+        slowdown_at_most=high,
+        num_confirming=cell.num_confirming,
+        end=end,
+    )
 
 
 def advice(decision: CellDecision) -> str:
@@ -152,64 +158,60 @@ def advice(decision: CellDecision) -> str:
             "profile this cell on base and on head; if several commits lie between them, gate one "
             "halfway with --head to find which slowed it"
         )
-    if decision.end is End.BROKEN_OFF:
-        return ""  # the report says to run it again
-    if decision.verdict is GateVerdict.INCONCLUSIVE:
-        if decision.summary is None or decision.summary.num_launches < 2:
-            return "give the gate more --minutes or fewer cells, this one was hardly measured"
-        # What this run could not exclude would have been the tolerance to pass by.
-        not_excluded = max(decision.tolerance, decision.slowdown_at_most or 0.0)
-        return (
-            "run again on a quieter machine or with more --minutes, or raise this cell's tolerance "
-            f"above {percent(not_excluded)}"
-        )
-    return ""
+    # Where the run broke off the report says to run it again.
+    if decision.verdict is not GateVerdict.INCONCLUSIVE or decision.end is End.BROKEN_OFF:
+        return ""
+    if decision.summary is None or decision.summary.num_launches < 2:
+        return "give the gate more --minutes or fewer cells, this one was hardly measured"
+    # What this run could not exclude would have been the tolerance to pass by.
+    not_excluded = max(decision.tolerance, decision.slowdown_at_most or 0.0)
+    return (
+        "run again on a quieter machine or with more --minutes, or raise this cell's tolerance "
+        f"above {percent(not_excluded)}"
+    )
 
 
-def percent(share: float) -> str:
-    """Return a share as `3%` or `4.1%`."""
-    return f"{_digits(share)}%"
-
-
-def _decide(
-    claim: Claim, verdict: GateVerdict, reason: str, end: End | None = None
-) -> CellDecision:
-    return CellDecision(
+def report_cell(
+    name: str,
+    verdict: GateVerdict,
+    reason: str,
+    rules: CellRules,
+    summary: Summary | None = None,
+    **more: Any,
+) -> CellReport:
+    """Return a cell as it is stored and shown; without a summary nothing was measured of it."""
+    if summary is not None:
+        is_bounded = math.isfinite(summary.low) and math.isfinite(summary.high)
+        more |= {
+            "ratio": math.exp(summary.center),
+            "interval": Interval(low=math.exp(summary.low), high=math.exp(summary.high))
+            if is_bounded
+            else None,
+            "num_pairs": summary.num_pairs,
+            "num_launches": summary.num_launches,
+            "robust_sd": summary.robust_sd,
+            "lag1": summary.lag1,
+        }
+    return CellReport(
+        name=name,
         verdict=verdict,
         reason=reason,
-        margin=claim.rules.margin,
-        tolerance=claim.rules.tolerance,
-        summary=summarize(claim.launches),
-        slowdown_at_least=claim.bounds.low,
-        slowdown_at_most=claim.bounds.high,
-        num_confirming=claim.num_confirming,
-        end=end,
+        margin=rules.margin,
+        tolerance=rules.tolerance,
+        **more,
     )
 
 
-def _describe_open(claim: Claim, summary: Summary | None, num_launches: int) -> str:
+def _describe_open(cell: CellState, summary: Summary | None, num_launches: int) -> str:
     if num_launches < 2:
-        return f"measured in {_count(num_launches, 'launch', 'launches')}, 2 or more are needed"
+        return f"measured in {count(num_launches, 'launch')}, 2 or more are needed"
     if summary is None:
         return "a pair's ratio is not a finite number"
-    if claim.bounds.low is None or claim.bounds.high is None:
-        return f"too few pairs to bound the slowdown ({_count(summary.num_pairs, 'pair', 'pairs')})"
+    if cell.bounds.low is None or cell.bounds.high is None:
+        return f"too few pairs to bound the slowdown ({count(summary.num_pairs, 'pair')})"
     return (
-        f"between {_digits(claim.bounds.low)} and {percent(claim.bounds.high)}: neither above "
-        f"{percent(claim.rules.margin)} nor below {percent(claim.rules.tolerance)}; "
+        f"between {percent(cell.bounds.low).removesuffix('%')} and "
+        f"{percent(cell.bounds.high)}: neither above "
+        f"{percent(cell.rules.margin)} nor below {percent(cell.rules.tolerance)}; "
         f"pairs spread {percent(summary.robust_sd)}"
     )
-
-
-def _adjusted(claim: Claim) -> str:
-    cells = _count(claim.num_cells, "cell", "cells")
-    return f"adjusted for {cells} and {_count(claim.num_looks, 'look', 'looks')}"
-
-
-def _count(number: int, singular: str, plural: str) -> str:
-    return f"{number} {singular if number == 1 else plural}"
-
-
-def _digits(share: float) -> str:
-    text = f"{100 * share:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text

@@ -1,11 +1,11 @@
 """What a test that does not pass means: head is broken, it is flaky, or nobody is to blame."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from indoor.gate.progress import Progress
+from indoor.gate.decide.decisions import CellRules, report_cell
 from indoor.gate.records import CellReport, GateVerdict
-from indoor.gate.worker import Arm, CellFailure, LaunchRules, passes_without_other_sides
+from indoor.gate.worker import CellFailure
 
 MAX_FAILURES = 2
 """A test that failed in so many fresh workers, and passed in none, does not fail by chance."""
@@ -15,88 +15,87 @@ MAX_FLAKY = 0.25
 
 
 class Failures:
-    """Counts the tests that did not pass, and tells `progress` what that means."""
+    """Counts the tests that did not pass; `broken` holds the cells of which that decides.
 
-    def __init__(self, progress: Progress, head: Arm, rules: LaunchRules) -> None:
-        self._progress = progress
-        self._head = head
+    Args:
+        rules: The limits of each cell.
+        passes_alone: Tells whether a cell's test passes on head without base's worker beside it.
+        note: Hears one line for the report.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, CellRules],
+        passes_alone: Callable[[str], bool],
+        note: Callable[[str], None],
+    ) -> None:
         self._rules = rules
+        self._passes_alone = passes_alone
+        self._note = note
         self._num_failed: Counter[tuple[str, str]] = Counter()
+        self.broken: dict[str, CellReport] = {}
+        self.skipped: set[str] = set()
+        """Cells that both sides skip here: there is nothing to compare, nor to doubt."""
 
-    def judge(self, failures: Sequence[CellFailure], cells: Collection[str]) -> frozenset[str]:
-        """Return the cells that leave the plan since their tests do not pass, judged.
+    def judge(
+        self, failures: Sequence[CellFailure], cells: Collection[str], num_passed: Mapping[str, int]
+    ) -> frozenset[str]:
+        """Return the cells that leave the plan since their tests do not pass.
 
         Args:
-            failures: Those of one launch, whose traces are kept already.
+            failures: Those of one launch.
             cells: The cells that were asked for; a failure of another is of the A/A arm alone.
+            num_passed: In how many launches, this one included, both sides of a cell passed.
         """
-        skipped = self._leave_out_skipped(failures, cells)
-        return skipped | frozenset(
-            name
-            for failure in failures
-            if failure.cell in cells
-            and failure.cell not in skipped
-            and (name := self._judge(failure))
-        )
-
-    def _leave_out_skipped(
-        self, failures: Sequence[CellFailure], cells: Collection[str]
-    ) -> frozenset[str]:
-        """Return the cells that both sides skip here: there is nothing to compare, nor to doubt."""
-        arms: dict[str, set[str]] = {}
+        skipping: dict[str, set[str]] = {}
         for failure in failures:
-            if failure.outcome == "skipped" and failure.cell in cells:
-                arms.setdefault(failure.cell, set()).add(failure.arm)
-        measured = self._progress.pairs("head", arms)
-        skipped = frozenset(
-            cell for cell, by in arms.items() if {"base", "head"} <= by and not measured[cell]
-        )
+            if failure.outcome == "skipped":
+                skipping.setdefault(failure.cell, set()).add(failure.arm)
+        dropped = set()
         for failure in failures:
-            if failure.cell in skipped and failure.arm == "head":
-                del self._progress.rules[failure.cell]
-                self._progress.note(
-                    f"{failure.cell} is skipped on both sides, so it was not compared: "
-                    f"{failure.message}"
-                )
-        return skipped
+            cell = failure.cell
+            if cell not in cells:
+                continue
+            if skipping.get(cell, set()) >= {"base", "head"} and not num_passed[cell]:
+                if failure.arm == "head":
+                    self._note(
+                        f"{cell} is skipped on both sides, so it was not compared: "
+                        f"{failure.message}"
+                    )
+                self.skipped.add(cell)
+                dropped.add(cell)
+            elif self._decides(failure, num_passed[cell]):
+                dropped.add(cell)
+        return frozenset(dropped)
 
-    def _judge(self, failure: CellFailure) -> str | None:
-        """Return the cell if it leaves the plan, judged; a flaky test does not."""
-        cell, rules = failure.cell, self._progress.rules[failure.cell]
+    def _decides(self, failure: CellFailure, num_passed: int) -> bool:
+        """Return whether the cell leaves the plan, broken; that of a flaky test does not."""
+        cell = failure.cell
         side = "head" if failure.arm == "head" else "base"
         self._num_failed[cell, side] += 1
         num_failed = self._num_failed[cell, side]
-        num_passed = len(self._progress.pairs("head", (cell,))[cell])
-        is_flaky = num_failed < MAX_FAILURES or num_failed <= MAX_FLAKY * num_passed
-        if is_flaky:
-            self._progress.note(f"{cell} failed on {side}: {failure.message}")
-            return None
+        if num_failed < MAX_FAILURES or num_failed <= MAX_FLAKY * num_passed:
+            self._note(f"{cell} failed on {side}: {failure.message}")
+            return False
+        verdict = GateVerdict.INCONCLUSIVE
         if num_passed:
-            verdict = GateVerdict.INCONCLUSIVE
             words = f"in {num_failed} of {num_failed + num_passed} fresh workers"
-        elif side == "head" and self._needs_a_machine_of_its_own(failure):
-            verdict = GateVerdict.INCONCLUSIVE
+        elif side == "base":
+            words = "so there is nothing to compare with"
+        elif failure.outcome == "failed" and self._passes_alone(cell):
             words = "beside base's worker and passes alone; both may want one port, file or lock"
-        elif side == "head":
-            verdict, words = GateVerdict.FAIL, f"in {MAX_FAILURES} fresh workers"
         else:
-            verdict, words = GateVerdict.INCONCLUSIVE, "so there is nothing to compare with"
+            verdict, words = GateVerdict.FAIL, f"in {MAX_FAILURES} fresh workers"
         said = {"missing": "is missing", "skipped": "is skipped", "untimed": "times nothing"}
         what = said.get(failure.outcome, "fails")
         # Base's own trouble is known even if head failed in the same launch, and counts first.
-        known = self._progress.broken_cells.get(cell)
+        known = self.broken.get(cell)
         if known is None or known.verdict is GateVerdict.FAIL:
-            self._progress.broken_cells[cell] = CellReport(
-                name=cell,
-                verdict=verdict,
-                reason=f"its test {what} on {side}, {words}: {failure.message}",
-                margin=rules.margin,
-                tolerance=rules.tolerance,
+            self.broken[cell] = report_cell(
+                cell,
+                verdict,
+                f"its test {what} on {side}, {words}: {failure.message}",
+                self._rules[cell],
                 advice=f"run pytest on it in {side}'s tree",
             )
-        return cell
-
-    def _needs_a_machine_of_its_own(self, failure: CellFailure) -> bool:
-        return failure.outcome == "failed" and passes_without_other_sides(
-            self._head, failure.cell, self._rules
-        )
+        return True

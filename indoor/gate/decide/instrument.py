@@ -4,10 +4,9 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from indoor.gate.decide.decisions import CellRules, percent
+from indoor.gate.decide.decisions import CellRules, report_cell
 from indoor.gate.decide.evidence import (
     Launches,
-    Summary,
     gather,
     lower_bound,
     p_faster,
@@ -15,10 +14,10 @@ from indoor.gate.decide.evidence import (
     summarize,
     upper_bound,
 )
+from indoor.gate.names import percent, percent_range
 from indoor.gate.records import CellReport, GateVerdict, InstrumentReport
 from indoor.gate.settings import PlanRules
 from indoor.gate.worker import CONTROL
-from indoor.records import Interval
 
 MAX_IDLE_SHARE = 0.05
 """CPU time of waiting workers, as a share of the timed round, above which a launch is disturbed."""
@@ -88,13 +87,6 @@ def judge_instrument(
     )
 
 
-def interval_of(low: float, high: float) -> Interval | None:
-    """Return the interval of a ratio from that of its logarithm; None where an end is infinite."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return None
-    return Interval(low=math.exp(low), high=math.exp(high))
-
-
 def _judge(
     name: str, launches: Launches, margin: float, alpha: float, plan: PlanRules
 ) -> tuple[CellReport, str]:
@@ -104,8 +96,10 @@ def _judge(
     threshold = math.log1p(margin)
     moved = ""
     if min(p_slower(evidence, threshold), p_faster(evidence, threshold)) <= alpha:
-        low, high = lower_bound(evidence, alpha), upper_bound(evidence, alpha)
-        moved = _describe_difference(math.expm1(low), math.expm1(high))
+        low = math.expm1(lower_bound(evidence, alpha))
+        high = math.expm1(upper_bound(evidence, alpha))
+        longer = f"{percent_range(low, high)} more time"
+        moved = longer if low > 0 else f"{percent_range(-high, -low)} less time"
     if moved:
         verdict, reason = GateVerdict.UNRELIABLE, f"identical code took {moved}"
     elif summary is None or not evidence.known:
@@ -113,42 +107,5 @@ def _judge(
     else:
         verdict = GateVerdict.PASS
         reason = f"no difference above {percent(margin)} shown between identical code"
-    return _report(
-        name, verdict, reason, CellRules(margin, _tolerance(margin, plan)), summary
-    ), moved
-
-
-def _describe_difference(low: float, high: float) -> str:
-    if low > 0:
-        return f"{percent(low).removesuffix('%')} to {percent(high)} more time"
-    return f"{percent(-high).removesuffix('%')} to {percent(-low)} less time"
-
-
-def _tolerance(margin: float, plan: PlanRules) -> float:
-    return plan.tolerance * margin / plan.margin
-
-
-def _report(
-    name: str, verdict: GateVerdict, reason: str, rules: CellRules, summary: Summary | None
-) -> CellReport:
-    if summary is None:
-        return CellReport(
-            name=name,
-            verdict=verdict,
-            reason=reason,
-            margin=rules.margin,
-            tolerance=rules.tolerance,
-        )
-    return CellReport(
-        name=name,
-        verdict=verdict,
-        reason=reason,
-        margin=rules.margin,
-        tolerance=rules.tolerance,
-        ratio=math.exp(summary.center),
-        interval=interval_of(summary.low, summary.high),
-        num_pairs=summary.num_pairs,
-        num_launches=summary.num_launches,
-        robust_sd=summary.robust_sd,
-        lag1=summary.lag1,
-    )
+    rules = CellRules(margin, plan.tolerance * margin / plan.margin)
+    return report_cell(name, verdict, reason, rules, summary), moved

@@ -11,16 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indoor.gate.decide.decisions import (
-    CellDecision,
-    CellRules,
-    End,
-    decide_improved,
-    decide_inconclusive,
-    decide_slower,
-)
+from indoor.gate.decide.decisions import CellDecision, CellRules, CellState, End, decide
 from indoor.gate.decide.evidence import gather
-from indoor.gate.decide.interim import CellState, Finding, claim, is_reproduced, look, pass_cells
+from indoor.gate.decide.interim import Finding, is_reproduced, look, pass_cells
+from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
 
 MIN_FRESH = 2
@@ -106,7 +100,7 @@ def run_plan(
         pass_cells(state, plan)
     for cell in state.values():
         if cell.is_open:
-            cell.decision = decide_inconclusive(claim(cell, plan, len(state)), cell.doubt, end)
+            decide(cell, GateVerdict.INCONCLUSIVE, plan, len(state), end)
     return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
 
 
@@ -162,9 +156,9 @@ def _confirm(
         # A flaky test brings fewer launches than were asked for, which prove less.
         is_whole = fresh.num_launches == plan.num_confirming
         if is_whole and is_reproduced(fresh, finding, cell.rules):
-            decide = decide_slower if finding.is_slower else decide_improved
-            cell.at_look = finding.bounds
-            cell.decision = decide(claim(cell, plan, len(state)))
+            cell.bounds = finding.bounds
+            verdict = GateVerdict.FAIL if finding.is_slower else GateVerdict.IMPROVED
+            decide(cell, verdict, plan, len(state))
         elif finding.is_slower:
             if is_whole:
                 why = f"not reproduced in {num_done} fresh launches"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from indoor.gate.names import matches, shorten
+from indoor.gate.names import count, listed, matches, shorten
 from indoor.gate.records import (
     CellReport,
     CheckReport,
@@ -19,8 +19,6 @@ _EXIT_STATUS = {
     GateVerdict.INCONCLUSIVE: 3,
     GateVerdict.UNRELIABLE: 3,
 }
-_MAX_NAMED = 3
-"""So many cells are named in the sentence; the table has them all."""
 
 
 def combine(
@@ -50,34 +48,42 @@ def combine(
         partial: Whether the run was interrupted or something broke.
     """
     missing = [name for name in vanished if not any(matches(name, glob) for glob in allowed)]
-    facts = _failed_facts(checks, missing)
     _, short = shorten([cell.name for cell in cells])
     red = [cell for cell in cells if cell.verdict is GateVerdict.FAIL]
     slower = [short[cell.name] for cell in red if cell.ratio is not None]
     broken = [short[cell.name] for cell in red if cell.ratio is None]
+    failed = [check.name for check in checks if check.verdict is GateVerdict.FAIL]
+    facts = []
+    if slower and not partial and not instrument.findings:
+        facts.append(f"{len(slower)} of {count(len(cells), 'cell')} slower: {listed(slower)}")
     if broken and not partial:
-        facts.insert(0, _red_cells("failed on head", broken, len(cells)))
+        number = f"{len(broken)} of {count(len(cells), 'cell')}"
+        facts.append(f"{number} failed on head: {listed(broken)}")
+    if failed:
+        facts.append(f"{len(failed)} of {count(len(checks), 'check')} failed: {listed(failed)}")
+    if missing:
+        facts.append(f"{count(len(missing), 'cell')} vanished: {listed(missing)}")
     if instrument.findings:
-        distrust = _distrust(instrument.findings)
+        rest = len(instrument.findings) - 1
+        more = f" (and {count(rest, 'more finding')})" if rest else ""
+        distrust = f"{instrument.findings[0].rstrip('.')}{more}."
         if facts:
             words = f"{'; '.join(facts)}; no clock is needed for that. The timings do not count"
             return GateVerdict.FAIL, f"{words}: {distrust}"
         words = "This run cannot judge time, so it blames neither side"
         return GateVerdict.UNRELIABLE, f"{words}: {distrust}"
-    if slower and not partial:
-        facts.insert(0, _red_cells("slower", slower, len(cells)))
     if facts:
-        rest = ", and the run is partial" if partial else ""
-        return GateVerdict.FAIL, f"{'; '.join(facts)}{rest}."
+        rest_of_run = ", and the run is partial" if partial else ""
+        return GateVerdict.FAIL, f"{'; '.join(facts)}{rest_of_run}."
     if doubts := _doubts(cells, checks, short, partial):
         return GateVerdict.INCONCLUSIVE, f"{'; '.join(doubts)}. That is not a pass."
     better = [short[cell.name] for cell in cells if cell.verdict is GateVerdict.IMPROVED]
     better += [check.name for check in checks if check.verdict is GateVerdict.IMPROVED]
-    good = f"{_number(len(cells), 'cell')} without a slowdown above the tolerance"
+    good = f"{count(len(cells), 'cell')} without a slowdown above the tolerance"
     if checks:
-        good += f", {_number(len(checks), 'check')} passed"
+        good += f", {count(len(checks), 'check')} passed"
     if better:
-        return GateVerdict.IMPROVED, f"Better: {_listed(better)}; {good}."
+        return GateVerdict.IMPROVED, f"Better: {listed(better)}; {good}."
     return GateVerdict.PASS, f"{good}."
 
 
@@ -97,62 +103,28 @@ def exit_status(report: GateReport, *, allow_inconclusive: bool = False) -> int:
     return _EXIT_STATUS[report.verdict]
 
 
-def _red_cells(what: str, names: Sequence[str], num_cells: int) -> str:
-    return f"{_counted(len(names), num_cells, 'cell')} {what}: {_listed(names)}"
-
-
-def _failed_facts(checks: Sequence[CheckReport], missing: Sequence[str]) -> list[str]:
-    facts = []
-    failed = [check.name for check in checks if check.verdict is GateVerdict.FAIL]
-    if failed:
-        facts.append(f"{_counted(len(failed), len(checks), 'check')} failed: {_listed(failed)}")
-    if missing:
-        facts.append(f"{_number(len(missing), 'cell')} vanished: {_listed(missing)}")
-    return facts
-
-
 def _doubts(
     cells: Sequence[CellReport],
     checks: Sequence[CheckReport],
     short: Mapping[str, str],
     partial: bool,
 ) -> list[str]:
+    settled = (GateVerdict.PASS, GateVerdict.IMPROVED)
     doubts = []
     if partial:
         doubts.append("The run is partial: it was interrupted or something broke")
     if not cells:
         doubts.append("No cell was timed")
-    if open_cells := [short[cell.name] for cell in cells if not _is_settled(cell)]:
-        opening = _counted(len(open_cells), len(cells), "cell")
-        doubts.append(f"{opening} could not be judged: {_listed(open_cells)}")
-    settled = (GateVerdict.PASS, GateVerdict.IMPROVED)
-    if open_checks := [check.name for check in checks if check.verdict not in settled]:
-        opening = _counted(len(open_checks), len(checks), "check")
-        doubts.append(f"{opening} could not be judged: {_listed(open_checks)}")
+    open_cells = [
+        short[cell.name]
+        for cell in cells
+        if cell.verdict not in settled or cell.ratio is None or not math.isfinite(cell.ratio)
+    ]
+    open_checks = [check.name for check in checks if check.verdict not in settled]
+    for names, total in (
+        (open_cells, count(len(cells), "cell")),
+        (open_checks, count(len(checks), "check")),
+    ):
+        if names:
+            doubts.append(f"{len(names)} of {total} could not be judged: {listed(names)}")
     return doubts
-
-
-def _is_settled(cell: CellReport) -> bool:
-    if cell.verdict not in (GateVerdict.PASS, GateVerdict.IMPROVED):
-        return False
-    return cell.ratio is not None and math.isfinite(cell.ratio)
-
-
-def _distrust(findings: Sequence[str]) -> str:
-    rest = len(findings) - 1
-    more = f" (and {_number(rest, 'more finding')})" if rest else ""
-    return f"{findings[0].rstrip('.')}{more}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - _MAX_NAMED
-    shown = ", ".join(names[:_MAX_NAMED])
-    return f"{shown} and {rest} more" if rest > 0 else shown
-
-
-def _counted(part: int, total: int, noun: str) -> str:
-    return f"{part} of {_number(total, noun)}"
-
-
-def _number(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

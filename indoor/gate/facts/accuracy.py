@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from indoor.errors import IndoorError
-from indoor.gate.facts.sheets import load_arrays
+from indoor.gate.facts.sheets import Predictions
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.measure.answers import entropy_bits
 from indoor.measure.pair_statistics import holm_adjusted
@@ -20,19 +18,6 @@ MIN_SHARE_GAINED = 0.1
 MIN_ENTROPY_SHARE = 0.5
 MIN_PHOTOGRAPHS = 16
 """Fewer in one class are no proof of a collapse."""
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What one tree answered, in one fixed order of the photographs until its time was over.
-
-    `labels` and each of `classes` are int64 `(N,)`; -1 stands for logits that were not finite.
-    """
-
-    photographs: tuple[str, ...]
-    labels: np.ndarray
-    classes: dict[str, np.ndarray]
-    num_in_split: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,29 +35,6 @@ class _Pair:
     @property
     def num_gained(self) -> int:
         return int(((self.base != self.labels) & (self.head == self.labels)).sum())
-
-
-def load_predictions(folder: Path) -> Predictions:
-    """Read what the plugin wrote into `folder`.
-
-    Raises:
-        IndoorError: It is missing or damaged.
-    """
-    path = folder / "predictions.npz"
-    arrays = load_arrays(path)
-    prefix = "classes_"
-    try:
-        return Predictions(
-            photographs=tuple(str(name) for name in arrays["photographs"]),
-            labels=arrays["labels"],
-            classes={n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)},
-            num_in_split=int(arrays["num_photographs"]),
-        )
-    except KeyError as error:
-        raise IndoorError(
-            f"{path} holds no {error}; expected what head's facts plugin writes; start the gate "
-            "again"
-        ) from error
 
 
 def compare_predictions(
@@ -97,12 +59,22 @@ def compare_predictions(
     """
     pairs = {name: _pair(base, head, name) for name in variants}
     known = {name: pair for name, pair in pairs.items() if isinstance(pair, _Pair)}
-    adjusted = holm_adjusted([mcnemar_p(p.num_lost, p.num_gained) for p in known.values()])
-    p_values = dict(zip(known, adjusted, strict=True))
+    p_values = holm_adjusted([mcnemar_p(pair.num_lost, pair.num_gained) for pair in known.values()])
+    num_in_split = max(base.num_in_split, head.num_in_split)
+    judged = {
+        name: _judge(name, pair, p, max_drop, num_in_split)
+        for (name, pair), p in zip(known.items(), p_values, strict=True)
+    }
     return tuple(
-        _unknown(name, pair)
-        if isinstance(pair, str)
-        else _judge(name, pair, p_values[name], max_drop, max(base.num_in_split, head.num_in_split))
+        judged[name]
+        if isinstance(pair, _Pair)
+        else CheckReport(
+            name=f"accuracy of {name}",
+            verdict=GateVerdict.INCONCLUSIVE,
+            base="unknown",
+            head="unknown",
+            reason=pair,
+        )
         for name, pair in pairs.items()
     )
 
@@ -121,16 +93,6 @@ def _pair(base: Predictions, head: Predictions, name: str) -> _Pair | str:
         return "the two trees give the same photographs other labels"
     return _Pair(
         base=base.classes[name][:num], head=head.classes[name][:num], labels=base.labels[:num]
-    )
-
-
-def _unknown(name: str, reason: str) -> CheckReport:
-    return CheckReport(
-        name=f"accuracy of {name}",
-        verdict=GateVerdict.INCONCLUSIVE,
-        base="unknown",
-        head="unknown",
-        reason=reason,
     )
 
 

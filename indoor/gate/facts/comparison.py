@@ -1,10 +1,8 @@
 """What two trees are without a clock: sizes, operators, memory and logits, compared."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from indoor.gate.facts.sheets import Facts, VariantFacts
+from indoor.gate.facts.sheets import Facts
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.measure.answers import MAX_SQNR_DB, sqnr_db
 
@@ -12,8 +10,6 @@ SIZE_TOLERANCE = 0.01
 """A share; one more scale in a checkpoint is no reason to stop a change."""
 
 _QUANTIZED = "quantized "
-
-Check = Callable[[Facts, Facts, str], CheckReport]
 
 
 def compare_facts(
@@ -32,12 +28,15 @@ def compare_facts(
     Returns:
         Size, operators, peak memory and logits of each variant, base's first.
     """
-
-    def compare_memory(base: Facts, head: Facts, name: str) -> CheckReport:
-        return _amount(base, head, name, "peak memory", peak_memory_tolerance)
-
-    kinds: tuple[Check, ...] = (_compare_size, _compare_operators, compare_memory, _compare_logits)
-    checks = [kind(base, head, name) for name in _all_variants(base, head) for kind in kinds]
+    checks: list[CheckReport] = []
+    for name in _all_variants(base, head):
+        for what, key, tolerance in (
+            ("size", "size_bytes", SIZE_TOLERANCE),
+            ("operators", "operators", None),
+            ("peak memory", "peak_memory_bytes", peak_memory_tolerance),
+        ):
+            checks.append(_compare_fact(base, head, name, what, key, tolerance))
+        checks.append(_compare_logits(base, head, name))
     waiting = [
         CheckReport(
             name=f"accuracy of {name}",
@@ -77,64 +76,56 @@ def _all_variants(base: Facts, head: Facts) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*base.variants, *head.variants]))
 
 
-def _compare_size(base: Facts, head: Facts, name: str) -> CheckReport:
-    return _amount(base, head, name, "size", SIZE_TOLERANCE)
-
-
-def _amount(base: Facts, head: Facts, name: str, what: str, tolerance: float) -> CheckReport:
-    """Compare bytes: larger than the tolerance fails, smaller by as much is an improvement."""
-    field = {"size": "size_bytes", "peak memory": "peak_memory_bytes"}[what]
-    ours, theirs = (getattr(side.variants.get(name), field, None) for side in (base, head))
-    words = [f"{n / 1e6:.1f} MB" if n is not None else "unknown" for n in (ours, theirs)]
-    if not ours or not theirs:
-        verdict, reason = (
-            GateVerdict.INCONCLUSIVE,
-            _missing(base, head, name, bool(ours), bool(theirs)),
-        )
-    elif ours == theirs:
-        verdict, reason = GateVerdict.PASS, "the same number of bytes"
+def _compare_fact(
+    base: Facts, head: Facts, name: str, what: str, key: str, tolerance: float | None
+) -> CheckReport:
+    """Compare one fact of a variant: bytes within a tolerance, or without one its operators."""
+    sides = [side.variants.get(name) for side in (base, head)]
+    ours, theirs = (getattr(side, key, None) or None for side in sides)
+    words = [
+        "unknown"
+        if not value
+        else f"{value / 1e6:.1f} MB"
+        if tolerance is not None
+        else _describe_operators(value, getattr(side, "engine", None))
+        for value, side in zip((ours, theirs), sides, strict=True)
+    ]
+    if ours is None or theirs is None:
+        verdict = GateVerdict.INCONCLUSIVE
+        reason = _missing(base, head, name, ours is not None, theirs is not None)
+    elif tolerance is None:
+        verdict, reason = _judge_operators(ours, theirs)
     else:
-        share = theirs / ours - 1
-        reason = f"{theirs - ours:+,} bytes ({share:+.2%}), limit {tolerance:.0%}"
-        verdict = GateVerdict.PASS
-        if theirs > ours * (1 + tolerance):
-            verdict = GateVerdict.FAIL
-        elif ours > theirs * (1 + tolerance):
-            verdict = GateVerdict.IMPROVED
+        verdict, reason = _judge_bytes(ours, theirs, tolerance)
     return CheckReport(
         name=f"{what} of {name}", verdict=verdict, base=words[0], head=words[1], reason=reason
     )
 
 
-def _compare_operators(base: Facts, head: Facts, name: str) -> CheckReport:
-    """Compare which modules compute: one less in int8, or another kind, is another network."""
-    ours, theirs = (
-        facts.operators if (facts := side.variants.get(name)) is not None else None
-        for side in (base, head)
-    )
-    if not ours or not theirs:
-        verdict, reason = (
-            GateVerdict.INCONCLUSIVE,
-            _missing(base, head, name, bool(ours), bool(theirs)),
-        )
-    elif ours == theirs:
-        verdict, reason = GateVerdict.PASS, "the same kinds and numbers"
-    else:
-        verdict = GateVerdict.INCONCLUSIVE
-        if _is_worse(ours, theirs):
-            verdict = GateVerdict.FAIL
-        elif _is_worse(theirs, ours):
-            verdict = GateVerdict.IMPROVED
-        kinds = sorted({*ours, *theirs})
-        changed = [kind for kind in kinds if ours.get(kind, 0) != theirs.get(kind, 0)]
-        reason = ", ".join(f"{k}: {ours.get(k, 0)} -> {theirs.get(k, 0)}" for k in changed)
-    return CheckReport(
-        name=f"operators of {name}",
-        verdict=verdict,
-        base=_describe_operators(ours, base.variants.get(name)),
-        head=_describe_operators(theirs, head.variants.get(name)),
-        reason=reason,
-    )
+def _judge_bytes(ours: int, theirs: int, tolerance: float) -> tuple[GateVerdict, str]:
+    """Larger than the tolerance fails, smaller by as much is an improvement."""
+    if ours == theirs:
+        return GateVerdict.PASS, "the same number of bytes"
+    reason = f"{theirs - ours:+,} bytes ({theirs / ours - 1:+.2%}), limit {tolerance:.0%}"
+    if theirs > ours * (1 + tolerance):
+        return GateVerdict.FAIL, reason
+    if ours > theirs * (1 + tolerance):
+        return GateVerdict.IMPROVED, reason
+    return GateVerdict.PASS, reason
+
+
+def _judge_operators(ours: dict[str, int], theirs: dict[str, int]) -> tuple[GateVerdict, str]:
+    """One quantized module less, or another kind beside them, is another network."""
+    if ours == theirs:
+        return GateVerdict.PASS, "the same kinds and numbers"
+    kinds = sorted({*ours, *theirs})
+    changed = [kind for kind in kinds if ours.get(kind, 0) != theirs.get(kind, 0)]
+    reason = ", ".join(f"{k}: {ours.get(k, 0)} -> {theirs.get(k, 0)}" for k in changed)
+    if _is_worse(ours, theirs):
+        return GateVerdict.FAIL, reason
+    if _is_worse(theirs, ours):
+        return GateVerdict.IMPROVED, reason
+    return GateVerdict.INCONCLUSIVE, reason
 
 
 def _is_worse(ours: dict[str, int], theirs: dict[str, int]) -> bool:
@@ -150,14 +141,10 @@ def _is_worse(ours: dict[str, int], theirs: dict[str, int]) -> bool:
     return quantized[1] < quantized[0] or beside[1] > beside[0] or bool(new)
 
 
-def _describe_operators(operators: dict[str, int] | None, facts: VariantFacts | None) -> str:
-    if not operators:
-        return "unknown"
+def _describe_operators(operators: dict[str, int], engine: str | None) -> str:
     quantized = sum(n for kind, n in operators.items() if kind.startswith(_QUANTIZED))
-    words = f"{sum(operators.values())}"
-    if quantized:
-        words += f", {quantized} quantized"
-    return f"{words} ({facts.engine})" if facts is not None and facts.engine else words
+    words = f"{sum(operators.values())}" + (f", {quantized} quantized" if quantized else "")
+    return f"{words} ({engine})" if engine else words
 
 
 def _compare_logits(base: Facts, head: Facts, name: str) -> CheckReport:

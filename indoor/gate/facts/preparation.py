@@ -3,15 +3,15 @@
 import errno
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from indoor.gate.facts.accuracy import Predictions, compare_predictions, load_predictions
+from indoor.gate.facts.accuracy import compare_predictions
 from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
-from indoor.gate.facts.sheets import Facts, load_facts
+from indoor.gate.facts.sheets import Facts, Predictions, load_facts, load_predictions
 from indoor.gate.records import CheckReport, GateVerdict
-from indoor.gate.sides.opening import Sides
-from indoor.gate.worker import Collected, LaunchRules
+from indoor.gate.sides.opening import FACTS_PLUGIN, Sides
+from indoor.gate.worker import PLUGIN, Arm, Collected, LaunchRules
 from indoor.measure.process import lacking_space, run_logged, telling_lines
 
 SIDES = ("base", "head")
@@ -19,15 +19,13 @@ SIDES = ("base", "head")
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How both sides are to be called from now on, and what comparing them without a clock gave.
+    """What comparing without a clock gave, and the prepared arms: base, head and base's copy.
 
-    `is_ready` is False where base cannot be prepared, for `reason`.
+    There are no arms where a side could not be prepared, for `reason` or by one of the checks.
     """
 
     checks: tuple[CheckReport, ...] = ()
-    homes: Mapping[str, Path | None] = field(default_factory=lambda: dict.fromkeys(SIDES))
-    words: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(SIDES, ()))
-    is_ready: bool = True
+    arms: tuple[Arm, ...] = ()
     reason: str = ""
 
 
@@ -55,72 +53,68 @@ def prepare_sides(
     homes: dict[str, Path | None] = dict.fromkeys(SIDES)
     if sides.needs_home():
         homes = {name: sides.home(name, collected[name]) for name in SIDES}
-    if not sides.has_facts():
-        return Preparation(homes=homes)
-    words: dict[str, tuple[str, ...]] = {"base": (), "head": ()}
-    facts: dict[str, Facts] = {}
-    for name in SIDES:
-        say(f"preparing {name}, and looking at what needs no clock")
-        try:
-            folder = _collect(sides, name, words[name], homes[name], rules.start_s, "prepare")
-        except _FailedError as failed:
-            if name == "base" or failed.killed:
-                reason = f"{name} cannot be prepared: {failed}"
-                return Preparation(homes=homes, is_ready=False, reason=reason)
-            return Preparation(homes=homes, checks=(_unprepared(str(failed)),))
-        facts[name] = load_facts(folder)
-        if name == "base":
-            words["head"] = tuple(facts["base"].sheet.share)
-    config = sides.job.config
-    checks = compare_facts(
-        facts["base"], facts["head"], peak_memory_tolerance=config.peak_memory_tolerance
-    )
-    variants = variants_to_predict(facts["base"], facts["head"])
-    if variants:
-        say(f"the logits of {', '.join(variants)} differ: comparing accuracies")
-        predictions: dict[str, Predictions] = {}
-        budget_s = config.accuracy.budget_s / len(SIDES)
+    words: dict[str, tuple[str, ...]] = dict.fromkeys(SIDES, ())
+
+    def arm(name: str, plugins: tuple[str, ...] = (PLUGIN,)) -> Arm:
+        side = "head" if name == "head" else "base"
+        return sides.arm(name, words[side], homes[side], plugins)
+
+    def collect(name: str, mode: str, timeout_s: float, **extra: str) -> Path:
+        folder = sides.scratch / f"{mode}-{name}"
+        _collect(arm(name, (PLUGIN, FACTS_PLUGIN)), folder, mode, timeout_s, extra)
+        return folder
+
+    checks: tuple[CheckReport, ...] = ()
+    if sides.has_facts():
+        facts: dict[str, Facts] = {}
         for name in SIDES:
-            extra = {
-                "INDOOR_GATE_FACTS_BUDGET_S": str(budget_s),
-                "INDOOR_GATE_FACTS_VARIANTS": ",".join(variants),
-            }
+            say(f"preparing {name}, and looking at what needs no clock")
             try:
-                timeout_s = rules.start_s + budget_s
-                folder = _collect(
-                    sides, name, words[name], homes[name], timeout_s, "predictions", extra
-                )
+                facts[name] = load_facts(collect(name, "prepare", rules.start_s))
             except _FailedError as failed:
-                reason = f"{name} cannot predict: {failed}"
-                return Preparation(homes=homes, checks=checks, is_ready=False, reason=reason)
-            predictions[name] = load_predictions(folder)
-        later = compare_predictions(
-            predictions["base"],
-            predictions["head"],
-            variants,
-            max_drop=config.accuracy.max_drop,
+                if name == "base" or failed.killed:
+                    return Preparation(reason=f"{name} cannot be prepared: {failed}")
+                return Preparation(checks=(_unprepared(str(failed)),))
+            if name == "base":
+                words["head"] = tuple(facts["base"].sheet.share)
+        config = sides.job.config
+        checks = compare_facts(
+            facts["base"], facts["head"], peak_memory_tolerance=config.peak_memory_tolerance
         )
-        checks = merge_checks(checks, later)
-    return Preparation(checks=checks, homes=homes, words=words)
+        variants = variants_to_predict(facts["base"], facts["head"])
+        if variants:
+            say(f"the logits of {', '.join(variants)} differ: comparing accuracies")
+            budget_s = config.accuracy.budget_s / len(SIDES)
+            predictions: dict[str, Predictions] = {}
+            for name in SIDES:
+                try:
+                    folder = collect(
+                        name,
+                        "predictions",
+                        rules.start_s + budget_s,
+                        INDOOR_GATE_FACTS_BUDGET_S=str(budget_s),
+                        INDOOR_GATE_FACTS_VARIANTS=",".join(variants),
+                    )
+                except _FailedError as failed:
+                    return Preparation(checks=checks, reason=f"{name} cannot predict: {failed}")
+                predictions[name] = load_predictions(folder)
+            later = compare_predictions(
+                predictions["base"],
+                predictions["head"],
+                variants,
+                max_drop=config.accuracy.max_drop,
+            )
+            checks = merge_checks(checks, later)
+    return Preparation(checks=checks, arms=(arm("base"), arm("head"), arm("again")))
 
 
-def _collect(
-    sides: Sides,
-    name: str,
-    words: tuple[str, ...],
-    home: Path | None,
-    timeout_s: float,
-    mode: str,
-    extra: Mapping[str, str] | None = None,
-) -> Path:
-    """Run the facts plugin in one side's own process, and return the folder it wrote to."""
-    folder = sides.scratch / f"{mode}-{name}"
+def _collect(arm: Arm, folder: Path, mode: str, timeout_s: float, extra: Mapping[str, str]) -> None:
+    """Run the facts plugin in one side's own process, which writes to the folder."""
     folder.mkdir()
-    arm = sides.facts_arm(name, words, home)
     environment = {
         "INDOOR_GATE_FACTS_OUT": str(folder),
         "INDOOR_GATE_FACTS_MODE": mode,
-        **(extra or {}),
+        **extra,
     }
     log = folder / "log.txt"
     status = run_logged(
@@ -137,7 +131,6 @@ def _collect(
         # Nobody's code got worse; a log on the same disk may not even hold the words.
         is_full = os.strerror(errno.ENOSPC) in lines or bool(lacking_space(log))
         raise _FailedError(f"exit status {status}: {lines}", killed=status < 0 or is_full)
-    return folder
 
 
 def _unprepared(reason: str) -> CheckReport:

@@ -56,6 +56,19 @@ class Facts:
         return self.sheet.variants
 
 
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one tree answered, in one fixed order of the photographs until its time was over.
+
+    `labels` and each of `classes` are int64 `(N,)`; -1 stands for logits that were not finite.
+    """
+
+    photographs: tuple[str, ...]
+    labels: np.ndarray
+    classes: dict[str, np.ndarray]
+    num_in_split: int
+
+
 def load_facts(folder: Path) -> Facts:
     """Read what the plugin wrote into `folder`.
 
@@ -68,10 +81,33 @@ def load_facts(folder: Path) -> Facts:
             f"{folder / 'facts.json'} has version {sheet.version}, expected {FACTS_VERSION}; "
             "let the gate collect the facts of both trees with head's plugin"
         )
-    return Facts(sheet, load_arrays(folder / "logits.npz"))
+    return Facts(sheet, _load_arrays(folder / "logits.npz"))
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_predictions(folder: Path) -> Predictions:
+    """Read what the plugin wrote into `folder`.
+
+    Raises:
+        IndoorError: It is missing or damaged.
+    """
+    path = folder / "predictions.npz"
+    arrays = _load_arrays(path)
+    prefix = "classes_"
+    try:
+        return Predictions(
+            photographs=tuple(str(name) for name in arrays["photographs"]),
+            labels=arrays["labels"],
+            classes={n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)},
+            num_in_split=int(arrays["num_photographs"]),
+        )
+    except KeyError as error:
+        raise IndoorError(
+            f"{path} holds no {error}; expected what head's facts plugin writes; start the gate "
+            "again"
+        ) from error
+
+
+def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read an .npz; IndoorError where it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from indoor.errors import IndoorError
+from indoor.gate.sides.trees import Tree
 
 _NEVER_INSTALLED = frozenset({"conftest", "setup"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -62,49 +63,50 @@ def provided_names(folders: Iterable[Path]) -> frozenset[str]:
     )
 
 
-def foreign_module(
-    own: Path,
-    other: Path,
+def check_imports(
+    own: Tree,
+    other: Tree,
     modules: Mapping[str, str],
-    loaded_by_path: Collection[Path],
+    loaded_by_path: Collection[Path] = (),
     *,
-    suite: str,
-    paths: Collection[str],
-    repository: Path | None,
-    installed_from: Mapping[str, str],
-) -> tuple[str, Path, str, str] | None:
-    """Find the first module that came from somewhere it must not come from.
+    suite: str = "",
+    paths: Collection[str] = (),
+    repository: Path | None = None,
+    installed_from: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse a worker whose modules came from elsewhere than its own tree.
+
+    An editable install, or a copy that is found first, would compare a side with itself.
 
     Args:
-        own: The root of the tree that the worker was to run.
-        other: The root of the other side's tree; may be the same, or lie within `own` or around it.
-        modules: The file of each loaded module; one without a file is not named.
-        loaded_by_path: Files that the gate itself gave the worker, wherever they lie.
+        own: The tree that the worker was to run.
+        other: The other side's; may be the same, or lie within `own` or around it.
+        modules: The file of each module that the worker loaded; one without a file is not named.
+        loaded_by_path: The gate's own files that the worker was given, wherever they lie.
         suite: The suite's folder or file, from the root.
-        paths: The other folders with the tree's code, from the root (see `import_paths`).
+        paths: The setting of that name: more folders with the tree's code, from the root.
         repository: The working tree, if the sides may both be worktrees of it.
         installed_from: The folder that an installed module was copied from, by import name.
 
-    Returns:
-        The module, its file, whose it is, and what helps, in words; None where all is well.
-
     Raises:
-        IndoorError: A root cannot be read.
+        IndoorError: A module that the tree provides, or that was installed from either side's code
+            or the repository, was loaded from outside the tree; or any module from the other side's
+            tree or the repository's. Or the tree cannot be read.
     """
-    own, other = own.resolve(), other.resolve()
-    roots = (own, other) if repository is None else (own, other, repository.resolve())
+    here, there = own.root.resolve(), other.root.resolve()
+    roots = [here, there] + ([repository.resolve()] if repository else [])
     allowed = {path.resolve() for path in loaded_by_path}
     copies = {
         name: folder
-        for name, folder in installed_from.items()
+        for name, folder in (installed_from or {}).items()
         if any(Path(folder).resolve().is_relative_to(root) for root in roots)
     }
     try:
-        provided = provided_names(import_paths(own, suite, paths))
+        provided = provided_names(import_paths(here, suite, paths))
     except OSError as error:
         raise IndoorError(
-            f"cannot read {own}: {error.strerror or error}; expected the folder with the code that "
-            "is measured; check that nothing removes it during the run"
+            f"cannot read {here}: {error.strerror or error}; expected the folder with the code "
+            "that is measured; check that nothing removes it during the run"
         ) from error
     environments: dict[Path, bool] = {}
     for name, file in sorted(modules.items()):
@@ -112,23 +114,29 @@ def foreign_module(
         if path in allowed:
             continue
         tree = _tree_of(path, roots, environments)
-        if tree == own:
+        if tree == here:
             continue
-        if tree is not None:
-            owner = "the other side's tree" if tree == other else "the working tree, no side's"
-            return name, path, f"which belongs to {owner}", _REINSTALL
         top = name.split(".")[0]
-        if top in provided:
-            return name, path, "which lies outside its tree", _REINSTALL
         copied = next((outer for outer in _outer_names(name) if outer in copies), None)
-        if copied is not None:
+        remedy = _REINSTALL
+        if tree is not None:
+            owner = "the other side's tree" if tree == there else "the working tree, no side's"
+            whose = f"which belongs to {owner}"
+        elif top in provided:
+            whose = "which lies outside its tree"
+        elif copied is not None:
+            whose = f"a copy that was installed from {copies[copied]}"
             remedy = (
                 f"both sides would run that copy: name the folder that holds {top} in gate.toml's "
                 "paths, such as paths = ['python'], or install what is no part of the compared "
                 "code from elsewhere"
             )
-            return name, path, f"a copy that was installed from {copies[copied]}", remedy
-    return None
+        else:
+            continue
+        raise IndoorError(
+            f"{own.label} imported {name} from {path}, {whose}; expected it from {own.root}; "
+            f"{remedy}"
+        )
 
 
 def _outer_names(name: str) -> Iterator[str]:

@@ -8,17 +8,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
 from indoor.errors import IndoorError
 from indoor.gate.settings import GateConfig
-from indoor.gate.sides.imports import import_paths
-from indoor.gate.sides.repository import find_repository, last_line, uncopied_parts
-from indoor.gate.sides.trees import Tree, base_tree, check_imports, head_tree, remove_leftovers
+from indoor.gate.sides.imports import check_imports, import_paths
+from indoor.gate.sides.repository import find_repository, find_root, last_line, uncopied_parts
+from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import PLUGIN, Arm, Collected
+from indoor.machine import files_sha256
 from indoor.measure import worker
 
 FACTS_PLUGIN = "indoor_gate_facts"
@@ -87,13 +88,22 @@ class Sides:
     installed_from: dict[Path, Mapping[str, str]] = field(default_factory=dict)
     """What `check_imports` heard of each Python; workers tell it only when they collect."""
 
-    def arm(self, name: str, extra: tuple[str, ...] = (), home: Path | None = None) -> Arm:
+    def tree(self, name: str) -> Tree:
+        """Return the tree that an arm runs: `base`, `head`, or base's for its second copy."""
+        return self.head if name == "head" else self.base
+
+    def arm(
+        self,
+        name: str,
+        extra: tuple[str, ...] = (),
+        home: Path | None = None,
+        plugins: tuple[str, ...] = (PLUGIN,),
+    ) -> Arm:
         """Return an arm: `base`, `head` or `again`; `extra` words come last on its command line."""
-        tree = self.head if name == "head" else self.base
-        config = self.job.config
+        tree, config = self.tree(name), self.job.config
         words = [*config.arguments, *self.job.arguments, *extra]
-        if home is None and any(HOME in word for word in words):
-            home = self.scratch / f"home-{name}"  # for collecting alone, which prepares nothing
+        # Without a home it is for collecting alone, which prepares nothing.
+        home = home or self.scratch / f"home-{name}"
         return Arm(
             name=name,
             root=tree.root,
@@ -101,11 +111,8 @@ class Sides:
             words=(config.suite, "-q", *(word.replace(HOME, str(home)) for word in words)),
             search_path=(self.plugins, *import_paths(tree.root, config.suite, config.paths)),
             environment=config.environment,
+            plugins=plugins,
         )
-
-    def facts_arm(self, name: str, extra: tuple[str, ...], home: Path | None) -> Arm:
-        """Return an arm whose pytest collects facts instead of timing anything."""
-        return replace(self.arm(name, extra, home), plugins=(PLUGIN, FACTS_PLUGIN))
 
     def has_facts(self) -> bool:
         """Return whether there is a plugin that collects what needs no clock."""
@@ -121,13 +128,11 @@ class Sides:
         Its name hashes the side's sources, environment and arguments, so nothing that other code
         made is ever taken for this side's own.
         """
-        tree = self.head if name == "head" else self.base
-        digest = hashlib.sha256(_sources_sha256(tree.root, self.job.out).encode())
         words = repr(self.arm(name).words[2:]).replace(str(self.scratch), "")
         packages = sorted(collected.packages.items())
-        digest.update(repr((collected.python, packages, words)).encode())
-        cache = self.job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate"
-        home = cache / digest.hexdigest()[:24]
+        sources = files_sha256(_sources(self.tree(name).root, self.job.out))
+        key = repr((sources, collected.python, packages, words))
+        home = _cache(self.job) / hashlib.sha256(key.encode()).hexdigest()[:24]
         home.mkdir(parents=True, exist_ok=True)
         home.touch()
         return home
@@ -135,14 +140,13 @@ class Sides:
     def check_imports(self, arm: Arm, modules: Mapping[str, str]) -> None:
         """Raise IndoorError where an arm's modules are not its own tree's."""
         own, other = (self.head, self.base) if arm.name == "head" else (self.base, self.head)
-        given = [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)]
         if arm.installed_from:
             self.installed_from[arm.python] = arm.installed_from
         check_imports(
             own,
             other,
             modules,
-            given,
+            [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)],
             suite=self.job.config.suite,
             paths=self.job.config.paths,
             repository=self.repository,
@@ -166,7 +170,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
             base = head_tree(job.base_root, base_python, label="base")
             head = head_tree(job.head_root or job.base_root, head_python, label="head")
         elif job.base is None:
-            root = _root_without_git(job.start)
+            root = find_root(job.start)
             notes = ("both sides run the working tree's own code; only the environments differ",)
             head = head_tree(root, head_python, label="working tree, head's environment")
             base = head_tree(root, base_python, label="working tree, base's environment")
@@ -205,7 +209,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
                     "correct gate.toml, or pass --no-facts"
                 )
             shutil.copyfile(source, plugins / f"{FACTS_PLUGIN}.py")
-        _prune_homes(job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate")
+        _prune_homes(_cache(job))
         yield Sides(
             base=base,
             head=head,
@@ -252,35 +256,25 @@ def _python(given: Path | None, option: str) -> Path:
     return path
 
 
-def _root_without_git(start: Path) -> Path:
-    with suppress(IndoorError):
-        return find_repository(start)
-    return start.resolve()
-
-
 def _device(root: Path) -> int:
     """Return the number of the file system that a folder lies on."""
     return root.stat().st_dev
 
 
-def _sources_sha256(root: Path, out: Path | None = None) -> str:
-    """Return a hash of the tree's sources outside tests, data and environments.
+def _sources(root: Path, out: Path | None) -> dict[str, Path]:
+    """Return the tree's source files outside tests, data and environments, by name.
 
     Left out are the gate's own `out`, which every run changes, and what an editor hides.
     """
-    digest = hashlib.sha256()
     result = out.parent.resolve() / out.name if out is not None else None
+    found: dict[str, Path] = {}
     for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if _holds_sources(Path(folder), name, root))
-        for name in sorted(files):
-            path = Path(folder) / name
-            if path.suffix not in _SOURCES or name.startswith(".") or path == result:
-                continue
-            if path.is_file():  # a link of Emacs's leads nowhere, and a pipe never ends
-                content = path.read_bytes()
-                digest.update(f"{path.relative_to(root).as_posix()}\0{len(content)}\0".encode())
-                digest.update(content)
-    return digest.hexdigest()
+        names[:] = [name for name in names if _holds_sources(Path(folder), name, root)]
+        for path in (Path(folder) / name for name in files if not name.startswith(".")):
+            # A link of Emacs's leads nowhere, and a pipe never ends.
+            if path.suffix in _SOURCES and path != result and path.is_file():
+                found[path.relative_to(root).as_posix()] = path
+    return found
 
 
 def _holds_sources(folder: Path, name: str, root: Path) -> bool:
@@ -297,10 +291,14 @@ def _remove_old_scratch() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def _cache(job: GateJob) -> Path:
+    """Return the folder of all homes."""
+    return job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate"
+
+
 def _prune_homes(cache: Path) -> None:
     """Remove the homes that were not used for longest; another gate cannot be using them."""
-    if not cache.is_dir():
-        return
-    homes = sorted((p for p in cache.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
-    for home in homes[:-NUM_HOMES]:
-        shutil.rmtree(home, ignore_errors=True)
+    if cache.is_dir():
+        homes = sorted((p for p in cache.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+        for home in homes[:-NUM_HOMES]:
+            shutil.rmtree(home, ignore_errors=True)

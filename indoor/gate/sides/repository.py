@@ -1,14 +1,9 @@
-"""The repository that both sides come from: where it is, what a revision names, how git is run."""
+"""The repository that both sides come from: where it is, and what a revision names."""
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 from indoor.errors import IndoorError
-
-_GIT_S = 600.0
-"""A checkout on a slow disk takes minutes; a git that waits for a password must end."""
+from indoor.machine import run_git
 
 
 def find_repository(start: Path) -> Path:
@@ -25,6 +20,14 @@ def find_repository(start: Path) -> Path:
             "--base-python"
         )
     return Path(done.stdout.strip())
+
+
+def find_root(start: Path) -> Path:
+    """Return the root of the code: the repository's, or without git the folder itself."""
+    try:
+        return find_repository(start)
+    except IndoorError:  # two environments can be compared without git
+        return start.resolve()
 
 
 def resolve_revision(repo: Path, revision: str) -> str:
@@ -59,47 +62,6 @@ def uncopied_parts(root: Path) -> tuple[str, ...]:
     if attributes.is_file() and "filter=lfs" in attributes.read_text("utf-8", errors="replace"):
         notes.append("the repository uses git LFS: in the gate's worktree files may be pointers")
     return tuple(notes)
-
-
-def environment_without_git() -> dict[str, str]:
-    """Return this process's environment without git's variables.
-
-    Within a hook they name the hook's repository, whatever the folder.
-    """
-    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-
-
-def run_git(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run git on a repository without its hooks, whatever hook this process was started from.
-
-    Returns:
-        The finished process; the caller judges its status.
-
-    Raises:
-        IndoorError: There is no git or no such folder, or git does not end.
-    """
-    command = shutil.which("git")
-    if command is None:
-        raise IndoorError("git is not on the PATH; expected it for --base; install git")
-    if not repo.is_dir():
-        raise IndoorError(f"there is no folder {repo}; expected a repository; check the path")
-    # In a session of its own, so that a second Ctrl-C does not stop git in the middle of a removal.
-    try:
-        return subprocess.run(  # noqa: S603 - the command and its words are ours
-            [command, "-c", f"core.hooksPath={os.devnull}", "-C", str(repo), *words],
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            check=False,
-            timeout=_GIT_S,
-            env={**environment_without_git(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise IndoorError(
-            f"`git {words[0]}` did not end within {_GIT_S:.0f} s; expected seconds; check the disk"
-        ) from error
 
 
 def last_line(text: str) -> str:

@@ -3,16 +3,15 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.gate.sides.imports import foreign_module
 from indoor.gate.sides.locks import take_lock
-from indoor.gate.sides.repository import last_line, resolve_revision, run_git
-from indoor.machine import code_identity
+from indoor.gate.sides.repository import last_line, resolve_revision
+from indoor.machine import code_identity, run_git
 
 _PREFIX = "indoor-gate-"
 _TREE = "tree"
@@ -116,54 +115,6 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
         else:
             notes.append(f"removed {folder.name}, left by a gate that died")
     return tuple(notes)
-
-
-def check_imports(
-    own: Tree,
-    other: Tree,
-    modules: Mapping[str, str],
-    loaded_by_path: Collection[Path] = (),
-    *,
-    suite: str = "",
-    paths: Collection[str] = (),
-    repository: Path | None = None,
-    installed_from: Mapping[str, str] | None = None,
-) -> None:
-    """Refuse a worker whose modules came from elsewhere than its own tree.
-
-    An editable install, or a copy that is found first, would compare a side with itself.
-
-    Args:
-        own: The tree that the worker was to run.
-        other: The other side's tree.
-        modules: The file of each module that the worker loaded.
-        loaded_by_path: The gate's own files that the worker was given.
-        suite: The suite's folder or file, from the root.
-        paths: The setting of that name: more folders with the tree's code, from the root.
-        repository: The working tree, if the sides may both be worktrees of it.
-        installed_from: The folder that an installed module was copied from, by import name.
-
-    Raises:
-        IndoorError: A module that the tree provides, or that was installed from either side's code
-            or the repository, was loaded from outside the tree; or any module from the other side's
-            tree or the repository's.
-    """
-    foreign = foreign_module(
-        own.root,
-        other.root,
-        modules,
-        loaded_by_path,
-        suite=suite,
-        paths=paths,
-        repository=repository,
-        installed_from=installed_from or {},
-    )
-    if foreign is not None:
-        name, path, whose, remedy = foreign
-        raise IndoorError(
-            f"{own.label} imported {name} from {path}, {whose}; expected it from {own.root}; "
-            f"{remedy}"
-        )
 
 
 def _new_folder() -> tuple[Path, int]:

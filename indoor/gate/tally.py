@@ -1,7 +1,6 @@
 """What a gate run has found so far, and the report of it at any moment."""
 
 import datetime
-import math
 import platform
 import statistics
 from collections.abc import Iterable
@@ -9,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from indoor.gate.decide.decisions import CellDecision, CellRules, advice
-from indoor.gate.decide.instrument import interval_of
+from indoor.gate.decide.decisions import CellDecision, CellRules, advice, report_cell
 from indoor.gate.decide.verdicts import combine
-from indoor.gate.names import matches
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellReport,
@@ -29,21 +26,18 @@ from indoor.gate.worker import Collected
 from indoor.machine import num_usable_cores
 from indoor.machine.processor import read_processor
 
-_UNKNOWN = SideIdentity(label="unknown", commit=None, dirty=None, python="unknown")
 
-
-class Progress:
+class Tally:
     """Collects; `report` may be asked at any time, also after something broke."""
 
     def __init__(self, job: GateJob) -> None:
         self._job = job
-        self._sides: Sides | None = None
         self._began_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._notes: list[str] = []
         self._broken: str | None = None
-        self._doubt: str | None = None
         self._traces: dict[str, list[LaunchTrace]] = {}
         self._iterations: dict[str, int] = {}
+        self.sides: Sides | None = None
         self.collected: dict[str, Collected] = {}
         self.rules: dict[str, CellRules] = {}
         self.checks: list[CheckReport] = []
@@ -51,15 +45,14 @@ class Progress:
         self.new: tuple[str, ...] = ()
         self.decisions: dict[str, CellDecision] = {}
         self.broken_cells: dict[str, CellReport] = {}
+        """Cells that their failing tests decided."""
+        self.skipped: set[str] = set()
+        """Cells that leave the report, since both sides skip them."""
         self.instrument = InstrumentReport(again=(), control=None, max_idle_share=None, findings=())
+        self.doubt: str | None = None
+        """Why the run cannot be conclusive although nothing broke."""
         self.prepare_s = 0.0
         self.measure_s = 0.0
-
-    def begin(self, sides: Sides) -> None:
-        """Take over the two sides."""
-        self._sides = sides
-        for note in sides.notes:
-            self.note(note)
 
     def note(self, line: str) -> None:
         """Keep a line for the report, once."""
@@ -68,12 +61,8 @@ class Progress:
             self._job.say(line)
 
     def break_off(self, reason: str) -> None:
-        """Mark the run as partial."""
+        """Mark the run as partial; the first reason counts."""
         self._broken = self._broken or reason
-
-    def doubt(self, reason: str) -> None:
-        """Say why the run cannot be conclusive although nothing broke."""
-        self._doubt = reason
 
     def add_trace(self, cell: str, iterations: int, trace: LaunchTrace) -> None:
         """Keep one launch's rounds of a cell."""
@@ -83,11 +72,7 @@ class Progress:
     def pairs(self, arm: str, cells: Iterable[str]) -> dict[str, list[np.ndarray]]:
         """Return the log-ratios of an arm over base, by cell and launch."""
         return {
-            cell: [
-                log_ratios(trace, arm)
-                for trace in self._traces.get(cell, ())
-                if arm in trace.seconds
-            ]
+            cell: [log_ratios(t, arm) for t in self._traces.get(cell, ()) if arm in t.seconds]
             for cell in cells
         }
 
@@ -102,24 +87,19 @@ class Progress:
     def report(self, *, unfinished: bool = False) -> GateReport:
         """Return all that is known; `unfinished` where the run still goes on."""
         partial = unfinished or self._broken is not None
-        cells = tuple(self._cell(name) for name in self.rules)
-        allowed = [
-            name
-            for name in self.vanished
-            if any(matches(name, glob) for glob in self._job.config.allow_vanished)
-        ]
+        cells = tuple(self._cell(name) for name in self.rules if name not in self.skipped)
         verdict, reason = combine(
             cells,
             self.checks,
             vanished=self.vanished,
-            allowed=allowed,
+            allowed=self._job.config.allow_vanished,
             instrument=self.instrument,
             partial=partial,
         )
         if unfinished and self._broken is None and verdict is not GateVerdict.FAIL:
             reason = "not finished: it still runs, or it was killed"
-        elif verdict is GateVerdict.INCONCLUSIVE and (self._broken or self._doubt):
-            reason = self._broken or self._doubt or reason
+        elif verdict is GateVerdict.INCONCLUSIVE:
+            reason = self._broken or self.doubt or reason
         return GateReport(
             schema_version=GATE_SCHEMA_VERSION,
             verdict=verdict,
@@ -150,50 +130,29 @@ class Progress:
     def _cell(self, name: str) -> CellReport:
         if name in self.broken_cells:
             return self.broken_cells[name]
-        rules = self.rules[name]
+        rules, traces = self.rules[name], self._traces.get(name, [])
         decision = self.decisions.get(name)
         if decision is None:
-            return CellReport(
-                name=name,
-                verdict=GateVerdict.INCONCLUSIVE,
-                reason="not decided before the run ended"
-                if name in self._traces
-                else "not measured",
-                margin=rules.margin,
-                tolerance=rules.tolerance,
-            )
-        summary = decision.summary
-        common = {
-            "name": name,
-            "verdict": decision.verdict,
-            "reason": decision.reason,
-            "margin": rules.margin,
-            "tolerance": rules.tolerance,
-            "advice": advice(decision),
-        }
-        if summary is None:
-            return CellReport(**common)  # type: ignore[arg-type]
-        base = [s for trace in self._traces[name] for s in trace.seconds["base"]]
-        return CellReport(
-            **common,  # type: ignore[arg-type]
-            ratio=math.exp(summary.center),
-            interval=interval_of(summary.low, summary.high),
-            num_pairs=summary.num_pairs,
-            num_launches=summary.num_launches,
-            robust_sd=summary.robust_sd,
-            lag1=summary.lag1,
-            base_s=statistics.median(base),
+            reason = "not decided before the run ended" if traces else "not measured"
+            return report_cell(name, GateVerdict.INCONCLUSIVE, reason, rules)
+        base = [s for trace in traces for s in trace.seconds["base"]]
+        return report_cell(
+            name,
+            decision.verdict,
+            decision.reason,
+            rules,
+            decision.summary,
+            advice=advice(decision),
+            base_s=statistics.median(base) if decision.summary else None,
         )
 
     def _identity(self, name: str) -> SideIdentity:
-        if self._sides is None:
-            return _UNKNOWN
-        tree = self._sides.base if name == "base" else self._sides.head
+        tree = self.sides and self.sides.tree(name)
         collected = self.collected.get(name)
         return SideIdentity(
-            label=tree.label,
-            commit=tree.commit,
-            dirty=tree.dirty,
+            label=tree.label if tree else "unknown",
+            commit=tree.commit if tree else None,
+            dirty=tree.dirty if tree else None,
             python=collected.python if collected else "unknown",
             packages=collected.packages if collected else {},
         )

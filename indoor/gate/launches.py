@@ -1,0 +1,203 @@
+"""Launches, one after another, until the plan has decided every cell or time is up."""
+
+import math
+import random
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from indoor.errors import IndoorError
+from indoor.gate.decide.decisions import CellDecision
+from indoor.gate.decide.failures import Failures
+from indoor.gate.decide.instrument import judge_instrument
+from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.sides.opening import GateJob
+from indoor.gate.tally import Tally, log_ratios
+from indoor.gate.worker import (
+    CONTROL,
+    Arm,
+    Gauge,
+    LaunchOutcome,
+    LaunchRules,
+    passes_without_other_sides,
+    run_launch,
+)
+from indoor.measure.process import ChildLostError
+from indoor.records import write_record
+
+AGAIN_SHARE = 0.2
+"""Of a launch's time, for the second copy of base; the cheapest cells, one at least."""
+
+MAX_SHARE = 2.0
+"""Decided cells leave their time to open ones: these get up to so many times their usual pairs."""
+
+
+def measure_cells(job: GateJob, arms: tuple[Arm, ...], rules: LaunchRules, tally: Tally) -> None:
+    """Measure the cells of `tally.rules`, and leave in `tally` what was measured and decided.
+
+    Args:
+        job: What to compare.
+        arms: Base, head and base's second copy, as prepared.
+        rules: What all launches share.
+        tally: Hears of everything at once, so that nothing is lost with an exception.
+
+    Raises:
+        ChildLostError, KeyboardInterrupt, OSError: What broke the run off.
+    """
+    _Measuring(job, arms, rules, tally).run()
+
+
+class _Measuring:
+    """The launches of one run: what the plan asks for next, and what was measured so far."""
+
+    def __init__(
+        self, job: GateJob, arms: tuple[Arm, ...], rules: LaunchRules, tally: Tally
+    ) -> None:
+        self._job = job
+        self._plan = job.config.plan
+        self._arms = arms
+        self._rules = rules
+        self._tally = tally
+        self._order = random.Random(job.seed)
+        self._gauges: dict[str, Gauge] = {}
+        self._again: tuple[str, ...] = ()
+        self._failures = Failures(
+            tally.rules, partial(passes_without_other_sides, arms[1], rules=rules), tally.note
+        )
+        tally.broken_cells, tally.skipped = self._failures.broken, self._failures.skipped
+        self._num_launches = 0
+        self._stopped: BaseException | None = None
+
+    def run(self) -> None:
+        """Measure until every cell is decided or time is up; judge the instrument."""
+        tally = self._tally
+        began = time.monotonic()
+        deadline = began + 60 * self._plan.max_minutes
+        procedure = run_plan(tally.rules, self._plan)
+        request = next(procedure)
+        took: list[float] = []
+        try:
+            while True:
+                started = time.monotonic()
+                outcome = self._launch(request)
+                self._stopped = outcome.stopped
+                ended = time.monotonic()
+                tally.measure_s = ended - began
+                # The next launches take about as long as the last two; those that confirm, less,
+                # and after them all open cells are measured again.
+                if not request.confirms or not took:
+                    took = [*took, ended - started][-2:]
+                left = max(0, int((deadline - ended) / (sum(took) / len(took))))
+                request = procedure.send(self._take(outcome, request, left))
+        except StopIteration as stop:
+            decisions: dict[str, CellDecision] = stop.value
+        tally.decisions = decisions
+        again = tally.pairs("again", self._gauges)
+        tally.instrument = judge_instrument(
+            {cell: launches for cell, launches in again.items() if launches},
+            tally.pairs("head", (CONTROL,))[CONTROL],
+            tally.idle_shares(),
+            self._plan,
+        )
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _launch(self, request: LaunchRequest) -> LaunchOutcome:
+        try:
+            return run_launch(
+                self._arms,
+                self._arms_of(request),
+                self._gauges,
+                self._rules,
+                number=self._num_launches + 1,
+                confirms=request.confirms,
+                order=self._order,
+                # Starting workers costs as much for one cell as for all.
+                share=min(MAX_SHARE, len(self._tally.rules) / len(request.cells)),
+            )
+        except (KeyboardInterrupt, OSError) as stopped:  # while the workers are ended
+            return LaunchOutcome(stopped=stopped)
+
+    def _arms_of(self, request: LaunchRequest) -> dict[str, tuple[str, ...]]:
+        """Return which arms measure which cells in the next launch."""
+        # A third worker's start is dear, and after the first look every other launch will do.
+        number = self._num_launches + 1
+        watches = not request.confirms and (number <= self._plan.looks[0] or number % 2 == 0)
+        arms: dict[str, tuple[str, ...]] = {}
+        for cell in request.cells:
+            both = cell in self._again and watches
+            arms[cell] = ("base", "head", "again") if both else ("base", "head")
+        if watches:
+            # The instrument is watched to the end, whatever became of its cell.
+            for cell in self._again:
+                arms.setdefault(cell, ("base", "again"))
+        return arms
+
+    def _take(
+        self, outcome: LaunchOutcome, request: LaunchRequest, launches_left: int
+    ) -> LaunchResult:
+        """Keep what a launch measured, and return it as the plan wants it."""
+        self._num_launches += 1
+        first = not self._gauges
+        self._gauges |= outcome.gauges
+        if first and self._gauges:
+            self._again = _cheapest(self._gauges)
+        for cell, trace in outcome.traces.items():
+            gauge = self._gauges.get(cell)
+            self._tally.add_trace(cell, gauge.iterations if gauge else 1, trace)
+        dropped: frozenset[str] = frozenset()
+        try:  # a test may be run once more, alone, for which there is no time after Ctrl-C
+            if self._stopped is None or isinstance(self._stopped, ChildLostError):
+                dropped = self._judge_failures(outcome, request)
+        except (KeyboardInterrupt, OSError) as stopped:
+            self._stopped = stopped
+        broke_off = self._stopped is not None or not self._save()
+        looks = [look for look in self._plan.looks if look > self._num_launches]
+        self._job.say(
+            f"launch {self._num_launches}{' (to reproduce)' if request.confirms else ''}: "
+            f"pairs of {len(outcome.traces.keys() & set(request.cells))} of "
+            f"{len(request.cells)} open cells, "
+            f"{self._tally.measure_s:.0f} s so far"
+            + (f"; next look after launch {looks[0]}" if looks and not request.confirms else "")
+        )
+        pairs = {
+            cell: log_ratios(trace, "head")
+            for cell, trace in outcome.traces.items()
+            if cell in request.cells and "head" in trace.seconds
+        }
+        return LaunchResult(
+            pairs=pairs, dropped=dropped, launches_left=launches_left, broke_off=broke_off
+        )
+
+    def _judge_failures(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
+        """Return the cells that leave the plan; others may take over as those of the A/A arm."""
+        passed = self._tally.pairs("head", [failure.cell for failure in outcome.failures])
+        num_passed = {cell: len(launches) for cell, launches in passed.items()}
+        dropped = self._failures.judge(outcome.failures, request.cells, num_passed)
+        lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
+        if lost & set(self._again):
+            lost |= self._failures.broken.keys()
+            self._again = _cheapest({c: g for c, g in self._gauges.items() if c not in lost})
+        return dropped
+
+    def _save(self) -> bool:
+        """Keep what there is so far in case all is killed; return whether that worked."""
+        if self._job.out is not None:
+            try:
+                write_record(self._job.out, self._tally.report(unfinished=True))
+            except IndoorError as error:
+                self._tally.break_off(str(error))
+                return False
+        return True
+
+
+def _cheapest(gauges: Mapping[str, Gauge]) -> tuple[str, ...]:
+    """Return the cells that a second copy of base measures, too."""
+    costs = {cell: gauge.pair_s * gauge.num_pairs for cell, gauge in gauges.items()}
+    budget = AGAIN_SHARE * math.fsum(costs.values())
+    chosen: list[str] = []
+    for cell in sorted(costs, key=lambda name: costs[name]):
+        if chosen and sum(costs[name] for name in [*chosen, cell]) / 2 > budget:
+            break
+        chosen.append(cell)
+    return tuple(chosen[:2])
