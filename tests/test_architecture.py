@@ -39,6 +39,18 @@ ALLOWED = {
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
 
+IN_GATE = {
+    "names": set(),
+    "settings": {"names"},
+    "records": {"settings"},
+    "worker": {"records", "settings"},
+    "sides": {"settings", "worker"},
+    "decide": {"names", "records", "settings", "worker"},
+    "facts": {"records", "decide", "sides", "worker"},
+    "report": {"names", "records"},
+}
+"""Files or folders of `indoor/gate/` that are a step, and what each may import of the others."""
+
 BENCHMARKS_INSIDE = re.compile(
     r"\b(_raw|_raw_pedantic|_make_runner|_make_stats|_add_stats|_run_until_precise|"
     r"_calibrate_timer|_benchmarksession)\b|\._(timer|warner|cleanup_callbacks|min_rounds)\b"
@@ -80,6 +92,22 @@ def test_imports_keep_their_direction(path: Path) -> None:
     assert here in ALLOWED, f"{here}: say in ALLOWED what it may import"
     wanted = {name.split(".")[1] for name, _ in imports(path) if name.startswith("indoor.")}
     assert wanted - {here} <= ALLOWED[here]
+
+
+@pytest.mark.parametrize(
+    "path", sources("indoor/gate"), ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_the_gates_steps_keep_their_direction(path: Path) -> None:
+    """A step of the gate imports only the steps before it; what drives them may import all."""
+    here = path.relative_to(ROOT / "indoor" / "gate").parts[0].removesuffix(".py")
+    parts = [name.split(".") for name, _ in imports(path) if name.startswith("indoor.gate.")]
+    wanted = {part[2] for part in parts} - {here}
+    if here in IN_GATE:
+        assert wanted <= IN_GATE[here]
+    else:
+        order = ["__init__", "example_suite", "selftest", "tally", "launches", "controller"]
+        above = wanted - IN_GATE.keys()
+        assert all(order.index(name) < order.index(here) for name in above)
 
 
 @pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())

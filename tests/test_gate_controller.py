@@ -540,7 +540,7 @@ def make_environment(folder: Path, version: str, seconds: float) -> Path:
     """Make a virtual environment with this one's packages and a small one; return its Python."""
     venv.create(folder, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
-    (packages / "present.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages / "present.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
     (packages / "pace.py").write_text(naps(seconds))
     metadata = packages / f"pace-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir()

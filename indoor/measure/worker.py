@@ -589,8 +589,9 @@ def lacking() -> str | None:
 
     The gate asks a Python that the user named before it starts a worker there.
     """
-    from pytest_benchmark.fixture import BenchmarkFixture
+    from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
 
+    assert PauseInstrumentation  # `_Round` needs it, too
     names = [name for name in NEEDED if not hasattr(BenchmarkFixture, name)]
     return f"its benchmark fixture has no {', '.join(names)}" if names else None
 
