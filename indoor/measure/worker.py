@@ -589,9 +589,11 @@ def lacking() -> str | None:
 
     The gate asks a Python that the user named before it starts a worker there.
     """
-    from pytest_benchmark.fixture import BenchmarkFixture, PauseInstrumentation
+    from pytest_benchmark.fixture import (
+        BenchmarkFixture,
+        PauseInstrumentation,  # noqa: F401 - rounds need it, too
+    )
 
-    assert PauseInstrumentation  # `_Round` needs it, too
     names = [name for name in NEEDED if not hasattr(BenchmarkFixture, name)]
     return f"its benchmark fixture has no {', '.join(names)}" if names else None
 
