@@ -591,7 +591,7 @@ def test_a_worker_tells_what_was_copied_from_where(
     distribution(tmp_path, "far", "far.py", {"url": "https://example.invalid/far.whl"})
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     names = ("flat", "one", "fast", "space.mine", "space.y")
-    assert worker_plugin.installed_from() == dict.fromkeys(names, "/the repo/a")
+    assert worker_plugin.describe_python()["installed_from"] == dict.fromkeys(names, "/the repo/a")
 
 
 @pytest.mark.parametrize("told", ["{", "[]", '{"url": 3}', '{"url": "file:///a", "dir_info": 1}'])
@@ -605,8 +605,8 @@ def test_broken_metadata_hide_nothing(
     (tmp_path / "b-1.0.dist-info" / "top_level.txt").write_text("b\n")
     (tmp_path / "c-1.0.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert worker_plugin.installed_from() == {"b": "/b"}
-    assert worker_plugin.installed() == {"a": "1.0", "b": "1.0"}
+    assert worker_plugin.describe_python()["installed_from"] == {"b": "/b"}
+    assert worker_plugin.describe_python()["packages"] == {"a": "1.0", "b": "1.0"}
 
 
 def test_a_suite_that_runs_an_installed_copy_is_refused(tmp_path: Path, temporary: Path) -> None:

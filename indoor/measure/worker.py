@@ -23,7 +23,7 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Generator  # noqa: UP035 - for older Pythons
 
@@ -319,39 +319,29 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@dataclass
 class Rounds:
     """What a test handed to `benchmark`, as rounds of a given number of iterations."""
 
-    def __init__(
-        self,
-        fixture: Any,
-        target: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        setup: Callable[[], Any] | None = None,
-        teardown: Callable[..., Any] | None = None,
-        iterations: int | None = None,
-    ) -> None:
-        from pytest_benchmark.fixture import PauseInstrumentation
-
-        self._pause: Any = PauseInstrumentation
-        self._fixture = fixture
-        self._target = target
-        self._args = args
-        self._kwargs = kwargs
-        self._setup = setup
-        self._teardown = teardown
-        self.fixed_iterations = iterations
-        self.seconds: list[float] = []
-        self.result: Any = None
-        self.has_result = False
+    fixture: Any
+    target: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    setup: Callable[[], Any] | None = None
+    teardown: Callable[..., Any] | None = None
+    fixed_iterations: int | None = None
+    seconds: list[float] = field(default_factory=list)
+    result: Any = None
+    has_result: bool = False
 
     def time(self, iterations: int) -> float:
         """Return the seconds of one round as pytest-benchmark times it."""
+        from pytest_benchmark.fixture import PauseInstrumentation
+
         args, kwargs = self._arguments()
-        runner = self._fixture._make_runner(self._target, args, kwargs)
-        with self._pause():
+        runner = self.fixture._make_runner(self.target, args, kwargs)
+        pause: Any = PauseInstrumentation
+        with pause():
             if iterations == 1:
                 self.result = None  # the last round's, which would take memory beside the next
                 seconds, self.result = runner(None)
@@ -359,26 +349,26 @@ class Rounds:
             else:
                 self.result, self.has_result = None, False  # an earlier round's is not the last
                 seconds = runner(range(iterations))
-        if self._teardown is not None:
-            self._teardown(*args, **kwargs)
+        if self.teardown is not None:
+            self.teardown(*args, **kwargs)
         return float(seconds)
 
     def final_result(self) -> Any:
         """Return what the test gets back from `benchmark`."""
         if not self.has_result:
             args, kwargs = self._arguments()
-            self.result = self._target(*args, **kwargs)
-            if self._teardown is not None:
-                self._teardown(*args, **kwargs)
+            self.result = self.target(*args, **kwargs)
+            if self.teardown is not None:
+                self.teardown(*args, **kwargs)
         return self.result
 
     def _arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if self._setup is None:
-            return self._args, self._kwargs
-        made = self._setup()
+        if self.setup is None:
+            return self.args, self.kwargs
+        made = self.setup()
         if not made:
-            return self._args, self._kwargs
-        if self._args or self._kwargs:
+            return self.args, self.kwargs
+        if self.args or self.kwargs:
             raise TypeError("Can't use `args` or `kwargs` if `setup` returns the arguments.")
         args, kwargs = made
         return args, kwargs
@@ -426,12 +416,7 @@ class Worker:
         rules = {name: rules_of(item) for name, item in cells.items()}
         self._link.tell("collected", cells=rules, modules=self._new_modules())
         while (message := self._link.listen())["do"] == "describe":
-            self._link.tell(
-                "described",
-                python=platform.python_version(),
-                packages=installed(),
-                installed_from=installed_from(),
-            )
+            self._link.tell("described", **describe_python())
         order, self._peers = message["cells"], tuple(message["peers"])
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in order])
         items[:] = [cells[name] for name in order]
@@ -458,16 +443,17 @@ class Worker:
             )
             self._link.listen()
 
-    def serve(self, fixture: Any, rounds: Rounds) -> Any:
+    def serve(self, rounds: Rounds) -> Any:
         """Time rounds as the controller asks until it lets the test go on.
 
         Returns:
             What the test gets back from `benchmark`.
         """
-        if fixture.fullname in self._timed:
+        cell = rounds.fixture.fullname
+        if cell in self._timed:
             raise RuntimeError("benchmark was used twice in one test")
-        self._timed.add(fixture.fullname)
-        self._link.tell("ready", cell=fixture.fullname)
+        self._timed.add(cell)
+        self._link.tell("ready", cell=cell)
         try:
             iterations = self._time_on_demand(rounds)
         finally:
@@ -475,7 +461,7 @@ class Worker:
         if not rounds.seconds:  # the other side's test ended early, which is no fault of this one
             rounds.seconds.append(rounds.time(iterations))
         result = rounds.final_result()
-        give_stats(fixture, iterations, rounds.seconds)
+        give_stats(rounds.fixture, iterations, rounds.seconds)
         return result
 
     def _time_on_demand(self, rounds: Rounds) -> int:
@@ -535,36 +521,33 @@ def line_of(report: pytest.TestReport) -> str:
     return f"{report.when}: {lines[0].strip()}" if lines else str(report.when)
 
 
-def installed() -> dict[str, str]:
-    """Return the installed distributions and their versions."""
-    from importlib.metadata import distributions
+def describe_python() -> dict[str, Any]:
+    """Return the Python's version, the versions of its distributions, and where copies came from.
 
-    found: dict[str, str] = {}
-    for distribution in distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            found.setdefault(name.lower().replace("_", "-"), str(distribution.version))
-    return found
-
-
-def installed_from() -> dict[str, str]:
-    """Return the folder or file that an installed module was copied from, by import name.
-
-    Only what pip notes in direct_url.json is known (PEP 610); an editable install copies nothing.
+    `installed_from` is the folder or file that an installed module was copied from, by import name:
+    only what pip notes in direct_url.json is known (PEP 610); an editable install copies nothing.
     """
     from importlib.metadata import distributions
     from urllib.parse import unquote, urlsplit
 
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
+    copied: dict[str, str] = {}
     for distribution in distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            packages.setdefault(name.lower().replace("_", "-"), str(distribution.version))
         # Whatever is broken in a distribution's metadata, the others' still counts.
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, csv.Error):
             told = json.loads(distribution.read_text("direct_url.json") or "{}")
             url = urlsplit(told.get("url", ""))
             if url.scheme == "file" and not told.get("dir_info", {}).get("editable"):
-                for name in import_names(distribution):
-                    found.setdefault(name, unquote(url.path))
-    return found
+                for module in import_names(distribution):
+                    copied.setdefault(module, unquote(url.path))
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "installed_from": copied,
+    }
 
 
 def import_names(distribution: Any) -> set[str]:
@@ -626,7 +609,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = Worker(Link())
 
     def call(fixture: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return worker.serve(fixture, Rounds(fixture, function, args, kwargs))
+        return worker.serve(Rounds(fixture, function, args, kwargs))
 
     def pedantic(
         fixture: Any,
@@ -642,16 +625,8 @@ def pytest_configure(config: pytest.Config) -> None:
         del rounds, warmup_rounds  # the controller's matter
         if setup and iterations > 1:
             raise ValueError("Can't use more than 1 `iterations` with a `setup` function.")
-        asked = Rounds(
-            fixture,
-            target,
-            args,
-            kwargs or {},
-            setup=setup,
-            teardown=teardown,
-            iterations=iterations,
-        )
-        return worker.serve(fixture, asked)
+        asked = Rounds(fixture, target, args, kwargs or {}, setup, teardown, iterations)
+        return worker.serve(asked)
 
     replaced: Any = BenchmarkFixture
     replaced._raw = call

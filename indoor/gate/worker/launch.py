@@ -1,14 +1,14 @@
 """One launch: fresh workers of all arms, every cell once, its rounds side by side in time."""
 
-import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
+import indoor
 from indoor.gate.records import LaunchTrace
 from indoor.gate.worker.arms import Arm, LaunchRules, start_worker
 from indoor.measure.pairs import RemoteCall, UnexpectedAnswerError, take_rounds
@@ -119,110 +119,100 @@ def run_launch(
     """
     outcome = LaunchOutcome()
     needed = {name for names in cells.values() for name in names}
-    padding = "x" * order.randrange(MAX_PADDING)
+    layout = {
+        "INDOOR_GATE_PADDING": "x" * order.randrange(MAX_PADDING),
+        "PYTHONHASHSEED": str(number),
+    }
     names = list(cells)
     order.shuffle(names)
+    crew = {arm.name: arm for arm in arms if arm.name in needed}
+    workers: dict[str, ChildProcess] = {}
     try:
-        crew = {arm.name: arm for arm in arms if arm.name in needed}
-        with _crew(crew.values(), rules, number, padding) as workers:
-            launch = _Launch(crew, workers, cells, gauges, rules, number, confirms, order, outcome)
-            launch.run(names, share)
+        with ExitStack() as stack:
+            for name, arm in crew.items():
+                log = rules.logs / f"launch{number:02d}-{name}.log"
+                workers[name] = start_worker(arm, log, layout)
+                stack.callback(workers[name].kill)
+            _Launch(
+                arms=crew,
+                workers=workers,
+                cells=cells,
+                gauges=dict(gauges),
+                rules=rules,
+                number=number,
+                confirms=confirms,
+                order=order,
+                outcome=outcome,
+                cpu=order.choice(sorted(indoor.CPUS_AT_START)),
+            ).run(names, share)
     except (ChildLostError, KeyboardInterrupt, OSError) as stopped:
         return replace(outcome, stopped=stopped)
     return outcome
 
 
-@contextmanager
-def _crew(
-    arms: Iterable[Arm], rules: LaunchRules, number: int, padding: str
-) -> Iterator[dict[str, ChildProcess]]:
-    """Start a worker of each arm, and end them all whatever happens."""
-    workers: dict[str, ChildProcess] = {}
-    environment = {"INDOOR_GATE_PADDING": padding, "PYTHONHASHSEED": str(number)}
-    try:
-        for arm in arms:
-            log = rules.logs / f"launch{number:02d}-{arm.name}.log"
-            workers[arm.name] = start_worker(arm, log, environment)
-        yield workers
-    finally:
-        for worker in workers.values():
-            worker.kill()
-
-
+@dataclass(kw_only=True)
 class _Launch:
-    """The state of a launch: what each worker said last."""
+    """The state of a launch: what each worker said last, and which cells it has left."""
 
-    def __init__(
-        self,
-        arms: dict[str, Arm],
-        workers: dict[str, ChildProcess],
-        cells: Mapping[str, Sequence[str]],
-        gauges: Mapping[str, Gauge],
-        rules: LaunchRules,
-        number: int,
-        confirms: bool,
-        order: random.Random,
-        outcome: LaunchOutcome,
-    ) -> None:
-        self._arms = arms
-        self._workers = workers
-        self._cells = cells
-        self._gauges = dict(gauges)
-        self._rules = rules
-        self._number = number
-        self._confirms = confirms
-        self._order = order
-        self._outcome = outcome
-        self._said: dict[str, dict[str, Any]] = {}
-        self._left: dict[str, list[str]] = {}
-        self._cpu = order.choice(_usable_cpus())
+    arms: Mapping[str, Arm]
+    workers: Mapping[str, ChildProcess]
+    cells: Mapping[str, Sequence[str]]
+    gauges: dict[str, Gauge]
+    rules: LaunchRules
+    number: int
+    confirms: bool
+    order: random.Random
+    outcome: LaunchOutcome
+    cpu: int
+    said: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left: dict[str, list[str]] = field(default_factory=dict)
 
     def run(self, names: Sequence[str], share: float) -> None:
         """Go through the cells in that order."""
         known = self._collect()
         present = []
         for cell in names:
-            lacking = [arm for arm in self._cells[cell] if cell not in known[arm]]
+            lacking = [arm for arm in self.cells[cell] if cell not in known[arm]]
             for arm in lacking:
                 self._fail(cell, arm, "missing", "the suite has no such test any more")
             if not lacking:
                 present.append(cell)
-        pids = {name: worker.pid for name, worker in self._workers.items()}
-        for name, worker in self._workers.items():
-            self._left[name] = [cell for cell in present if name in self._cells[cell]]
+        pids = {name: worker.pid for name, worker in self.workers.items()}
+        for name, worker in self.workers.items():
+            self.left[name] = [cell for cell in present if name in self.cells[cell]]
             peers = [pid for other, pid in pids.items() if other != name]
-            worker.send("order", cells=self._left[name], peers=peers)
-            if self._left[name]:  # one after another: two teams of threads would fight for CPUs
-                self._said[name] = worker.receive(self._rules.start_s)
+            worker.send("order", cells=self.left[name], peers=peers)
+            if self.left[name]:  # one after another: two teams of threads would fight for CPUs
+                self.said[name] = worker.receive(self.rules.start_s)
         for cell in present:
-            arms = list(self._cells[cell])
+            arms = list(self.cells[cell])
             self._measure(cell, arms, share)
             for arm in arms:
                 self._end_test(cell, arm)
-        for name, worker in self._workers.items():
-            if self._said.get(name):
+        for name, worker in self.workers.items():
+            if self.said.get(name):
                 worker.send("next")
-        for worker in self._workers.values():
-            worker.wait(self._rules.hang_s)
+        for worker in self.workers.values():
+            worker.wait(self.rules.hang_s)
 
     def _collect(self) -> dict[str, dict[str, Any]]:
         known = {}
-        for name, worker in self._workers.items():
-            message = worker.receive(self._rules.start_s)
-            self._rules.check_imports(self._arms[name], message["modules"])
+        for name, worker in self.workers.items():
+            message = worker.receive(self.rules.start_s)
+            self.rules.check_imports(self.arms[name], message["modules"])
             known[name] = message["cells"]
         return known
 
     def _measure(self, cell: str, arms: Sequence[str], share: float) -> None:
         """Take the cell's pairs, unless a test has ended without handing anything to time."""
-        if any(self._said[arm]["event"] != "ready" for arm in arms):
+        if any(self.said[arm]["event"] != "ready" for arm in arms):
             return
         try:
-            if "head" in arms and CONTROL not in self._outcome.traces:
+            if "head" in arms and CONTROL not in self.outcome.traces:
                 self._measure_control(("base", "head"))
-            gauge = self._gauges.get(cell) or self._find_gauge(cell, arms)
+            gauge = self.gauges.get(cell) or self._find_gauge(cell, arms)
             # On two CPUs of which another program uses one, an arm each would differ all along.
-            cpu = self._cpu if gauge.other_share < MAX_OTHER_SHARE else None
+            cpu = self.cpu if gauge.other_share < MAX_OTHER_SHARE else None
             settles = cpu is None and gauge.discarded_s < SPIN_S
             calls = self._calls(arms, iterations=gauge.iterations, cpu=cpu, settles=settles)
             min_calls = 2 if gauge.num_discarded else 1  # a long round is dear
@@ -230,18 +220,18 @@ class _Launch:
                 call.warm_up(min_calls=min_calls, min_s=WARMUP_S, max_s=WARMUP_S)
             num_pairs = gauge.num_pairs
             if "head" in arms:  # a second copy of base alone is not what is doubtful
-                most = max(num_pairs, self._rules.plan.max_pairs)
+                most = max(num_pairs, self.rules.plan.max_pairs)
                 num_pairs = min(most, int(num_pairs * share))
             rounds = self._take_pairs(calls, num_pairs, gauge.num_discarded)
         except UnexpectedAnswerError as ended:  # the test was over while its rounds were timed
-            self._said[ended.name] = ended.message
+            self.said[ended.name] = ended.message
             return
         idle = [
             t.idle_share for a_round in rounds for t in a_round.values() if t.idle_share is not None
         ]
-        self._outcome.traces[cell] = LaunchTrace(
-            launch=self._number,
-            confirms=self._confirms,
+        self.outcome.traces[cell] = LaunchTrace(
+            launch=self.number,
+            confirms=self.confirms,
             seconds={
                 arm: tuple(a_round[arm].seconds / gauge.iterations for a_round in rounds)
                 for arm in arms
@@ -254,7 +244,7 @@ class _Launch:
 
         The others are asked as well, since head may use more threads than base does.
         """
-        plan = self._rules.plan
+        plan = self.rules.plan
         found, *others = [
             call.ask("calibrate", min_s=ROUND_S) for call in self._calls(arms).values()
         ]
@@ -269,49 +259,45 @@ class _Launch:
             num_discarded=num_discarded,
             other_share=max(float(told["other_share"]) for told in (found, *others)),
         )
-        self._gauges[cell] = self._outcome.gauges[cell] = gauge
+        self.gauges[cell] = self.outcome.gauges[cell] = gauge
         return gauge
 
     def _measure_control(self, arms: Sequence[str]) -> None:
-        calls = self._calls(arms, iterations=CONTROL_ITERATIONS, cpu=self._cpu, control=True)
+        calls = self._calls(arms, iterations=CONTROL_ITERATIONS, cpu=self.cpu, control=True)
         rounds = self._take_pairs(calls, NUM_CONTROL_PAIRS, NUM_DISCARDED)
-        self._outcome.traces[CONTROL] = LaunchTrace(
-            launch=self._number,
-            confirms=self._confirms,
+        self.outcome.traces[CONTROL] = LaunchTrace(
+            launch=self.number,
+            confirms=self.confirms,
             seconds={arm: tuple(a_round[arm].seconds for a_round in rounds) for arm in arms},
         )
 
     def _calls(self, arms: Sequence[str], **fields: Any) -> dict[str, RemoteCall]:
-        return {arm: RemoteCall(self._workers[arm], self._rules.hang_s, fields) for arm in arms}
+        return {arm: RemoteCall(self.workers[arm], self.rules.hang_s, fields) for arm in arms}
 
     def _take_pairs(
         self, calls: Mapping[str, RemoteCall], num_pairs: int, num_discarded: int
     ) -> list[dict[str, TurnResult]]:
         turns = {arm: partial(call.turn, num_discarded) for arm, call in calls.items()}
-        return list(islice(take_rounds(turns, self._order), num_pairs))
+        return list(islice(take_rounds(turns, self.order), num_pairs))
 
     def _end_test(self, cell: str, arm: str) -> None:
         """Let the test go on to its assertions, then the worker to its next test."""
-        worker = self._workers[arm]
-        said = self._said[arm]
+        worker = self.workers[arm]
+        said = self.said[arm]
         if said["event"] == "ready":
-            said = worker.ask("finish", self._rules.hang_s)
+            said = worker.ask("finish", self.rules.hang_s)
         assert (said["event"], said["cell"]) == ("tested", cell), f"{arm} said {said} in {cell}"
-        self._rules.check_imports(self._arms[arm], said["modules"])
+        self.rules.check_imports(self.arms[arm], said["modules"])
         if said["outcome"] != "passed":
             self._fail(cell, arm, said["outcome"], said["message"])
         elif not said["timed"]:
             self._fail(cell, arm, "untimed", "the test passed without calling benchmark")
-        self._left[arm].remove(cell)
-        if self._left[arm]:
-            self._said[arm] = worker.ask("next", self._rules.start_s)
+        self.left[arm].remove(cell)
+        if self.left[arm]:
+            self.said[arm] = worker.ask("next", self.rules.start_s)
 
     def _fail(self, cell: str, arm: str, outcome: str, message: str) -> None:
-        self._outcome.traces.pop(cell, None)  # no time is worth keeping of a test that failed
-        self._outcome.failures.append(
+        self.outcome.traces.pop(cell, None)  # no time is worth keeping of a test that failed
+        self.outcome.failures.append(
             CellFailure(cell=cell, arm=arm, outcome=outcome, message=message)
         )
-
-
-def _usable_cpus() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
