@@ -1,5 +1,6 @@
 """What the suite knows of pytest-benchmark's inside, and how it hands rounds to its fixture."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,15 @@ def clock_of(config: pytest.Config) -> Callable[[], float]:
     """Return the clock that `--benchmark-timer` names."""
     clock: Callable[[], float] = session_of(config).options["timer"].target
     return clock
+
+
+def as_saved(output: object) -> dict[str, object]:
+    """Return pytest-benchmark's JSON as somebody will read it from its file."""
+    from pytest_benchmark.utils import safe_dumps
+
+    data = json.loads(safe_dumps(output))  # type: ignore[no-untyped-call]
+    assert isinstance(data, dict)
+    return data
 
 
 class _ReplayTimer:

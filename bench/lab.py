@@ -11,7 +11,6 @@ from torch import Tensor
 from bench.adapter import clock_of, session_of
 from bench.cases import MEMORY_BATCH, Cell, cells, variants
 from bench.options import Settings
-from bench.partial import CellResult, PartialRun
 from bench.probe import measure_apart
 from bench.terminal import QuietBar, uncaptured
 from indoor.dataset import IndoorScenes
@@ -28,6 +27,7 @@ from indoor.records import (
     PairedSpeedup,
     RunIdentity,
 )
+from indoor.runs.partial import CellResult, PartialRun
 from indoor.runtimes import Loaded, all_variants, baseline, load_variant
 from indoor.transforms import inference_transform
 

@@ -57,6 +57,11 @@ class Settings:
         """The batches to measure."""
         return self.batches or (FULL_BATCHES if self.full else BATCHES)
 
+    @property
+    def weakened(self) -> tuple[str, ...]:
+        """The options by which each case is measured less than by default."""
+        return (f"--cell-seconds {self.cell_s:g}",) if self.cell_s < CELL_SECONDS else ()
+
     def suite_threads(self, num_cores: int) -> tuple[int, ...]:
         """The numbers of threads to measure: `all` resolved, none twice, none above the cores."""
         wanted = self.threads or (FULL_THREADS if self.full else THREADS)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bench.adapter import session_of
-from bench.baseline import Choice, regressions, unmatched
 from bench.cases import default_names
-from bench.identity import name_run
-from bench.options import Settings
+from bench.options import ROOT, Settings
+from bench.terminal import say
 from indoor.errors import IndoorError
-from indoor.runs.storage import lock_results, read_run
+from indoor.machine import code_identity
+from indoor.runs.baseline import Choice, match_cases, regressions, unmatched
+from indoor.runs.storage import lock_results, name_run, read_run
 
 
 class Saving:
@@ -50,13 +51,16 @@ class Saving:
         return {b.fullname: b for b in self.bench_session.benchmarks if b and not b.has_error}
 
     @contextmanager
-    def judged(self, choice: Choice, *, whole: bool, failed: bool) -> Iterator[None]:
+    def judged(
+        self, choice: Choice, *, whole: bool, failed: bool, num_resumed: int = 0
+    ) -> Iterator[None]:
         """Judge the run, and hold the lock for the block that saves it and looks for its file.
 
         Args:
             choice: What to compare with.
             whole: Whether the session came to its end; what did not is not saved.
             failed: Whether a test failed.
+            num_resumed: How many cells an interrupted run measured.
 
         Raises:
             OSError: Something else than the saving failed in the block.
@@ -65,9 +69,9 @@ class Saving:
         saves = whole and bool(entries)
         with ExitStack() as stack:
             if saves:
-                self._judge(entries, choice, failed=failed)
+                self._judge(entries, choice, failed=failed, num_resumed=num_resumed)
                 try:  # two runs that save at once must not count to the same number
-                    stack.enter_context(lock_results(self.results))
+                    stack.enter_context(lock_results(self.results, say=self._say))
                 except IndoorError as error:
                     self.problem, saves = str(error), False
             if not saves:
@@ -89,7 +93,8 @@ class Saving:
 
     def _remove_halves(self) -> bool:
         """Remove what was not written to its end: pytest-benchmark writes its file in place."""
-        halves = [p for p in set(self.storage.query()) - self._known if read_run(p) is None]
+        new = set(self.storage.query()) - self._known
+        halves = [path for path in new if read_run(path).fault == "unreadable"]
         for path in halves:
             path.unlink(missing_ok=True)
         return bool(halves)
@@ -106,28 +111,36 @@ class Saving:
 
     def unmatched_lines(self, choice: Choice) -> list[str]:
         """Return lines that name the cases which only this run or only a baseline has."""
-        names = list(self.benchmarks)
-        return [line for run in choice.runs for line in unmatched(names, run)]
+        return [line for run in choice.runs for line in unmatched(self.benchmarks, run)]
 
-    def _judge(self, entries: dict[str, Any], choice: Choice, *, failed: bool) -> None:
+    def name(self, remark: str | None = None) -> str:
+        """Return what follows the number in the name of this run's file."""
+        return name_run(self._settings.arch, *code_identity(ROOT), remark)
+
+    def _say(self, line: str) -> None:
+        say(self._config, line)
+
+    def _judge(
+        self, entries: dict[str, Any], choice: Choice, *, failed: bool, num_resumed: int
+    ) -> None:
         missing = default_names(self._settings) - set(entries)
         if choice.runs:
             self.bench_session.compared_mapping = {
-                run.path: dict(run.benchmarks) for run in choice.runs
+                run.path: {
+                    name: {"stats": stats} for name, stats in match_cases(entries, run).items()
+                }
+                for run in choice.runs
             }
             self.regressions = regressions(self._settings.compare_fail, entries, choice.runs)
         reason = "failed" if failed else "regressed" if self.regressions else None
-        _stamp(entries, narrowed=bool(missing), reason=reason)
+        narrowed = bool(missing or self._settings.weakened)
+        told = {
+            "narrowed": narrowed,
+            "not_a_baseline": reason or ("narrowed" if narrowed else None),
+            "weakened": self._settings.weakened,
+            "num_resumed": num_resumed,
+        }
+        for entry in entries.values():  # only the end of the run tells it
+            entry.extra_info.get("indoor", {}).get("run", {}).update(told)
         if self.bench_session.autosave == self._settings.arch:
-            self.bench_session.autosave = name_run(
-                self._settings.arch, reason or ("narrowed" if missing else None)
-            )
-
-
-def _stamp(entries: dict[str, Any], *, narrowed: bool, reason: str | None) -> None:
-    """Write into each result what only the end of the run tells."""
-    for entry in entries.values():
-        run = entry.extra_info.get("indoor", {}).get("run")
-        if run is not None:
-            run["narrowed"] = narrowed
-            run["not_a_baseline"] = "narrowed" if narrowed and not reason else reason
+            self.bench_session.autosave = self.name(reason or ("narrowed" if narrowed else None))

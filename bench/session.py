@@ -2,31 +2,41 @@
 
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.baseline import Choice, choose_baseline, refuse_other_machines
+from bench.adapter import as_saved
 from bench.cases import check_variants, variants
 from bench.gate_run import run_gate
-from bench.identity import configuration_key, identify_run, name_run
 from bench.lab import MIN_ROUNDS, Lab
 from bench.options import LAB, ROOT, Settings
-from bench.partial import PartialRun
 from bench.saving import Saving
-from bench.storage import find_runs, lost_promotions
-from bench.summary import write_comparison, write_ratios, write_tables
+from bench.summary import write_comparison, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
 from indoor.files import check_writable
 from indoor.gate.sides.repository import resolve_revision
-from indoor.machine import code_identity, num_usable_cores, read_machine
+from indoor.machine import (
+    code_identity,
+    code_sha256,
+    num_usable_cores,
+    read_environment,
+    read_machine,
+)
 from indoor.measure import current_allocator
 from indoor.pipeline import Prepared, prepare
-from indoor.runs.storage import SavedRun, gate_record
+from indoor.records import RunIdentity
+from indoor.runs.baseline import Choice, choose_baseline, find_runs, refuse_other_machines
+from indoor.runs.comparable import Subject, unfinished_key
+from indoor.runs.partial import PartialRun
+from indoor.runs.results import seal
+from indoor.runs.storage import gate_record, lost_promotions
+from indoor.runtimes import native_variants
 
 BENCH = ROOT / "bench"
 FULL_ONLY = "test_allocator.py"
@@ -58,10 +68,10 @@ class SuiteSession:
         self._settings.suite_threads(num_usable_cores())
         if self._config.getoption("benchmark_histogram"):
             _require_pygal()
-        if self._saves and self._settings.compare is not None:
-            self._check_named(find_runs(self._saving.storage, self._settings.compare))
         if self._saves:
-            self._check_places()
+            with _mistakes_in_one_line():
+                self._check_named()
+                self._check_places()
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out what only the full matrix shows."""
@@ -81,7 +91,7 @@ class SuiteSession:
         if not wanted or session.testsfailed or options.collectonly or options.benchmark_skip:
             return
         began = time.perf_counter()
-        try:
+        with _mistakes_in_one_line():
             prepared = prepare(
                 self._settings.data,
                 self._settings.weights,
@@ -93,11 +103,9 @@ class SuiteSession:
                 progress=Bar(),
                 say=lambda line: say(self._config, line),
             )
-        except IndoorError as error:
-            raise pytest.UsageError(str(error)) from error
-        took = time.perf_counter() - began
-        say(self._config, f"prepared {prepared.run_folder.name} in {took:.1f} s")
-        self._open_lab(prepared)
+            took = time.perf_counter() - began
+            say(self._config, f"prepared {prepared.run_folder.name} in {took:.1f} s")
+            self._open_lab(prepared)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember it, whatever the exit status becomes: what is not whole is not saved."""
@@ -113,7 +121,12 @@ class SuiteSession:
             return
         ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         whole = ended and not self._interrupted
-        with self._saving.judged(self._choice, whole=whole, failed=bool(session.testsfailed)):
+        with self._saving.judged(
+            self._choice,
+            whole=whole,
+            failed=bool(session.testsfailed),
+            num_resumed=self._finished.num_resumed if self._finished else 0,
+        ):
             yield
         if self._saving.problem:
             print(  # noqa: T201 - also with -q, and where no summary comes any more
@@ -135,17 +148,14 @@ class SuiteSession:
         """Print our tables below pytest-benchmark's."""
         if not self._saves or self._bench_session.disabled:
             return
-        saved, storage = self._saving.saved(), self._saving.storage
+        saved = self._saving.saved()
         if saved is not None:
-            baselines = [storage.path / run.path for run in self._choice.runs]
-            write_tables(terminalreporter, saved, baselines[0] if baselines else None)
+            write_tables(terminalreporter, saved, self._choice)
             if self._finished is not None and self._finished.num_resumed:
                 terminalreporter.write_line(
                     f"{self._finished.num_resumed} cells are those of an interrupted run with the "
                     "same code, data and settings (--fresh measures all again)"
                 )
-            elsewhere = [storage.path / run.path for run in self._choice.elsewhere]
-            write_ratios(terminalreporter, saved, elsewhere)
             write_comparison(
                 terminalreporter,
                 self._choice,
@@ -170,12 +180,18 @@ class SuiteSession:
         commit, dirty = code_identity(ROOT)
         commit_info.update(id=commit or "unversioned", dirty=bool(dirty), project="indoor")
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        """Seal the file, once nobody changes it any more."""
+        output_json["indoor"] = seal(as_saved(output_json))
+
     def _open_lab(self, prepared: Prepared) -> None:
         settings = self._settings
         options = self._bench_session.options
-        identity = identify_run(settings, prepared, str(options["timer"]))
-        min_rounds = str(options["min_rounds"])
-        key = configuration_key(settings, identity, min_rounds)
+        identity = _identify(settings, prepared, str(options["timer"]))
+        here = Subject(run=identity, allocator=current_allocator())
+        code = code_sha256([ROOT / "indoor", ROOT / "bench"])
+        key = unfinished_key(here, code, settings.cell_s, str(options["min_rounds"]))
         self._finished = PartialRun(self._saving.results / ".partial" / key, fresh=settings.fresh)
         self._config.stash[LAB] = Lab(self._config, settings, prepared, identity, self._finished)
         if self._bench_session.disabled:
@@ -189,17 +205,25 @@ class SuiteSession:
         )
         if self._saves and settings.compare is not None:
             storage = self._saving.storage
+            runs = find_runs(storage, settings.compare)
             self._choice = choose_baseline(
-                find_runs(storage, settings.compare),
-                settings.compare,
-                identity,
-                current_allocator(),
+                runs, settings.compare, here, judges_times=bool(settings.compare_fail)
             )
-            lost = lost_promotions(storage) if settings.compare is True else ()
-            for line in (*lost, *self._choice.lines):
+            folders = {storage.path / run.path.parent for run in runs}
+            for folder, name in lost_promotions(folders if settings.compare is True else ()):
+                say(
+                    self._config,
+                    f"WARNING: {name} was promoted and is not in {folder.name} any more; "
+                    "promote another with `indoor results promote`",
+                )
+            for line in self._choice.lines:
                 say(self._config, line)
 
-    def _check_named(self, runs: tuple[SavedRun, ...]) -> None:
+    def _check_named(self) -> None:
+        """Refuse a run of another machine that was named."""
+        if self._settings.compare is None:
+            return
+        runs = find_runs(self._saving.storage, self._settings.compare)
         if isinstance(self._settings.compare, str):
             refuse_other_machines(
                 runs,
@@ -212,13 +236,10 @@ class SuiteSession:
         """Refuse a folder that no run can be saved in, and a revision that nobody knows."""
         options = self._config.option
         measures = not (self._bench_session.disabled or options.benchmark_skip)
-        try:
-            if measures and not (options.collectonly or options.showfixtures):
-                check_writable(self._saving.results)
-            if self._settings.gate:
-                resolve_revision(ROOT, self._settings.gate)
-        except IndoorError as error:
-            raise pytest.UsageError(str(error)) from error
+        if measures and not (options.collectonly or options.showfixtures):
+            check_writable(self._saving.results)
+        if self._settings.gate:
+            resolve_revision(ROOT, self._settings.gate)
 
     def _ask_the_gate(self, exitstatus: int) -> int:
         """Return the gate's exit status, or the suite's own where the suite did not end well."""
@@ -227,13 +248,42 @@ class SuiteSession:
             say(self._config, f"--gate {revision}: did not run, since the suite did not end well")
             return exitstatus
         saved = self._saving.saved()
-        name = saved.stem if saved else name_run(self._settings.arch, None)
+        name = saved.stem if saved else self._saving.name()
         out = gate_record(self._saving.results, name)
         return run_gate(self._config, self._settings, out)
 
     @property
     def _bench_session(self) -> Any:
         return self._saving.bench_session
+
+
+def _identify(settings: Settings, prepared: Prepared, timer: str) -> RunIdentity:
+    """Return the code, data, weights and machine of a run that begins now."""
+    commit, dirty = code_identity(ROOT)
+    return RunIdentity(
+        commit=commit,
+        dirty=dirty,
+        arch=settings.arch,
+        preprocessing=prepared.manifest.preprocessing,
+        data=prepared.data,
+        weights=prepared.manifest.weights,
+        checkpoint_sha256=prepared.checkpoint_sha256,
+        quantization=prepared.quantization,
+        machine=read_machine(),
+        narrowed=False,
+        variants=native_variants(),
+        timer=timer,
+        environment=read_environment(),
+    )
+
+
+@contextmanager
+def _mistakes_in_one_line() -> Iterator[None]:
+    """Turn a user's mistake into pytest's own error of one line and exit 4."""
+    try:
+        yield
+    except IndoorError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -5,53 +5,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.baseline import Choice
-from bench.ratios import render_ratios
 from indoor.errors import IndoorError
 from indoor.report import plot_latency, render
-from indoor.runs.results import RunResult, load_results
+from indoor.report.comparison import render_ratios
+from indoor.runs.baseline import Choice
+from indoor.runs.results import load_results
 
 
-def write_tables(reporter: Any, saved: Path, baseline: Path | None) -> None:
-    """Print the saved run's tables, and draw its plot beside the file.
+def write_tables(reporter: Any, saved: Path, choice: Choice) -> None:
+    """Print the saved run's tables beside what was chosen, and draw its plot beside the file.
 
     Args:
         reporter: pytest's terminal reporter.
         saved: The file of this run.
-        baseline: The file to compare with; None for none.
+        choice: What to compare with.
     """
     reporter.section("what this run found", sep="=")
-    results = load_results([saved])
-    reporter.write(
-        render(
-            results,
-            width=shutil.get_terminal_size().columns,
-            color=bool(reporter.hasmarkup),
-            baseline=_load(baseline),
-        )
-    )
+    (result,) = load_results([saved])
+    width, color = shutil.get_terminal_size().columns, bool(reporter.hasmarkup)
+    baseline = choice.runs[0].result if choice.runs else None
+    reporter.write(render([result], width=width, color=color, baseline=baseline))
     reporter.write_line(f"saved: {saved}")
     plot = saved.with_suffix(".png")
     try:
-        plot_latency(results, plot)
+        plot_latency([result], plot)
     except IndoorError as error:
         reporter.write_line(f"no plot: {error}")
     else:
         reporter.write_line(f"plot: {plot}")
-
-
-def write_ratios(reporter: Any, saved: Path, elsewhere: Sequence[Path]) -> None:
-    """Print the speedups of the saved run beside those of runs of other machines."""
-    for path in elsewhere:
-        there, here = load_results([path, saved])
-        reporter.write(
-            render_ratios(
-                there,
-                here,
-                width=shutil.get_terminal_size().columns,
-                color=bool(reporter.hasmarkup),
-            )
-        )
+    for run in choice.elsewhere:
+        assert run.result is not None
+        reporter.write(render_ratios(run.result, result, width=width, color=color))
 
 
 def write_comparison(
@@ -69,13 +53,3 @@ def write_comparison(
             "runs apart in time differ by 10% and more on a shared machine; run it again to see",
             red=True,
         )
-
-
-def _load(baseline: Path | None) -> RunResult | None:
-    """Return the baseline, unless it is of another version or another suite."""
-    if baseline is None:
-        return None
-    try:
-        return load_results([baseline])[0]
-    except IndoorError:
-        return None

@@ -390,11 +390,15 @@ class RunIdentity:
     quantization: QuantizationRecord | None
     machine: Machine
     narrowed: bool
-    """Whether fewer cases were measured than the suite holds by default."""
+    """Whether fewer cases were measured than the suite holds by default, or each of them less."""
     not_a_baseline: str | None = None
     """Why a later run must not be compared with this one by default; None where it may be."""
     variants: tuple[Variant, ...] | None = None
     """All that this machine computes natively, in the tables' order; None: not recorded."""
+    weakened: tuple[str, ...] | None = None
+    """The options by which each case was measured less than by default; None: not recorded."""
+    num_resumed: Count | None = None
+    """How many of its cells an interrupted run measured; None: not recorded."""
     timer: str | None = None
     """What the rounds were timed with, such as `time.perf_counter`; None: not recorded."""
     environment: dict[str, str] | None = None
@@ -458,7 +462,7 @@ class Measurement:
     paired_evaluation: PairedEvaluation | None = None
     measured_at: str | None = None
     """When its rounds were finished, ISO 8601 in UTC; None: not recorded."""
-    load_1min: float | None = None
+    load_1min: NotNegative | None = None
     """The system's load at that moment; None: not recorded, or not readable."""
     resumed: bool | None = None
     """Whether an interrupted run measured it, which this one went on with; None: not recorded."""

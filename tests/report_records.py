@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from indoor.measure import summarize_latency
@@ -28,6 +29,7 @@ from indoor.records import (
     to_builtins,
 )
 from indoor.runs.results import RunResult, from_benchmark_json
+from indoor.runs.storage import SavedRun
 
 ZEN3_MS = {
     "float32": {(1, 1): 134, (8, 1): 134, (16, 1): 131, (32, 1): 136, (1, 2): 79, (8, 2): 77,
@@ -395,3 +397,26 @@ def _plain_run(cpu_model: str) -> RunResult:
     if cpu_model == ZEN3.cpu_model:
         return from_benchmark_json(full_json(ZEN3), "0001_zen3.json")
     return from_benchmark_json(full_json(AMX), "0001_amx.json")
+
+
+def saved_run(
+    number: int,
+    run: RunIdentity,
+    *,
+    allocator: Allocator = "default",
+    promoted: bool = False,
+    medians: dict[str, float] | None = None,
+) -> SavedRun:
+    """A saved run with a case for each name, whose batches count up from 1."""
+    entries = []
+    for batch, (name, median_s) in enumerate((medians or {"a": 1.0}).items(), start=1):
+        entry = latency(run, "float32", batch, 1, 1e3, allocator=allocator)
+        entry["fullname"] = f"bench/t.py::{name}"
+        entry["stats"]["median"] = median_s
+        entries.append(entry)
+    source = f"{number:04}_resnet50.json"
+    return SavedRun(
+        path=Path("folder") / source,
+        result=from_benchmark_json(benchmark_json(entries), source),
+        promoted=promoted,
+    )

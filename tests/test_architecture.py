@@ -11,20 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-BOTTOM = {"errors", "files", "progress"}
+BOTTOM = {"errors", "files", "locks", "progress"}
 NUMBERS = {"measure", "runs", "report", "gate"}
 
 ALLOWED = {
     "errors": set(),
     "progress": set(),
     "files": {"errors"},
+    "locks": {"errors"},
     "records": {"errors", "files"},
     "places": set(),
     "machine": {"errors", "records"},
     "measure": {"errors", "files", "records", "machine"},
-    "runs": {"errors", "files", "records", "machine", "measure"},
+    "runs": {"errors", "files", "locks", "records", "machine", "measure"},
     "report": {"errors", "files", "records", "machine", "measure", "runs"},
-    "gate": {"errors", "files", "records", "machine", "measure", "runs", "report"},
+    "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
     "devices": {"errors", "machine"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import pytest
 from gate_trees import wait_until
-from report_records import AMX, ZEN3, full_json, full_run, identity
 from suite_process import (
     HEAR_INTERRUPTS,
     LATENCY,
@@ -28,18 +27,18 @@ from suite_process import (
     finish,
     lines_with,
     measurements,
+    python_path,
     save_tiny,
 )
 
+import bench.saving
 from bench import gate_run
-from bench.baseline import Choice, choose_baseline, refuse_other_machines
 from bench.options import Settings
-from bench.ratios import render_ratios
 from bench.saving import Saving
-from bench.storage import find_runs, lost_promotions
 from indoor.cli.arguments import parse
-from indoor.runs.results import from_benchmark_json
-from indoor.runs.storage import SavedRun, lock_results, write_promoted
+from indoor.runs.baseline import Choice, choose_baseline, find_runs
+from indoor.runs.comparable import Subject
+from indoor.runs.storage import lock_results, write_promoted
 
 FAKE_GATE = """
 import json, sys
@@ -59,9 +58,9 @@ import bench.saving
 lock = bench.saving.lock_results
 
 
-def tell_and_lock(results):
+def tell_and_lock(results, **rest):
     (Path(os.environ["SAVING"]) / str(os.getpid())).touch()
-    return lock(results)
+    return lock(results, **rest)
 
 
 bench.saving.lock_results = tell_and_lock
@@ -70,17 +69,6 @@ bench.saving.lock_results = tell_and_lock
 
 POLL_S = 0.05
 """How often who waits for a lock looks at it."""
-
-
-def saved(number: int, machine: Any = ZEN3, *, promoted: bool = False, **changes: Any) -> SavedRun:
-    """Return a saved run of one case."""
-    return SavedRun(
-        path=Path(f"folder/{number:04}_resnet50.json"),
-        benchmarks={"bench/t.py::a": {"stats": {"median": 1.0}, "extra_info": {}}},
-        identity=identity(machine, **changes),
-        allocator="default",
-        promoted=promoted,
-    )
 
 
 @dataclasses.dataclass
@@ -92,111 +80,6 @@ class Storage:
     def query(self, pattern: str = "*") -> list[Path]:
         """Return the files whose names begin so, of one machine's folder."""
         return sorted(self.path.glob(f"*/{pattern.rstrip('*')}*.json"))
-
-
-def test_a_promoted_run_is_taken_before_a_newer_one() -> None:
-    """Without a name the promoted run is the baseline, and the line says why."""
-    runs = [saved(1), saved(2, promoted=True), saved(3)]
-    choice = choose_baseline(runs, True, identity(), "default")
-    assert [run.name for run in choice.runs] == ["0002_resnet50"]
-    assert choice.lines == ("comparing with 0002_resnet50 (promoted)",)
-
-
-@pytest.mark.parametrize("changes", [{"narrowed": True}, {"not_a_baseline": "regressed"}])
-def test_a_promoted_run_may_be_narrowed_or_slower(changes: dict[str, Any]) -> None:
-    """Somebody said so on purpose; without that it is passed over."""
-    promoted = saved(2, promoted=True, **changes)
-    assert choose_baseline([saved(1), promoted], True, identity(), "default").runs == (promoted,)
-    plain = dataclasses.replace(promoted, promoted=False)
-    names = [run.name for run in choose_baseline([saved(1), plain], True, identity(), "d").runs]
-    assert plain.name not in names
-
-
-def test_a_promoted_run_that_does_not_fit_is_passed_over_aloud() -> None:
-    """Another network's promoted run says nothing here; the newest that fits is taken."""
-    runs = [saved(1), saved(2, promoted=True, arch="resnet18")]
-    choice = choose_baseline(runs, True, identity(), "default")
-    assert [run.name for run in choice.runs] == ["0001_resnet50"]
-    assert choice.lines[0] == "the promoted 0002_resnet50 is of another model and is passed over"
-
-
-def test_the_storage_knows_which_run_is_promoted(tmp_path: Path) -> None:
-    """The mark is read with the run; one whose file is gone is missed aloud."""
-    folder = tmp_path / "Linux-CPython-3.11-64bit"
-    folder.mkdir()
-    for number in (1, 2):
-        (folder / f"{number:04}_x.json").write_text(json.dumps(full_json(ZEN3)))
-    write_promoted(folder, ["0001_x.json", "0009_gone.json"])
-    runs = find_runs(Storage(tmp_path), True)
-    assert [run.promoted for run in runs] == [True, False]
-    (line,) = lost_promotions(Storage(tmp_path))
-    assert "0009_gone.json was promoted and is not in" in line
-
-
-def test_a_broken_pointer_is_a_usage_error(tmp_path: Path) -> None:
-    """Which baseline was meant is not guessed."""
-    folder = tmp_path / "machine"
-    folder.mkdir()
-    (folder / "0001_x.json").write_text(json.dumps(full_json(ZEN3)))
-    (folder / ".promoted").write_text("{")
-    with pytest.raises(pytest.UsageError, match=r"\.promoted holds no"):
-        find_runs(Storage(tmp_path), True)
-
-
-def test_another_machines_run_is_refused_by_name_of_field() -> None:
-    """The line lists each field with both values, and the way out."""
-    with pytest.raises(pytest.UsageError) as refusal:
-        refuse_other_machines([saved(1, AMX)], ZEN3, allowed=False, judges_times=False)
-    line = str(refusal.value)
-    assert "0001_resnet50 is of another machine" in line
-    assert f"cpu_model {AMX.cpu_model} there, {ZEN3.cpu_model} here" in line
-    assert "isa avx2,avx512f" in line
-    assert "torch" not in line
-    assert "--allow-other-machine" in line
-    assert "\n" not in line
-
-
-def test_a_run_of_nobodys_machine_is_refused() -> None:
-    """A file without our part cannot say where it was measured, so nothing allows it."""
-    unknown = dataclasses.replace(saved(1), identity=None)
-    with pytest.raises(pytest.UsageError, match="holds nothing of this suite"):
-        refuse_other_machines([unknown], ZEN3, allowed=True, judges_times=False)
-
-
-def test_times_of_another_machine_are_never_judged() -> None:
-    """--benchmark-compare-fail is refused there, and is fine with a run of this machine."""
-    with pytest.raises(pytest.UsageError, match="--benchmark-compare-fail: 0001_resnet50 is of"):
-        refuse_other_machines([saved(1, AMX)], ZEN3, allowed=True, judges_times=True)
-    refuse_other_machines([saved(1)], ZEN3, allowed=False, judges_times=True)
-    refuse_other_machines([saved(1, AMX)], ZEN3, allowed=True, judges_times=False)
-
-
-def test_an_allowed_run_of_another_machine_gives_ratios_only() -> None:
-    """Its times are not among those compared; this machine's named run's are."""
-    choice = choose_baseline([saved(1, AMX), saved(2)], "000", identity(), "default")
-    assert [run.name for run in choice.runs] == ["0002_resnet50"]
-    assert [run.name for run in choice.elsewhere] == ["0001_resnet50"]
-    assert choice.lines[0].startswith("comparing only the speedups with 0001_resnet50")
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_ratios_stand_side_by_side_without_times(width: int) -> None:
-    """Each cell that both paired has both speedups with their intervals, and no milliseconds."""
-    text = render_ratios(full_run(AMX), full_run(ZEN3), width=width)
-    assert max(map(len, text.splitlines())) <= width
-    row = next(line for line in text.splitlines() if line.split()[:3] == ["1", "8", "int8"])
-    assert row.split()[3:] == ["9.60x", "(9.53", "to", "9.67)", "2.63x", "(2.61", "to", "2.65)"]
-    assert "Advisory" in text
-    assert " ms" not in text
-
-
-def test_runs_without_a_common_speedup_say_so() -> None:
-    """Nothing in common is a sentence, not an empty table."""
-    data = full_json(AMX)
-    for entry in data["benchmarks"]:
-        entry["extra_info"]["indoor"]["speedup"] = None
-    text = render_ratios(from_benchmark_json(data, "x.json"), full_run(ZEN3))
-    assert "no paired speedup in common" in text
 
 
 def gate_config(*arguments: str) -> Any:
@@ -347,6 +230,23 @@ def test_a_folder_that_cannot_be_locked_any_more_saves_nothing(
     assert saving.problem.startswith(f"cannot lock {tmp_path}: ")
 
 
+def test_a_whole_run_of_short_cells_is_narrowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cases, each measured less: no baseline by itself, and the file says why."""
+    monkeypatch.setattr(bench.saving, "default_names", lambda _: frozenset({"test"}))
+    run: dict[str, Any] = {"narrowed": False}
+    entry = SimpleNamespace(extra_info={"indoor": {"run": run}})
+    settings = cast(Settings, SimpleNamespace(weakened=("--cell-seconds 1",), arch="resnet50"))
+    session = SimpleNamespace(autosave=None)
+    saving = Saving(cast(Any, SimpleNamespace(_benchmarksession=session)), settings)
+    saving._judge({"test": entry}, Choice(runs=(), lines=()), failed=False, num_resumed=3)
+    assert run == {
+        "narrowed": True,
+        "not_a_baseline": "narrowed",
+        "weakened": ("--cell-seconds 1",),
+        "num_resumed": 3,
+    }
+
+
 def test_a_gate_that_a_signal_ended_is_no_pass(tmp_path: Path) -> None:
     """Killed for memory is told as a shell would."""
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"
@@ -378,7 +278,7 @@ def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Two:
     (folder / "tell_saving.py").write_text(TELL_SAVING)
     saving = folder / "saving"
     saving.mkdir()
-    known = environment() | {"PYTHONPATH": str(folder), "SAVING": str(saving)}
+    known = environment() | {"PYTHONPATH": python_path(folder), "SAVING": str(saving)}
     plugin = ("-p", "tell_saving")
     with lock_results(suite.results):
         processes = [
@@ -392,7 +292,7 @@ def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Two:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            for seconds in (0.1, 0.11)  # finished cells of their own
+            for seconds in (0.08, 0.09)  # finished cells of their own
         ]
         deadline = time.monotonic() + TIMEOUT_S
         while len(list(saving.iterdir())) < 2 and time.monotonic() < deadline:
@@ -428,6 +328,22 @@ def test_a_run_waits_to_save_while_another_does(two: Two) -> None:
     assert two.suite.saved() != []
 
 
+def test_a_run_that_waits_to_save_says_for_whom(two: Two) -> None:
+    """Both are told at once which process holds the lock, and that the wait has an end."""
+    for text in two.printed:
+        (line,) = lines_with(text, "waiting up to 120 s for another process that saves")
+        assert f"(process {os.getpid()}) to end" in line
+
+
+def test_options_that_measure_less_are_recorded(two: Two) -> None:
+    """Each file says by which option its cells were measured less than by default."""
+    found = [{m.run.weakened for m in measurements(path).values()} for path in two.suite.saved()]
+    assert sorted(map(list, found)) == [
+        [("--cell-seconds 0.08",)],
+        [("--cell-seconds 0.09",)],
+    ]
+
+
 def test_two_runs_that_save_at_once_lose_neither(two: Two) -> None:
     """Each has a number, a file and a picture of its own, and says which."""
     files = two.suite.saved()
@@ -454,7 +370,9 @@ def test_a_run_that_fails_its_comparison_leaves_the_baseline_as_it_was(suite: Su
     known = next(iter(measurements(slower).values())).run
     assert known.not_a_baseline == "regressed"
     (baseline.parent / ".promoted").unlink()
-    choice = choose_baseline(find_runs(Storage(suite.results), True), True, known, "default")
+    choice = choose_baseline(
+        find_runs(Storage(suite.results), True), True, Subject(run=known, allocator="default")
+    )
     assert [run.path.name for run in choice.runs] == [baseline.name]
 
 
@@ -495,7 +413,7 @@ def test_the_gates_verdict_is_the_suites(suite: Suite, tmp_path: Path) -> None:
     plugin = f"import sys, bench.gate_run as g\ng.COMMAND = (sys.executable, {str(fake)!r})\n"
     (tmp_path / "fake_gate.py").write_text(plugin)
     command = suite.command("-p", "fake_gate", "--gate", "HEAD~1", *NARROW, target=LATENCY)
-    done = finish(["env", f"PYTHONPATH={tmp_path}", *command], ROOT)
+    done = finish(["env", f"PYTHONPATH={python_path(tmp_path)}", *command], ROOT)
     assert done.returncode == 3, done.stdout
     after = done.stdout.partition("the gate: HEAD~1 against the working tree")[2]
     assert "| the gate's own table |" in after

@@ -96,6 +96,26 @@ def test_every_result_fits_the_schema_and_names_its_machine(
     assert not [key for key in data["machine_info"]["cpu"] if key.startswith("hz_actual")]
 
 
+def test_a_flipped_digit_is_found(
+    first: tuple[Suite, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """The file and --benchmark-json's are sealed: whole they are read, damaged they are refused."""
+    suite, _ = first
+    for path in (suite.saved()[0], suite.results.parent / "dump.json"):
+        text = path.read_text()
+        copy = tmp_path / "copy.json"
+        copy.write_text(text)
+        command = [sys.executable, "-m", "indoor", "report", str(copy)]
+        assert finish(command, ROOT).returncode == 0
+        place = text.index('"median"') + len('"median": 0.0')
+        digit = next(i for i in range(place, len(text)) if text[i].isdigit())
+        copy.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
+        done = finish(command, ROOT)
+        assert done.returncode == 2, done.stdout
+        assert f"{copy} was changed or damaged after it was saved" in done.stdout
+        assert len(done.stdout.splitlines()) == 1
+
+
 def test_the_matrix_is_paired_and_the_blocked_ratio_stands_once(
     first: tuple[Suite, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -279,6 +299,12 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(suite: Suite) -> None:
     data = {entry["name"]: entry["stats"]["data"] for entry in entries}
     assert len(data) == 6
     assert {name: data[name] for name in rounds} == rounds
+    found = measurements(suite.saved()[0])
+    resumed = {m.batch: m.measured_at for m in found.values() if m.resumed}
+    assert resumed == {
+        cell["batch"]: cell["measured_at"] for cell in map(json.loads, kept.values())
+    }
+    assert {m.run.num_resumed for m in found.values()} == {len(kept)}
     assert not (suite.results / ".partial").exists()
 
 

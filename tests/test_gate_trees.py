@@ -22,11 +22,11 @@ from gate_trees import LEAN, NAP, PLAN, config, environment_with, naps, write_tr
 from indoor.errors import IndoorError
 from indoor.gate.sides import opening as sides_module
 from indoor.gate.sides.imports import check_imports, import_paths, provided_names
-from indoor.gate.sides.locks import machine_lock, take_lock
 from indoor.gate.sides.opening import HOME, NUM_HOMES, GateJob, Sides, open_sides
 from indoor.gate.sides.repository import find_repository, resolve_revision, uncopied_parts
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import Collected, LaunchRules, collect_cells
+from indoor.locks import machine_lock, take_lock
 from indoor.machine import code, environment_without_git
 from indoor.measure import worker as worker_plugin
 
@@ -43,7 +43,7 @@ with base_tree(Path(sys.argv[1]), sys.argv[2], Path(sys.executable)) as tree:
 
 HOLD_LOCK = """
 import sys
-from indoor.gate.sides.locks import machine_lock
+from indoor.locks import machine_lock
 with machine_lock(0, print):
     print("held", flush=True)
     sys.stdin.read()

@@ -1,6 +1,9 @@
 """A run is prepared once, and again only where something changed."""
 
 import shutil
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +133,26 @@ def test_accuracies_can_be_left_out(prepared: Prepared, backbone: Path, tmp_path
     assert run.report is None
     assert not report.exists()
     assert (run.data, run.checkpoint_sha256) == (prepared.data, prepared.checkpoint_sha256)
+
+
+def test_a_second_preparation_says_for_whom_it_waits(prepared: Prepared, backbone: Path) -> None:
+    """While another process makes the same run, the second tells its number and goes on after."""
+    folder = prepared.run_folder
+    lock = folder.parent / f".{folder.name}.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from indoor.locks import wait_for_lock\n"
+        "wait_for_lock(Path(sys.argv[1]), 'nobody', print); print('held', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        timer = threading.Timer(0.3, holder.stdin.close)
+        timer.start()
+        _, said = again(prepared, backbone)
+        timer.join()
+    assert said == [
+        f"waiting for another process that prepares {folder.name} (process {holder.pid}) to end"
+    ]

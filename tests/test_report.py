@@ -51,6 +51,7 @@ from indoor.report import (
     speedup_sentence,
 )
 from indoor.report.blocks import Column, Grid, Paragraph
+from indoor.report.comparison import render_ratios
 from indoor.report.markdown import as_markdown
 from indoor.report.text import as_text
 from indoor.report.units import count, digits, ratio_interval
@@ -629,6 +630,26 @@ def test_a_case_of_the_other_allocator_is_another_case() -> None:
     new = run_of([latency(run, "float32", 8, 2, 77, allocator="retain")])
     text = squeezed(render([new], baseline=old))
     assert "Only in this run: float32, batch 8, 2 threads, allocator retain." in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_ratios_stand_side_by_side_without_times(width: int) -> None:
+    """Each cell that both paired has both speedups with their intervals, and no milliseconds."""
+    text = render_ratios(full_run(AMX), full_run(ZEN3), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    row = next(line for line in text.splitlines() if line.split()[:3] == ["1", "8", "int8"])
+    assert row.split()[3:] == ["9.60x", "(9.53", "to", "9.67)", "2.63x", "(2.61", "to", "2.65)"]
+    assert "Advisory" in text
+    assert " ms" not in text
+
+
+def test_runs_without_a_common_speedup_say_so() -> None:
+    """Nothing in common is a sentence, not an empty table."""
+    data = full_json(AMX)
+    for entry in data["benchmarks"]:
+        entry["extra_info"]["indoor"]["speedup"] = None
+    text = render_ratios(from_benchmark_json(data, "x.json"), full_run(ZEN3))
+    assert "no paired speedup in common" in text
 
 
 # Formats

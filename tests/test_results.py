@@ -13,13 +13,14 @@ import filelock
 import pytest
 from report_records import AMX, ZEN3, full_json, identity
 
-from indoor.cli import main, prune
+from indoor.cli import main
 from indoor.errors import IndoorError
+from indoor.runs.comparable import comparable_machines
+from indoor.runs.pruning import old_partial_runs
 from indoor.runs.storage import (
     gate_record,
     list_runs,
     lock_results,
-    machine_differences,
     read_promoted,
     read_run,
     write_promoted,
@@ -251,7 +252,7 @@ def test_an_interrupted_run_that_is_going_on_is_not_old(results: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "batch1.json.tmp").symlink_to(folder / "renamed")
     os.utime(folder, (0, 0))
-    assert prune._old_partial(results, 8) == []
+    assert old_partial_runs(results, 8) == []
 
 
 def test_prune_removes_old_interrupted_runs(call: Callable[..., Any], results: Path) -> None:
@@ -321,5 +322,6 @@ def test_a_run_knows_its_date_and_allocator(results: Path) -> None:
 
 def test_a_machine_differs_by_name_of_field() -> None:
     """CPU and instruction sets differ, torch and the kernel are no part of the machine."""
-    assert set(machine_differences(ZEN3, AMX)) == {"cpu_model", "isa"}
-    assert machine_differences(ZEN3, ZEN3) == {}
+    found = comparable_machines(ZEN3, AMX)
+    assert {one.name for one in found.differences} == {"cpu_model", "isa"}
+    assert comparable_machines(ZEN3, ZEN3).differences == ()

@@ -5,24 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indoor.cli.output import Outcome, use_color, width
-from indoor.cli.prune import prune
-from indoor.errors import IndoorError
+from indoor.cli.output import Outcome, tell, use_color, width
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.text import as_text
+from indoor.runs.pruning import plan_pruning, prune
 from indoor.runs.storage import (
     SavedRun,
+    find_run,
+    group_runs,
     list_runs,
     lock_results,
-    mismatch,
-    number_of,
-    read_promoted,
+    lost_promotions,
+    promote_run,
     read_run,
-    write_promoted,
 )
-
-LOCK_WAIT_S = 120.0
-"""Saving takes seconds; somebody who holds the lock for minutes is stopped or stuck."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +37,9 @@ class _Entry:
     num_cases: int
     problems: tuple[str, ...]
     promoted: bool
+    group: str | None
+    """Runs of one group may be compared in time."""
+    weakened: tuple[str, ...]
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -48,49 +47,52 @@ def run(parsed: argparse.Namespace) -> Outcome:
     results = parsed.results or Path("results")
     if parsed.action == "list":
         return _list(results, parsed.width or width())
-    with lock_results(_existing(results), LOCK_WAIT_S):
+    list_runs(results)  # a lock in a folder that is not there would make it
+    with lock_results(results, say=tell):
         if parsed.action == "promote":
             return _promote(results, parsed.result, force=parsed.force)
-        return prune(results, parsed.keep, parsed.partial_days, dry_run=parsed.dry_run)
+        return _prune(results, parsed.keep, parsed.partial_days, dry_run=parsed.dry_run)
 
 
 def _list(results: Path, columns: int) -> Outcome:
-    entries = [_entry(path) for path in list_runs(results)]
-    if not entries:
-        return Outcome(record=entries, text=f"no runs in {results}; make one with pytest bench")
+    runs = [read_run(path) for path in list_runs(results)]
+    if not runs:
+        return Outcome(record=[], text=f"no runs in {results}; make one with pytest bench")
+    entries = [_entry(run, group) for run, group in zip(runs, group_runs(runs), strict=True)]
     blocks: list[Block] = []
     for folder in dict.fromkeys(entry.folder for entry in entries):
         rows = [entry for entry in entries if entry.folder == folder]
         blocks += [Heading(str(results / folder)), _grid(rows)]
-    notes = [
-        f"{name} was promoted and is not in {folder} any more; promote another"
-        for folder in dict.fromkeys(entry.folder for entry in entries)
-        for name in read_promoted(results / folder)
-        if not (results / folder / name).is_file()
+    blocks += [
+        Paragraph(
+            f"{name} was promoted and is not in {folder.name} any more; promote another", "strong"
+        )
+        for folder, name in lost_promotions(run.path.parent for run in runs)
     ]
-    blocks += [Paragraph(note, "strong") for note in notes]
+    if any(entry.group for entry in entries):
+        blocks.append(
+            Paragraph("Runs of one letter have the same machine, environment and subject.", "faint")
+        )
     return Outcome(record=entries, text=as_text(blocks, width=columns, color=use_color()))
 
 
-def _entry(path: Path) -> _Entry:
-    known = read_run(path)
-    identity = known.identity if known else None
-    problems = known.problems if known else ("unreadable",)
-    if known and identity is None:
-        problems = ("of another suite",)
+def _entry(run: SavedRun, group: str | None) -> _Entry:
+    identity = run.identity
     return _Entry(
-        folder=path.parent.name,
-        number=path.name.split("_")[0],
-        name=path.stem,
-        saved_at=(known.saved_at or None) if known else None,
+        folder=run.path.parent.name,
+        number=run.path.name.split("_")[0],
+        name=run.name,
+        saved_at=run.saved_at or None,
         commit=identity.commit if identity else None,
         dirty=identity.dirty if identity else None,
         arch=identity.arch if identity else None,
         data=identity.data.name if identity else None,
         cpu_model=identity.machine.cpu_model if identity else None,
-        num_cases=len(known.benchmarks) if known else 0,
-        problems=problems,
-        promoted=path.name in read_promoted(path.parent),
+        num_cases=len(run.result.stats) if run.result else 0,
+        problems=run.problems,
+        promoted=run.promoted,
+        group=group,
+        weakened=(identity.weakened or ()) if identity else (),
     )
 
 
@@ -101,6 +103,7 @@ def _grid(entries: Sequence[_Entry]) -> Grid:
             Column("saved (UTC)", "left"),
             Column("commit", "left"),
             Column("cases"),
+            Column("same", "left"),
             Column("state", "left"),
             Column("network", "left"),
             Column("data", "left"),
@@ -113,6 +116,7 @@ def _grid(entries: Sequence[_Entry]) -> Grid:
                 (entry.saved_at or "")[:16].replace("T", " "),
                 (entry.commit or "")[:8] + ("+" if entry.dirty else ""),
                 str(entry.num_cases),
+                entry.group or "",
                 ", ".join((*(["promoted"] if entry.promoted else []), *entry.problems)),
                 entry.arch or "",
                 entry.data or "",
@@ -125,26 +129,9 @@ def _grid(entries: Sequence[_Entry]) -> Grid:
 
 
 def _promote(results: Path, wanted: str, *, force: bool) -> Outcome:
-    path = _find(results, wanted)
-    chosen = read_run(path)
-    if chosen is None or chosen.identity is None:
-        raise IndoorError(
-            f"{path} {'cannot be read' if chosen is None else 'holds nothing of this suite'}; "
-            "expected a run that `pytest bench` saved; promote another"
-        )
-    refused = [problem for problem in chosen.problems if problem in ("narrowed", "failed")]
-    if refused and not force:
-        raise IndoorError(
-            f"{path} is {' and '.join(refused)}; expected a run of all cases without a failure; "
-            "promote another, or this one with --force"
-        )
-    replaced = [
-        name
-        for name in read_promoted(path.parent)
-        if name != path.name and _gives_way(read_run(path.parent / name), chosen)
-    ]
-    kept = [name for name in read_promoted(path.parent) if name not in {*replaced, path.name}]
-    write_promoted(path.parent, [*kept, path.name])
+    path = find_run(results, wanted)
+    chosen, replaced = promote_run(path, force=force)
+    assert chosen.identity is not None
     identity = chosen.identity
     lines = [
         f"{path.stem} is the baseline of `pytest bench --benchmark-compare` for {identity.arch}, "
@@ -159,39 +146,21 @@ def _promote(results: Path, wanted: str, *, force: bool) -> Outcome:
     )
 
 
-def _gives_way(earlier: SavedRun | None, chosen: SavedRun) -> bool:
-    """Return whether an earlier promoted run is of the same machine and subject, or gone."""
-    assert chosen.identity is not None
-    return earlier is None or mismatch(earlier, chosen.identity, chosen.allocator) is None
-
-
-def _find(results: Path, wanted: str) -> Path:
-    runs = list_runs(results)
-    if wanted.isascii() and wanted.isdigit():
-        found = [path for path in runs if number_of(path) == int(wanted)]
-    else:
-        file = Path(wanted)
-        found = [path for path in runs if path.resolve() == file.resolve()]
-        if not found and file.is_file():
-            raise IndoorError(
-                f"{file} is not among the runs in {results}; expected {results}/<machine>/"
-                f"NNNN_name.json; name it with --benchmark-compare={file} instead"
-            )
-    if not found:
-        known = ", ".join(path.name.split("_")[0] for path in runs[-8:]) or "none yet"
-        raise IndoorError(
-            f"no run {wanted!r} in {results}; expected a file there or a number: {known}; "
-            "see indoor results list"
-        )
-    if len(found) > 1:
-        raise IndoorError(
-            f"{len(found)} runs have the number {wanted}; expected one; name its file: "
-            f"{', '.join(map(str, found))}"
-        )
-    return found[0]
-
-
-def _existing(results: Path) -> Path:
-    """Return the folder; a lock in a folder that is not there would make it."""
-    list_runs(results)
-    return results
+def _prune(results: Path, keep: int, partial_days: int, *, dry_run: bool) -> Outcome:
+    pruning = plan_pruning(results, keep, partial_days)
+    if not dry_run:
+        prune(results, pruning)
+    verb = "would remove" if dry_run else "removed"
+    removed = (*pruning.runs, *pruning.partial)
+    lines = [
+        *(f"{verb} {path}" for path in removed),
+        *(f"kept {path}: {reason}" for path, reason in pruning.kept.items()),
+    ]
+    return Outcome(
+        record={
+            "dry_run": dry_run,
+            "removed": [str(path.relative_to(results)) for path in removed],
+            "kept": {str(path.relative_to(results)): why for path, why in pruning.kept.items()},
+        },
+        text="\n".join(lines or [f"nothing to remove among {pruning.num_runs} runs"]),
+    )

@@ -13,10 +13,10 @@ from indoor.gate.launches import measure_cells
 from indoor.gate.names import matches
 from indoor.gate.records import CheckReport, GateReport, GateVerdict
 from indoor.gate.settings import rules_for, selects, unmatched_globs
-from indoor.gate.sides.locks import machine_lock
 from indoor.gate.sides.opening import GateJob, Sides, open_sides
 from indoor.gate.tally import Tally
 from indoor.gate.worker import LaunchRules, collect_cells
+from indoor.locks import machine_lock
 from indoor.measure.process import ChildLostError
 from indoor.records import write_record
 

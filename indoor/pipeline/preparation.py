@@ -1,17 +1,18 @@
 """Makes whatever is missing of a run, and uses again what is there."""
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import filelock
 
 from indoor import places
 from indoor.dataset import IndoorScenes, identify
 from indoor.demo import draw_demo
 from indoor.errors import IndoorError
 from indoor.files import sha256_of_file, write_text
+from indoor.locks import wait_for_lock
 from indoor.machine import read_machine
 from indoor.model import (
     FORMAT,
@@ -119,7 +120,7 @@ def prepare(
         job.note(line)
     run_folder = places.runs_folder(home) / job.run_name(data, resolved)
     run_folder.mkdir(parents=True, exist_ok=True)
-    with _locked(run_folder):
+    with _locked(run_folder, say):
         manifest = job.float_checkpoint(root, resolved, run_folder)
         quantization = job.int8_checkpoint(root, run_folder, config)
         hashes = checkpoint_hashes(run_folder)
@@ -159,7 +160,7 @@ class _Job:
         """Return the drawn data set's folder, drawing it where there is none."""
         root = places.demo_folder(self.home)
         self.home.mkdir(parents=True, exist_ok=True)
-        with _locked(root):
+        with _locked(root, self.say):
             if not root.is_dir():
                 draw_demo(root, progress=self.progress)
                 self.note("drew indoor scenes (no data set was named): no photographs")
@@ -277,6 +278,19 @@ class _Job:
         return report
 
 
-def _locked(path: Path) -> filelock.BaseFileLock:
-    """Return a lock that keeps two processes from making the same thing at once."""
-    return filelock.FileLock(path.parent / f".{path.name}.lock")
+@contextmanager
+def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep two processes from making the same thing at once; the second hears what it waits for."""
+    lock = path.parent / f".{path.name}.lock"
+    try:
+        descriptor = wait_for_lock(lock, f"another process that prepares {path.name}", say)
+    except OSError as error:
+        raise IndoorError(
+            f"cannot lock {lock}: {error.strerror or error}; expected a folder with write "
+            "permission; choose another with --home"
+        ) from error
+    assert descriptor is not None
+    try:
+        yield
+    finally:
+        os.close(descriptor)

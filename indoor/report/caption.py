@@ -1,6 +1,7 @@
 """What stands over a table, for a figure without its machine, code and weights is none."""
 
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
+from indoor.runs.comparable import NOT_RECORDED
 from indoor.runs.results import RunResult
 
 DEMO = "demo"
@@ -15,10 +16,11 @@ def caption(result: RunResult) -> dict[str, str]:
     machine = run.machine
     allocators = sorted({case.measurement.allocator for case in result.cases})
     return {
-        "run": ", ".join(part for part in (result.source, _time(result.datetime)) if part),
+        "run": ", ".join(filter(None, (result.source, _time(result.datetime), _resumed(result)))),
         "CPU": f"{describe_cpu(machine)}; {describe_isa(machine)}; {_state(result)}",
         "build": f"torch {machine.torch}, torchvision {machine.torchvision}, Python "
-        f"{machine.python}, {machine.system}; allocator {' and '.join(allocators)}",
+        f"{machine.python}, {machine.system}; allocator {' and '.join(allocators)}; "
+        f"{_environment(run)}",
         "int8": _quantization(run),
         "code": f"{_commits(result)}, {run.arch}",
         "data": describe_data(run.data, run.preprocessing),
@@ -104,10 +106,34 @@ def _time(datetime: str) -> str:
     return f"{day} {clock[:8]}{utc}".strip()
 
 
+def _resumed(result: RunResult) -> str:
+    resumed = {
+        (one.batch, one.threads, one.allocator)
+        for one in (case.measurement for case in result.cases)
+        if one.resumed
+    }
+    noun = "cell" if len(resumed) == 1 else "cells"
+    return f"{len(resumed)} {noun} of an interrupted run" if resumed else ""
+
+
+def _environment(run: RunIdentity) -> str:
+    if run.environment is None and run.timer is None:
+        return f"environment and timer {NOT_RECORDED}"
+    values = ", ".join(f"{name} {value}" for name, value in (run.environment or {}).items())
+    known = values or ("no variable set" if run.environment == {} else NOT_RECORDED)
+    return f"environment: {known}; timer {run.timer or NOT_RECORDED}"
+
+
 def _state(result: RunResult) -> str:
-    machines = [case.measurement.run.machine for case in result.cases]
-    loads = [machine.load_1min for machine in machines if machine.load_1min is not None]
-    governor = machines[0].governor
+    """Return the clock's governor, and the loads at which the cases were measured."""
+    machine = result.cases[0].measurement.run.machine
+    loads = [
+        load
+        for one in (case.measurement for case in result.cases)
+        if (load := one.run.machine.load_1min if one.load_1min is None else one.load_1min)
+        is not None
+    ]
+    governor = machine.governor
     parts = [f"governor {governor}" if governor else "governor not readable"]
     if not loads:
         parts.append("load not readable")

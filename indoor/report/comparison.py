@@ -1,16 +1,15 @@
 """One run against an earlier one, case by case: advisory, since the two were apart in time."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from indoor.records import Measurement, RunIdentity
+from indoor.records import Measurement
 from indoor.report import units
+from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
+from indoor.report.select import allocators, place
+from indoor.report.text import as_text
+from indoor.runs.comparable import CaseKey, case_key, comparable
 from indoor.runs.results import MeasuredCase, RunResult
-
-Key = tuple[str, str, str, int, int, str]
-"""Case, variant, runtime, batch, threads, allocator: what a case is, whatever its test is named."""
-
-_DECISIVE = frozenset({"CPU", "cores", "network", "input"})
-"""What makes times of two runs incomparable, rather than merely in need of a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +49,19 @@ def compare_runs(baseline: RunResult, candidate: RunResult) -> Comparison:
         candidate: The run in question.
 
     Returns:
-        The comparison; without changes of time where the runs are of different machines,
-        architectures or input sizes, since those would not be about the code.
+        The comparison; without changes of time where `comparable` leaves none, since those would
+        not be about the code.
     """
-    before = {_key(case.measurement): case for case in baseline.cases}
-    now = {_key(case.measurement): case for case in candidate.cases}
-    differences = _differences(baseline, candidate)
-    refusal = _refusal(differences)
+    before = {case_key(case.measurement): case for case in baseline.cases}
+    now = {case_key(case.measurement): case for case in candidate.cases}
+    found = comparable(baseline.subject, candidate.subject)
+    refusal = None
+    if found.level != "times":
+        labels = " and ".join(dict.fromkeys(one.label for one in found.decisive))
+        refusal = (
+            f"Times are not compared, since the runs differ in {labels}: "
+            "take a baseline on this machine with the same network."
+        )
     return Comparison(
         changes=tuple(
             Change(
@@ -69,36 +74,93 @@ def compare_runs(baseline: RunResult, candidate: RunResult) -> Comparison:
         ),
         missing=_names(before, now),
         new=_names(now, before),
-        differences=differences,
+        differences=tuple((one.label, one.there, one.here) for one in found.differences),
         refusal=refusal,
     )
 
 
-def _names(cases: dict[Key, MeasuredCase], others: dict[Key, MeasuredCase]) -> tuple[str, ...]:
-    """Return the names of the cases that the others lack."""
-    return tuple(case_name(case.measurement) for key, case in cases.items() if key not in others)
+def comparison_blocks(baseline: RunResult, candidate: RunResult) -> list[Block]:
+    """Return the table of changes, what differs besides, and the cases that only one run has."""
+    found = compare_runs(baseline, candidate)
+    blocks: list[Block] = [
+        Heading(f"Against {baseline.source}"),
+        Paragraph(
+            "Advisory. The two runs were not interleaved in time: on a shared machine the same "
+            "code differs by 10% and more from run to run. Neither a pass nor a failure follows."
+        ),
+    ]
+    if found.differences:
+        blocks.append(
+            Facts(
+                tuple(
+                    (label, f"{then} in the baseline, {this} in this run")
+                    for label, then, this in found.differences
+                )
+            )
+        )
+    if found.refusal is not None:
+        blocks.append(Paragraph(found.refusal, "strong"))
+    elif found.changes:
+        blocks += _grids(candidate, found.changes)
+        blocks.append(
+            Paragraph(
+                "Medians; + is more than before. The speedups are each run's own, from its own "
+                "interleaved pairs, and so are their intervals.",
+                "faint",
+            )
+        )
+    else:
+        blocks.append(Paragraph("The two runs have no case in common.", "strong"))
+    if found.missing:
+        blocks.append(Paragraph(f"Only in the baseline: {'; '.join(found.missing)}."))
+    if found.new:
+        blocks.append(Paragraph(f"Only in this run: {'; '.join(found.new)}."))
+    return blocks
 
 
-def _change(baseline: Measurement, candidate: Measurement) -> float | None:
-    then, now = _value(baseline), _value(candidate)
-    return now / then - 1 if then and now is not None else None
+def render_ratios(
+    elsewhere: RunResult, here: RunResult, *, width: int = 80, color: bool = False
+) -> str:
+    """Return the table of the speedups that both runs paired, and no times.
 
-
-def _value(one: Measurement) -> float | None:
-    if one.case == "peak-memory":
-        return one.peak_memory_bytes
-    return one.latency.median_s if one.latency is not None else None
-
-
-def _key(one: Measurement) -> Key:
-    return (
-        one.case,
-        one.variant or "",
-        one.runtime or "",
-        one.batch or 0,
-        one.threads or 0,
-        one.allocator,
+    Args:
+        elsewhere: The run of another machine.
+        here: This run.
+        width: Characters a line.
+        color: Whether escape codes may stand in it.
+    """
+    rows = tuple(
+        (
+            str(one.threads),
+            str(one.batch),
+            one.variant or "",
+            _with_interval(change.baseline.measurement),
+            _with_interval(one),
+        )
+        for change in compare_runs(elsewhere, here).changes
+        if (one := change.candidate.measurement).speedup is not None
+        and change.baseline.measurement.speedup is not None
     )
+    blocks: list[Block] = [
+        Heading(f"Speedups beside {elsewhere.source}"),
+        Paragraph(
+            "Advisory. That run is of another machine or environment, so times are not compared; "
+            "each speedup is a run's own, from its own interleaved pairs. A difference is the "
+            "machines' as well as the code's."
+        ),
+    ]
+    if rows:
+        columns = (
+            Column("threads"),
+            Column("batch"),
+            Column("variant", "left"),
+            Column("there\n(95% interval)", "left"),
+            Column("here\n(95% interval)", "left"),
+        )
+        blocks.append(Grid(columns=columns, rows=rows, num_keys=3))
+    else:
+        blocks.append(Paragraph("The two runs have no paired speedup in common.", "strong"))
+    return as_text(blocks, width=width, color=color)
 
 
 def case_name(one: Measurement) -> str:
@@ -114,35 +176,118 @@ def case_name(one: Measurement) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _differences(baseline: RunResult, candidate: RunResult) -> tuple[tuple[str, str, str], ...]:
-    then = _identity(baseline.cases[0].measurement.run)
-    now = _identity(candidate.cases[0].measurement.run)
-    return tuple((label, then[label], now[label]) for label in now if then[label] != now[label])
+def _names(
+    cases: dict[CaseKey, MeasuredCase], others: dict[CaseKey, MeasuredCase]
+) -> tuple[str, ...]:
+    """Return the names of the cases that the others lack."""
+    return tuple(case_name(case.measurement) for key, case in cases.items() if key not in others)
 
 
-def _identity(run: RunIdentity) -> dict[str, str]:
-    """Return what has to be equal for a change of time to be about the code."""
-    machine, config = run.machine, run.quantization.config if run.quantization else None
-    return {
-        "CPU": machine.cpu_model,
-        "cores": str(machine.num_cores),
-        "network": run.arch,
-        "input": f"{run.preprocessing.size} x {run.preprocessing.size}",
-        "torch": machine.torch,
-        "Python": machine.python,
-        "engine": "none" if config is None else f"{config.engine} {config.activation_range}",
-        "data": f"{run.data.name} {run.data.sha256[:12]}",
-        "weights": " ".join(
-            [run.weights.name, *sorted(value[:12] for value in run.checkpoint_sha256.values())]
-        ),
-    }
+def _change(baseline: Measurement, candidate: Measurement) -> float | None:
+    then, now = _value(baseline), _value(candidate)
+    return now / then - 1 if then and now is not None else None
 
 
-def _refusal(differences: tuple[tuple[str, str, str], ...]) -> str | None:
-    decisive = [label for label, _, _ in differences if label in _DECISIVE]
-    if not decisive:
-        return None
-    return (
-        f"Times are not compared, since the runs differ in {' and '.join(decisive)}: "
-        "take a baseline on this machine with the same network."
+def _value(one: Measurement) -> float | None:
+    if one.case == "peak-memory":
+        return one.peak_memory_bytes
+    return one.latency.median_s if one.latency is not None else None
+
+
+def _grids(candidate: RunResult, changes: tuple[Change, ...]) -> list[Block]:
+    """Return a table of the matrix's cells and one of everything else, where there are any."""
+    main = allocators(candidate)[:1]
+    cells: list[Change] = []
+    others: list[Change] = []
+    for change in changes:
+        one = change.candidate.measurement
+        (cells if one.case == "latency" and one.allocator in main else others).append(change)
+    return [
+        *([_cells(candidate, cells)] if cells else []),
+        *([_others(others)] if others else []),
+    ]
+
+
+def _cells(candidate: RunResult, changes: list[Change]) -> Grid:
+    rank = place(candidate)
+    ordered = sorted(
+        ((change.candidate.measurement, change) for change in changes),
+        key=lambda pair: (pair[0].threads or 0, pair[0].batch or 0, rank(pair[0].variant)),
     )
+    return Grid(
+        columns=(
+            Column("threads"),
+            Column("batch"),
+            Column("variant", "left"),
+            Column("before\nms"),
+            Column("now\nms"),
+            Column("change"),
+            Column("speedup\nbefore"),
+            Column("95%\ninterval"),
+            Column("speedup\nnow"),
+            Column("95%\ninterval"),
+        ),
+        rows=tuple(
+            (
+                str(now.threads),
+                str(now.batch),
+                now.variant or "",
+                _figure(change.baseline.measurement),
+                _figure(now),
+                _percentage(change),
+                *_speedup(change.baseline.measurement),
+                *_speedup(now),
+            )
+            for now, change in ordered
+        ),
+        num_keys=3,
+        rules=frozenset(
+            index
+            for index, ((one, _), (following, _)) in enumerate(pairwise(ordered))
+            if one.threads != following.threads
+        ),
+    )
+
+
+def _others(changes: list[Change]) -> Grid:
+    return Grid(
+        columns=(
+            Column("case", "left"),
+            Column("unit", "left"),
+            Column("before"),
+            Column("now"),
+            Column("change"),
+        ),
+        rows=tuple(
+            (
+                case_name(change.candidate.measurement),
+                "MB" if change.candidate.measurement.case == "peak-memory" else "ms",
+                _figure(change.baseline.measurement),
+                _figure(change.candidate.measurement),
+                _percentage(change),
+            )
+            for change in changes
+        ),
+    )
+
+
+def _percentage(change: Change) -> str:
+    return units.NOTHING if change.change is None else f"{100 * change.change:+.1f}%"
+
+
+def _figure(one: Measurement) -> str:
+    if one.case == "peak-memory":
+        return units.megabytes(one.peak_memory_bytes)
+    return units.milliseconds(one.latency.median_s if one.latency is not None else None)
+
+
+def _speedup(one: Measurement) -> tuple[str, str]:
+    if one.speedup is None:
+        return "", ""
+    return units.ratio(one.speedup.speedup), units.ratio_interval(one.speedup.interval)
+
+
+def _with_interval(one: Measurement) -> str:
+    assert one.speedup is not None
+    value, interval = one.speedup.speedup, one.speedup.interval
+    return f"{value:.2f}x ({interval.low:.2f} to {interval.high:.2f})"

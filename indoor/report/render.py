@@ -15,7 +15,7 @@ from indoor.report.caption import (
     short_caption,
     weights_warning,
 )
-from indoor.report.comparison_table import comparison_blocks
+from indoor.report.comparison import comparison_blocks
 from indoor.report.costs import costs_blocks
 from indoor.report.data import as_csv, as_json
 from indoor.report.headline import headline_blocks

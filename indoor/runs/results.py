@@ -1,10 +1,12 @@
 """Reading runs: pytest-benchmark's JSON with our part in it, checked and as records."""
 
+import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ import msgspec
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
 from indoor.records import SCHEMA_VERSION, Measurement
+from indoor.runs.comparable import Subject, describe_mixture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +41,40 @@ class MeasuredCase:
 class RunResult:
     """One run of the suite: one machine, one network, one data set.
 
-    `source` is the file's name without its folder, since a table may be published; `datetime` is
-    ISO 8601 as pytest-benchmark wrote it.
-    `num_foreign` counts benchmarks of the file that are not this suite's.
+    Attributes:
+        source: The file's name without its folder, since a table may be published.
+        datetime: ISO 8601 as pytest-benchmark wrote it.
+        cases: What it measured.
+        foreign: Node ids of benchmarks in the file that are not this suite's.
+        stats: pytest-benchmark's statistics of every benchmark by node id, without the rounds.
     """
 
     source: str
     datetime: str
     cases: tuple[MeasuredCase, ...]
-    num_foreign: int = 0
+    foreign: tuple[str, ...] = ()
+    stats: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    @property
+    def num_foreign(self) -> int:
+        """How many benchmarks of the file are not this suite's."""
+        return len(self.foreign)
+
+    @property
+    def subject(self) -> Subject:
+        """What the run is about."""
+        # The full matrix holds a few cases with the other allocator; most are the run's own.
+        allocators = Counter(case.measurement.allocator for case in self.cases)
+        (allocator, _), *_ = allocators.most_common(1)
+        return Subject(run=self.cases[0].measurement.run, allocator=allocator)
+
+
+class ForeignRunError(IndoorError):
+    """A file of pytest-benchmark's that holds nothing of this suite."""
+
+
+class ChangedRunError(IndoorError):
+    """A file whose content is not what was saved."""
 
 
 def load_results(paths: Iterable[Path]) -> tuple[RunResult, ...]:
@@ -64,6 +92,17 @@ def load_results(paths: Iterable[Path]) -> tuple[RunResult, ...]:
             out of its range), or mixes machines or networks.
     """
     return tuple(_load(path) for path in paths)
+
+
+def seal(data: Mapping[str, object]) -> dict[str, str]:
+    """Return what a file's member `indoor` holds: a hash over everything else in the file.
+
+    Args:
+        data: The file's JSON; a seal that is in it already plays no part.
+    """
+    others = {name: value for name, value in data.items() if name != "indoor"}
+    text = json.dumps(others, sort_keys=True, separators=(",", ":"))
+    return {"content_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def from_benchmark_json(data: object, source: str) -> RunResult:
@@ -84,20 +123,33 @@ def from_benchmark_json(data: object, source: str) -> RunResult:
             f"{source} holds no benchmarks; expected JSON that pytest-benchmark wrote; "
             "give a file that `pytest bench` saved under results/"
         )
+    sealed = data.get("indoor")
+    if sealed is not None and sealed != seal(data):
+        raise ChangedRunError(
+            f"{source} was changed or damaged after it was saved: its content has not the hash "
+            "in `indoor.content_sha256`; expected the file as `pytest bench` wrote it; take a "
+            "copy, or measure again"
+        )
     benchmarks = [entry for entry in data["benchmarks"] if isinstance(entry, Mapping)]
-    ours = [entry for entry in benchmarks if "indoor" in (entry.get("extra_info") or {})]
+    ours = [entry for entry in benchmarks if _is_ours(entry)]
     if not ours:
-        raise IndoorError(
+        raise ForeignRunError(
             f"{source} holds {len(benchmarks)} benchmarks and none of this suite; expected "
             '`extra_info["indoor"]` in them; give a file that `pytest bench` saved'
         )
     cases = tuple(_case(entry, source) for entry in ours)
-    _refuse_a_mixture(cases, source)
+    mixture = describe_mixture([case.measurement.run for case in cases])
+    if mixture:
+        raise IndoorError(
+            f"{source} mixes {_short(mixture)}; expected one run; report the runs' own files one "
+            "by one"
+        )
     return RunResult(
         source=source,
         datetime=str(data.get("datetime") or ""),
         cases=cases,
-        num_foreign=len(data["benchmarks"]) - len(ours),
+        foreign=tuple(_fullname(entry) for entry in benchmarks if not _is_ours(entry)),
+        stats={_fullname(entry): _stats(entry) for entry in benchmarks},
     )
 
 
@@ -135,8 +187,22 @@ def _no_json(path: Path, reason: str) -> IndoorError:
     )
 
 
+def _is_ours(entry: Mapping[str, object]) -> bool:
+    extra = entry.get("extra_info")
+    return isinstance(extra, Mapping) and "indoor" in extra
+
+
+def _fullname(entry: Mapping[str, object]) -> str:
+    return str(entry.get("fullname") or entry.get("name") or "a benchmark without a name")
+
+
+def _stats(entry: Mapping[str, object]) -> dict[str, object]:
+    stats = entry.get("stats")
+    return {k: v for k, v in stats.items() if k != "data"} if isinstance(stats, Mapping) else {}
+
+
 def _case(entry: Mapping[str, object], source: str) -> MeasuredCase:
-    fullname = str(entry.get("fullname") or entry.get("name") or "a benchmark without a name")
+    fullname = _fullname(entry)
     extra = entry["extra_info"]
     assert isinstance(extra, Mapping)
     ours = extra["indoor"]
@@ -223,24 +289,6 @@ def _rounds(stats: object, where: str) -> Rounds:
             "and q3, finite numbers; measure again"
         ) from error
     return rounds
-
-
-def _refuse_a_mixture(cases: tuple[MeasuredCase, ...], source: str) -> None:
-    """A table has one caption, so all of its figures must be of what the caption says."""
-    runs = [case.measurement.run for case in cases]
-    found: dict[str, set[str]] = {
-        "machines": {run.machine.cpu_model for run in runs},
-        "torch builds": {run.machine.torch for run in runs},
-        "architectures": {run.arch for run in runs},
-        "data sets": {run.data.sha256 for run in runs},
-        "sets of checkpoints": {str(sorted(run.checkpoint_sha256.items())) for run in runs},
-    }
-    for what, values in found.items():
-        if len(values) > 1:
-            raise IndoorError(
-                f"{source} mixes {len(values)} {what} ({_short(', '.join(sorted(values)))}); "
-                "expected one run; report the runs' own files one by one"
-            )
 
 
 def _short(text: str, length: int = 160) -> str:

@@ -1,60 +1,86 @@
-"""The saved runs in results/, which of them were promoted to baselines, and the lock over both.
+"""The saved runs in results/: their files, which of them are promoted, and the lock over both.
 
 A folder of results holds one folder a machine, as pytest-benchmark names it, with files
 `NNNN_name.json`. The promoted ones are named in a small file beside them.
 """
 
-import json
+import datetime
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from indoor.errors import IndoorError
-from indoor.files import read_bytes
-from indoor.records import (
-    Machine,
-    Measurement,
-    RunIdentity,
-    from_builtins,
-    read_record,
-    write_record,
-)
+from indoor.locks import lock_owner, wait_for_lock
+from indoor.records import RunIdentity, read_record, write_record
+from indoor.runs.comparable import Subject, comparable
+from indoor.runs.results import ChangedRunError, ForeignRunError, RunResult, load_results
 
 POINTER = ".promoted"
 """No `.json`: pytest-benchmark would take such a file for a run."""
 
+Fault = Literal["unreadable", "changed", "of another suite"]
+"""Cut off or of another version; changed after it was saved; another suite's, which is none."""
+
 LOCK = ".lock"
+
+LOCK_WAIT_S = 120.0
+"""Saving takes seconds; somebody who holds the lock for minutes is stopped or stuck."""
+
 _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedRun:
-    """A file of the storage; `identity` is None where it is not of this suite.
+    """A file of the storage.
 
-    `benchmarks` are pytest-benchmark's entries by node id; `saved_at` is ISO 8601, empty where the
-    file does not say. `promoted` is whether a person made it a baseline.
+    Attributes:
+        path: The file.
+        result: What it holds; None where that is nothing of this suite, or cannot be trusted.
+        promoted: Whether a person made it a baseline.
+        fault: Why there is no result; None where there is one.
+        reason: The same in a line.
     """
 
     path: Path
-    benchmarks: Mapping[str, dict[str, Any]]
-    identity: RunIdentity | None
-    allocator: str | None
-    saved_at: str = ""
+    result: RunResult | None
     promoted: bool = False
+    fault: Fault | None = None
+    reason: str = ""
 
     @property
     def name(self) -> str:
         """The file's name without its ending."""
-        return self.path.name.removesuffix(".gz").removesuffix(".json")
+        return self.path.stem
+
+    @property
+    def subject(self) -> Subject | None:
+        """What the run is about."""
+        return self.result.subject if self.result else None
+
+    @property
+    def identity(self) -> RunIdentity | None:
+        """What the run measured."""
+        return self.subject.run if self.subject else None
+
+    @property
+    def allocator(self) -> str | None:
+        """That of most of its cases."""
+        return self.subject.allocator if self.subject else None
+
+    @property
+    def saved_at(self) -> str:
+        """ISO 8601; empty where the file does not say."""
+        return self.result.datetime if self.result else ""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why it is no baseline by itself: `narrowed`, `failed`, `regressed`; none for most."""
+        """Why it is no baseline by itself: a fault, `narrowed`, `failed`, `regressed`."""
         if self.identity is None:
-            return ()
+            return (self.fault,) if self.fault else ()
         reason = self.identity.not_a_baseline
         words = ("narrowed" if self.identity.narrowed else None, reason)
         return tuple(dict.fromkeys(word for word in words if word))
@@ -89,35 +115,89 @@ def number_of(path: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+def find_run(results: Path, wanted: str) -> Path:
+    """Return the saved run of that number or path.
+
+    Raises:
+        IndoorError: There is none, or more than one.
+    """
+    runs = list_runs(results)
+    if wanted.isascii() and wanted.isdigit():
+        found = [path for path in runs if number_of(path) == int(wanted)]
+    else:
+        file = Path(wanted)
+        found = [path for path in runs if path.resolve() == file.resolve()]
+        if not found and file.is_file():
+            raise IndoorError(
+                f"{file} is not among the runs in {results}; expected {results}/<machine>/"
+                f"NNNN_name.json; name it with --benchmark-compare={file} instead"
+            )
+    if not found:
+        known = ", ".join(path.name.split("_")[0] for path in runs[-8:]) or "none yet"
+        raise IndoorError(
+            f"no run {wanted!r} in {results}; expected a file there or a number: {known}; "
+            "see indoor results list"
+        )
+    if len(found) > 1:
+        raise IndoorError(
+            f"{len(found)} runs have the number {wanted}; expected one; name its file: "
+            f"{', '.join(map(str, found))}"
+        )
+    return found[0]
+
+
+def name_run(arch: str, commit: str | None, dirty: bool | None, remark: str | None) -> str:
+    """Return what follows the number in the name of a run's file that is saved now."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d_%H%M%S")
+    parts = [arch, (commit or "unversioned")[:12], now]
+    if dirty:
+        parts.append("uncommitted-changes")
+    return "_".join([*parts, *([remark] if remark else [])])
+
+
 def gate_record(results: Path, name: str) -> Path:
     """Return where a run's gate keeps what it measured: where nobody takes it for a run."""
     return results / "gates" / f"gate_{name}.json"
 
 
-def read_run(path: Path) -> SavedRun | None:
-    """Read a saved run; None where the file is cut off or is not pytest-benchmark's.
+def read_run(path: Path) -> SavedRun:
+    """Read a saved run; what cannot be read, or is not ours, is told by its `fault`.
 
     Raises:
         IndoorError: The file that names the promoted runs beside it cannot be read.
     """
+    promoted = path.name in read_promoted(path.parent)
     try:
-        data = json.loads(read_bytes(path))
-        benchmarks = {entry["fullname"]: entry for entry in data["benchmarks"]}
-        assert all(isinstance(entry["stats"]["median"], float) for entry in benchmarks.values())
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
-        return None
-    ours = [_measurement(entry, str(path)) for entry in benchmarks.values()]
-    known = [measurement for measurement in ours if measurement is not None]
-    # The full matrix holds a few cases with the other allocator; most are the run's own.
-    allocators = [measurement.allocator for measurement in known]
-    return SavedRun(
-        path=path,
-        benchmarks=benchmarks,
-        identity=known[0].run if known else None,
-        allocator=max(set(allocators), key=allocators.count) if allocators else None,
-        saved_at=str(data.get("datetime") or ""),
-        promoted=path.name in read_promoted(path.parent),
-    )
+        (result,) = load_results([path])
+    except IndoorError as error:
+        faults: dict[type, Fault] = {
+            ForeignRunError: "of another suite",
+            ChangedRunError: "changed",
+        }
+        return SavedRun(
+            path=path,
+            result=None,
+            promoted=promoted,
+            fault=faults.get(type(error), "unreadable"),
+            reason=str(error),
+        )
+    return SavedRun(path=path, result=result, promoted=promoted)
+
+
+def group_runs(runs: Iterable[SavedRun]) -> list[str | None]:
+    """Return a letter for each run: runs of one letter may be compared in time by default."""
+    groups: list[Subject] = []
+    letters: list[str | None] = []
+    for run in runs:
+        if run.subject is None:
+            letters.append(None)
+            continue
+        found = (i for i, one in enumerate(groups) if comparable(one, run.subject).other is None)
+        index = next(found, len(groups))
+        if index == len(groups):
+            groups.append(run.subject)
+        letters.append(chr(ord("A") + index) if index < 26 else str(index + 1))
+    return letters
 
 
 def read_promoted(folder: Path) -> tuple[str, ...]:
@@ -137,77 +217,95 @@ def write_promoted(folder: Path, names: Iterable[str]) -> None:
     write_record(folder / POINTER, _Promotions(format=1, runs=tuple(names)))
 
 
+def lost_promotions(folders: Iterable[Path]) -> tuple[tuple[Path, str], ...]:
+    """Return folder and name of each promoted run whose file is gone."""
+    return tuple(
+        (folder, name)
+        for folder in sorted(set(folders))
+        for name in read_promoted(folder)
+        if not (folder / name).is_file()
+    )
+
+
+def promote_run(path: Path, *, force: bool) -> tuple[SavedRun, tuple[str, ...]]:
+    """Make a run the baseline of its machine and subject; hold the lock while you do.
+
+    Args:
+        path: The run's file.
+        force: Whether it may be narrowed or failed.
+
+    Returns:
+        The run, and the names of the files that are not promoted any more.
+
+    Raises:
+        IndoorError: It is no run of this suite, or may not be a baseline.
+    """
+    chosen = read_run(path)
+    if chosen.subject is None:
+        what = "holds nothing of this suite" if _is_foreign(chosen) else "cannot be read"
+        raise IndoorError(
+            f"{path} {what}; expected a run that `pytest bench` saved; promote another"
+        )
+    refused = [problem for problem in chosen.problems if problem in ("narrowed", "failed")]
+    if refused and not force:
+        raise IndoorError(
+            f"{path} is {' and '.join(refused)}; expected a run of all cases without a failure; "
+            "promote another, or this one with --force"
+        )
+    promoted = read_promoted(path.parent)
+    replaced = tuple(
+        name
+        for name in promoted
+        if name != path.name and _gives_way(read_run(path.parent / name), chosen.subject)
+    )
+    kept = [name for name in promoted if name not in {*replaced, path.name}]
+    write_promoted(path.parent, [*kept, path.name])
+    return chosen, replaced
+
+
+def _gives_way(earlier: SavedRun, subject: Subject) -> bool:
+    """Return whether an earlier promoted run is of the same machine and subject, or gone."""
+    if _is_foreign(earlier):
+        return False
+    return earlier.subject is None or comparable(earlier.subject, subject).other is None
+
+
+def _is_foreign(run: SavedRun) -> bool:
+    return run.fault == "of another suite"
+
+
 @contextmanager
-def lock_results(results: Path, wait_s: float | None = None) -> Iterator[None]:
+def lock_results(
+    results: Path,
+    wait_s: float = LOCK_WAIT_S,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[None]:
     """Hold the lock over a folder of results: nobody saves, promotes or prunes meanwhile.
 
     Args:
         results: The folder, which is made where it is missing.
-        wait_s: How long to wait for somebody else; None for as long as it takes.
+        wait_s: How long to wait for somebody else.
+        say: Hears whom it waits for.
 
     Raises:
         IndoorError: Somebody else holds it for longer than `wait_s`, or it cannot be made.
     """
-    import filelock  # not for `indoor --help`
-
-    lock = filelock.FileLock(results / LOCK)
+    lock = results / LOCK
     try:
         results.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=-1 if wait_s is None else wait_s)
-    except filelock.Timeout as error:
-        raise IndoorError(
-            f"{results / LOCK} is held by another process for more than {wait_s:g} s; expected "
-            "its end; look for a run that is stopped or stuck"
-        ) from error
+        holder = f"another process that saves, promotes or prunes in {results}"
+        descriptor = wait_for_lock(lock, holder, say, wait_s)
     except OSError as error:
         raise IndoorError(
             f"cannot lock {results}: {error.strerror or error}; expected a folder with write "
             "permission"
         ) from error
+    if descriptor is None:
+        raise IndoorError(
+            f"{lock} is held by another process ({lock_owner(lock)}) for more than {wait_s:g} s; "
+            "expected its end; look for a run that is stopped or stuck"
+        )
     try:
         yield
     finally:
-        lock.release()
-
-
-def machine_differences(there: Machine, here: Machine) -> dict[str, tuple[object, object]]:
-    """Return the fields in which two machines differ, with both values; empty for the same one.
-
-    The kernel, Python and torch are not the machine: what an upgrade does is a fair question.
-    """
-    pairs: dict[str, tuple[object, object]] = {
-        field: (getattr(there, field), getattr(here, field))
-        for field in ("cpu_model", "num_cores", "isa", "memory_bytes")
-    }
-    # Memory is what the kernel leaves over, which differs a little from boot to boot.
-    before, now = there.memory_bytes, here.memory_bytes
-    if before and now and abs(before - now) < 0.05 * now:
-        del pairs["memory_bytes"]
-    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def mismatch(run: SavedRun, identity: RunIdentity, allocator: str | None) -> str | None:
-    """Return in a word why a run's times are not comparable with another's; None where they are."""
-    there = run.identity
-    if there is None:
-        return "of another suite"
-    if there.machine.cpu_model != identity.machine.cpu_model:
-        return "of another CPU"
-    for reason, same in (
-        ("of another machine", not machine_differences(there.machine, identity.machine)),
-        ("of another model", there.arch == identity.arch),
-        ("of other data", there.data.sha256 == identity.data.sha256),
-        ("of other weights", there.weights.identity == identity.weights.identity),
-        ("of another preprocessing", there.preprocessing == identity.preprocessing),
-        ("with another allocator", run.allocator == allocator),
-    ):
-        if not same:
-            return reason
-    return None
-
-
-def _measurement(entry: Mapping[str, Any], source: str) -> Measurement | None:
-    try:
-        return from_builtins(entry["extra_info"]["indoor"], Measurement, source)
-    except (IndoorError, KeyError, TypeError):
-        return None
+        os.close(descriptor)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.gate.sides.locks import take_lock
 from indoor.gate.sides.repository import last_line, resolve_revision
+from indoor.locks import take_lock
 from indoor.machine import code_identity, run_git
 
 _PREFIX = "indoor-gate-"

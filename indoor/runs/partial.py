@@ -1,27 +1,44 @@
 """The finished cells of a run that is not saved yet, so that it can go on after an interruption."""
 
 import dataclasses
-import hashlib
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from bench.cases import Cell
 from indoor.errors import IndoorError
 from indoor.machine import read_moment
 from indoor.measure.pairs import Series
-from indoor.records import read_record, to_json, write_record
+from indoor.records import read_record, write_record
+
+
+class Cell(Protocol):
+    """A place in the suite's matrix."""
+
+    @property
+    def batch(self) -> int:
+        """Photographs a batch."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Threads that compute."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What the runner measured in one cell; `measured_at` is ISO 8601 in UTC.
+    """What was measured in one cell.
 
-    `load_1min` is the system's at that time, and `resumed` is whether an interrupted run measured
-    it.
-
-    `blocked` has the seconds of calls that were not interleaved, in the one cell of a run where
-    they were measured.
+    Attributes:
+        batch: Of the cell.
+        threads: Of the cell.
+        series: The rounds by variant.
+        blocked: The seconds of calls that were not interleaved, in the one cell of a run where they
+            were measured.
+        measured_at: ISO 8601 in UTC.
+        load_1min: The system's load at that time; None where it does not tell it.
+        resumed: Whether an interrupted run measured it.
     """
 
     batch: int
@@ -31,11 +48,6 @@ class CellResult:
     measured_at: str
     load_1min: float | None = None
     resumed: bool = field(default=False, compare=False)
-
-
-def partial_key(*configuration: object) -> str:
-    """Return the name of the folder for runs with this configuration, data, code and machine."""
-    return hashlib.sha256(to_json(configuration)).hexdigest()[:32]
 
 
 class PartialRun:
