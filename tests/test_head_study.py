@@ -8,7 +8,7 @@ from statistics import median
 
 from killing import small_weights
 
-from indoor.model import save_float
+from indoor.model import FORMAT, save_float
 from indoor.records import CheckpointManifest
 from indoor.train.head import HEAD_EPOCHS
 
@@ -20,7 +20,7 @@ def test_both_ways_end_at_one_head(photographs: Path, tmp_path: Path) -> None:
     weights = small_weights()
     checkpoint = tmp_path / "weights.safetensors"
     manifest = CheckpointManifest(
-        format=1,
+        format=FORMAT,
         arch="resnet18",
         precision="float32",
         classes=tuple("abcdefg"),

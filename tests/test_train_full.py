@@ -16,13 +16,17 @@ from indoor.dataset import IndoorScenes
 from indoor.model import build_model, load_float
 from indoor.progress import NO_PROGRESS
 from indoor.train import FullResult, fine_tune, train_full
-from indoor.train.loop import Schedule, capture, restore, run_epoch, start_run
-from indoor.train.schedule import (
+from indoor.train.loop import (
+    Run,
+    Schedule,
     generator_for,
     learning_rate_factor,
     parameter_groups,
+    run_epoch,
+    start_run,
     update_average,
 )
+from indoor.train.state import capture, restore
 from indoor.train.views import AugmentedScenes, PlainScenes
 from indoor.transforms import inference_transform
 
@@ -69,7 +73,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
 )
 def test_only_whole_batches_count(num_photographs: int, batch: int, expected: int) -> None:
     """The ragged rest of an epoch is left to another epoch's order; few photographs are one."""
-    schedule = Schedule(num_photographs=num_photographs, batch=batch, epochs=6, warmup_epochs=1)
+    schedule = Schedule(num_photographs=num_photographs, batch=batch, epochs=6)
     assert schedule.steps_per_epoch == expected
     assert schedule.num_steps == 6 * expected
     assert schedule.num_warmup == expected
@@ -77,7 +81,7 @@ def test_only_whole_batches_count(num_photographs: int, batch: int, expected: in
 
 def test_a_short_training_warms_up_for_a_third_at_most() -> None:
     """One epoch of warm-up would be all of a training of one epoch."""
-    schedule = Schedule(num_photographs=96, batch=16, epochs=1, warmup_epochs=1)
+    schedule = Schedule(num_photographs=96, batch=16, epochs=1)
     assert schedule.num_warmup == 2
     assert schedule.average_decay == pytest.approx(math.exp(-1 / 8))
 
@@ -85,7 +89,7 @@ def test_a_short_training_warms_up_for_a_third_at_most() -> None:
 def test_decay_and_rates_go_where_they_belong() -> None:
     """No batch norm or bias decays; the head learns ten times faster than the backbone."""
     model = network()
-    groups = parameter_groups(model, learning_rate=0.01, backbone_factor=0.1, weight_decay=0.05)
+    groups = parameter_groups(model, learning_rate=0.01, backbone_factor=0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     seen: list[str] = []
     for group in groups:
@@ -250,8 +254,8 @@ def test_too_few_photographs_are_refused(train: IndoorScenes, val: IndoorScenes)
 
 def test_a_run_comes_back_from_its_tensors() -> None:
     """Captured after one epoch and restored into a fresh run, the second epoch is the same."""
-    schedule = Schedule(num_photographs=21, batch=7, epochs=2, warmup_epochs=1)
-    rates = {"learning_rate": 1e-3, "backbone_factor": 0.5, "weight_decay": 0.1}
+    schedule = Schedule(num_photographs=21, batch=7, epochs=2)
+    rates = {"learning_rate": 1e-3, "backbone_factor": 0.5}
     cpu = torch.device("cpu")
     batches = [(torch.randn(7, 3, 32, 32), torch.arange(7) % 3) for _ in range(3)]
 
@@ -261,20 +265,22 @@ def test_a_run_comes_back_from_its_tensors() -> None:
             batches,
             schedule,
             number,
-            label_smoothing=0.1,
             device=cpu,
             progress=NO_PROGRESS,
         )
 
+    def tensors(run: Run) -> dict[str, torch.Tensor]:
+        return capture(run.optimizer, model=run.model, average=run.average)
+
     whole = start_run(network(), cpu, **rates)
     advance(whole, 1)
-    saved = {name: tensor.clone() for name, tensor in capture(whole).items()}
+    saved = {name: tensor.clone() for name, tensor in tensors(whole).items()}
     advance(whole, 2)
     resumed = start_run(network(9), cpu, **rates)
-    restore(resumed, saved)
+    restore(saved, resumed.optimizer, model=resumed.model, average=resumed.average)
     advance(resumed, 2)
-    for name, tensor in capture(whole).items():
-        assert torch.equal(tensor, capture(resumed)[name]), name
+    for name, tensor in tensors(whole).items():
+        assert torch.equal(tensor, tensors(resumed)[name]), name
 
 
 # the whole of it, killed

@@ -19,7 +19,6 @@ from indoor.machine.processor import Processor
 from indoor.model import WeightsResult, build_model, load_float
 from indoor.records import Epoch, TrainingCurves, read_record
 from indoor.train import Features, fine_tune, is_trained_for, train_head
-from indoor.train.curves import best_epoch, overfit_note
 from indoor.train.head import epoch_order
 from indoor.train.scratch import (
     fold_standardisation,
@@ -27,7 +26,7 @@ from indoor.train.scratch import (
     standardise,
     zero_residuals,
 )
-from indoor.train.state import State, read_state, write_state
+from indoor.train.state import State, best_epoch, overfit_note, read_state, write_state
 from indoor.transforms import inference_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,7 +80,7 @@ def test_two_epochs_by_hand() -> None:
         head.weight.zero_()
         head.bias.zero_()
     one = Features(torch.tensor([[2.0]]), torch.tensor([1]))
-    result = train_head(head, one, one, epochs=2, learning_rate=0.1, momentum=0.9)
+    result = train_head(head, one, one, epochs=2, learning_rate=0.1)
     # Epoch 1: p = (1/2, 1/2), so the bias's gradient is (1/2, -1/2), the weight's twice that.
     bias, velocity = 0.1 * 0.5, 0.5
     weight = 2 * bias

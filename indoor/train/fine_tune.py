@@ -1,9 +1,11 @@
 """From a data set and weights to a fine-tuned float32 checkpoint, whatever interrupts it."""
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -13,13 +15,13 @@ from torch import nn
 from indoor.dataset import IndoorScenes
 from indoor.devices import autocast_dtype, choose_device, use_threads
 from indoor.errors import IndoorError
-from indoor.model import FORMAT, WeightsResult, replace_head, save_float
+from indoor.files import remembered_sha256
+from indoor.model import FORMAT, WeightsResult, hash_tensors, replace_head, save_float
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.records import CheckpointManifest, Recipe, TrainingCurves, write_record
+from indoor.records import CheckpointManifest, Recipe, TrainingCurves, to_json, write_record
 from indoor.train.features import read_features
 from indoor.train.full import FULL_BACKBONE_FACTOR, FULL_EPOCHS, train_full
 from indoor.train.head import HEAD_EPOCHS, train_head
-from indoor.train.plan import Plan
 from indoor.train.scratch import (
     SCRATCH_EPOCHS,
     SCRATCH_SIZE,
@@ -29,6 +31,9 @@ from indoor.train.scratch import (
     zero_residuals,
 )
 from indoor.train.state import State, read_state, remove_leftovers, write_state
+
+_VERSION = 3
+"""Counted up whenever a change of the code would make a resumed training end elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ def fine_tune(
         start = weights.model if known else replace_head(weights.model, len(train.classes), seed)
         if weights.source.kind == "none":
             start = zero_residuals(start)
-        plan = Plan(
+        plan = _Plan(
             weights=weights,
             start=start,
             train=train,
@@ -143,10 +148,8 @@ def fine_tune(
             weights=weights.source,
             epoch=best.epoch,
             metrics={
-                "train_loss": best.train_loss,
-                "train_accuracy": best.train_accuracy,
-                "val_loss": best.val_loss,
-                "val_accuracy": best.val_accuracy,
+                name: getattr(best, name)
+                for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
             },
         )
         # The checkpoint last: where it is, the curves are too.
@@ -156,22 +159,72 @@ def fine_tune(
     return TrainResult(manifest=manifest, curves=curves, path=out / "float32.safetensors")
 
 
-def _train_head(plan: Plan) -> tuple[nn.Module, TrainingCurves]:
-    preprocessing = plan.weights.preprocessing
-    model = _train_random(plan) if plan.is_random else plan.start
-    scenes = []
-    for dataset in (plan.train, plan.val):
-        scenes.append(
-            read_features(
-                model,
-                dataset,
-                preprocessing,
-                plan.cache,
-                device=plan.device,
-                progress=plan.progress,
-            )
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What a training works on: photographs, the network to begin with, what decides the result.
+
+    `resume` is the folder of everything that only an interrupted run needs, `cache` that of the
+    features.
+    """
+
+    weights: WeightsResult
+    start: nn.Module
+    train: IndoorScenes
+    val: IndoorScenes
+    epochs: int
+    size: int | None
+    seed: int
+    device: torch.device
+    settings: dict[str, str | int | float]
+    resume: Path
+    cache: Path
+    progress: Progress
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the backbone has random weights."""
+        return self.weights.source.kind == "none"
+
+    def state_path(self, stage: str) -> Path:
+        """Return the file of a stage's state; its name changes with whatever decides the stage."""
+        key = hashlib.sha256(f"{stage} {self._fingerprint}".encode()).hexdigest()
+        return self.resume / f"{stage}-{key[:16]}.safetensors"
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        files = hashlib.sha256()
+        for dataset in (self.train, self.val):
+            for sample in dataset.samples:
+                files.update(f"{remembered_sha256(sample.path)} {sample.label}\n".encode())
+        key = (
+            _VERSION,
+            self.epochs,
+            self.size,
+            self.seed,
+            self.settings,
+            self.weights.preprocessing,
+            self.is_random,
+            hash_tensors(dict(self.start.state_dict())),
+            files.hexdigest(),
+            str(torch.__version__),
+            torch.backends.cpu.get_cpu_capability(),
         )
-    train, val = scenes
+        return hashlib.sha256(to_json(key)).hexdigest()
+
+
+def _train_head(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
+    model = _train_random(plan) if plan.is_random else plan.start
+    train, val = (
+        read_features(
+            model,
+            scenes,
+            plan.weights.preprocessing,
+            plan.cache,
+            device=plan.device,
+            progress=plan.progress,
+        )
+        for scenes in (plan.train, plan.val)
+    )
     settings = dict(plan.settings)
     # The head of the brief training belongs to other features, so a new one takes its place.
     head = plan.start.get_submodule("fc")
@@ -199,7 +252,7 @@ def _train_head(plan: Plan) -> tuple[nn.Module, TrainingCurves]:
     return finished, result.curves
 
 
-def _train_random(plan: Plan) -> nn.Module:
+def _train_random(plan: _Plan) -> nn.Module:
     """Return the briefly trained backbone, from the resume folder where it is there."""
     done = plan.state_path("backbone")
     found = read_state(done)
@@ -209,7 +262,6 @@ def _train_random(plan: Plan) -> nn.Module:
             plan.train,
             plan.weights.preprocessing,
             epochs=SCRATCH_EPOCHS,
-            size=SCRATCH_SIZE,
             seed=plan.seed,
             device=plan.device,
             state_path=plan.state_path("scratch"),
@@ -223,7 +275,7 @@ def _train_random(plan: Plan) -> nn.Module:
     return model
 
 
-def _train_full(plan: Plan) -> tuple[nn.Module, TrainingCurves]:
+def _train_full(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
     result = train_full(
         plan.start,
         plan.train,

@@ -12,26 +12,30 @@ from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.model import fold
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Epoch, Preprocessing, TrainingCurves
-from indoor.train.curves import make_curves, measure
 from indoor.train.head import epoch_order
 from indoor.train.loop import (
-    Run,
+    LABEL_SMOOTHING,
+    WARMUP_EPOCHS,
+    WEIGHT_DECAY,
     Schedule,
-    capture,
-    restore,
     run_epoch,
     start_run,
 )
-from indoor.train.state import State, read_state, write_state
+from indoor.train.state import (
+    State,
+    capture,
+    make_curves,
+    measure,
+    read_state,
+    restore,
+    write_state,
+)
 from indoor.train.views import AugmentedScenes, PlainScenes
 
 FULL_EPOCHS = 20
 FULL_BATCH = 32
 FULL_LEARNING_RATE = 1e-3
 FULL_BACKBONE_FACTOR = 0.1
-FULL_WEIGHT_DECAY = 0.05
-FULL_WARMUP_EPOCHS = 1
-FULL_LABEL_SMOOTHING = 0.1
 EVALUATION_BATCH = 8
 
 
@@ -54,9 +58,6 @@ def train_full(
     size: int | None = None,
     learning_rate: float = FULL_LEARNING_RATE,
     backbone_factor: float = FULL_BACKBONE_FACTOR,
-    weight_decay: float = FULL_WEIGHT_DECAY,
-    warmup_epochs: int = FULL_WARMUP_EPOCHS,
-    label_smoothing: float = FULL_LABEL_SMOOTHING,
     seed: int = 0,
     device: torch.device | None = None,
     settings: dict[str, str | int | float] | None = None,
@@ -84,9 +85,6 @@ def train_full(
             costs.
         learning_rate: The head's, at its height.
         backbone_factor: The backbone's learning rate as a share of the head's.
-        weight_decay: AdamW's, on convolution and fc weights alone.
-        warmup_epochs: Epochs in which the learning rate rises.
-        label_smoothing: In 0..1 (Szegedy et al., arXiv 1512.00567, section 7).
         seed: Decides the order and the views of each epoch.
         device: Where it trains; None for the CPU. Where that computes bfloat16 natively the
             forward pass is autocast to it; weights, gradients and validation stay float32.
@@ -117,34 +115,25 @@ def train_full(
         "optimizer": "AdamW",
         "learning_rate": learning_rate,
         "backbone_factor": backbone_factor,
-        "weight_decay": weight_decay,
-        "warmup_epochs": warmup_epochs,
-        "label_smoothing": label_smoothing,
+        "weight_decay": WEIGHT_DECAY,
+        "warmup_epochs": WARMUP_EPOCHS,
+        "label_smoothing": LABEL_SMOOTHING,
         "batch": batch,
         "size": size,
         "seed": seed,
         "device": device.type,
         **(settings or {}),
     }
-    schedule = Schedule(
-        num_photographs=len(train), batch=batch, epochs=epochs, warmup_epochs=warmup_epochs
-    )
-    run = start_run(
-        model,
-        device,
-        learning_rate=learning_rate,
-        backbone_factor=backbone_factor,
-        weight_decay=weight_decay,
-    )
+    schedule = Schedule(num_photographs=len(train), batch=batch, epochs=epochs)
+    run = start_run(model, device, learning_rate=learning_rate, backbone_factor=backbone_factor)
     best = copy.deepcopy(run.average)
     history: list[Epoch] = []
     found = read_state(state_path) if state_path else None
     curves = found.curves if found is not None else None
     if found is not None and curves is not None:
-        _restore(found.tensors, run, best)
+        restore(found.tensors, run.optimizer, model=run.model, average=run.average, best=best)
         history = list(curves.epochs)
-    labels = [sample.label for sample in train.samples]
-    seen = stratified_sample(labels, min(len(val), len(train)), seed)
+    seen = stratified_sample(train.labels, min(len(val), len(train)), seed)
     plain_train = PlainScenes(train, preprocessing, seen)
     plain_val = PlainScenes(val, preprocessing, range(len(val)))
     for epoch in range(len(history) + 1, epochs + 1):
@@ -152,15 +141,8 @@ def train_full(
         order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * batch]
         views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
         progress.start(f"epoch {epoch} of {epochs}", len(views) + len(plain_train) + len(plain_val))
-        rate = run_epoch(
-            run,
-            load_batches(views, batch),
-            schedule,
-            epoch,
-            label_smoothing=label_smoothing,
-            device=device,
-            progress=progress,
-        )
+        batches = load_batches(views, batch)
+        rate = run_epoch(run, batches, schedule, epoch, device=device, progress=progress)
         train_loss, train_accuracy = _evaluate(run.average, plain_train, device, progress)
         val_loss, val_accuracy = _evaluate(run.average, plain_val, device, progress)
         history.append(
@@ -180,17 +162,12 @@ def train_full(
         if curves.best_epoch == epoch:
             best.load_state_dict(run.average.state_dict())
         if state_path is not None:
-            tensors = capture(run) | {f"best.{n}": t for n, t in best.state_dict().items()}
+            tensors = capture(run.optimizer, model=run.model, average=run.average, best=best)
             write_state(state_path, State(tensors, epoch, curves))
         progress.finish()
     assert curves is not None
     finished = best.cpu().to(memory_format=torch.contiguous_format).requires_grad_(True)
     return FullResult(finished.eval(), curves)
-
-
-def _restore(tensors: dict[str, Tensor], run: Run, best: nn.Module) -> None:
-    restore(run, tensors)
-    best.load_state_dict({name: tensors[f"best.{name}"] for name in best.state_dict()})
 
 
 def _evaluate(

@@ -10,10 +10,17 @@ from torch import Tensor, nn
 
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Epoch, TrainingCurves
-from indoor.train.curves import make_curves, measure
 from indoor.train.features import Features
-from indoor.train.schedule import generator_for
-from indoor.train.state import State, read_state, write_state
+from indoor.train.loop import generator_for
+from indoor.train.state import (
+    State,
+    capture,
+    make_curves,
+    measure,
+    read_state,
+    restore,
+    write_state,
+)
 
 HEAD_EPOCHS = 20
 HEAD_BATCH = 16
@@ -37,7 +44,6 @@ def train_head(
     epochs: int = HEAD_EPOCHS,
     batch: int = HEAD_BATCH,
     learning_rate: float = HEAD_LEARNING_RATE,
-    momentum: float = HEAD_MOMENTUM,
     seed: int = 0,
     settings: dict[str, str | int | float] | None = None,
     state_path: Path | None = None,
@@ -56,7 +62,6 @@ def train_head(
         epochs: Passes over the train features, 1 or more.
         batch: Photographs a step.
         learning_rate: Constant over the training.
-        momentum: Of SGD, in 0..1.
         seed: Decides the order of the photographs in each epoch.
         settings: Further settings for the curves' record.
         state_path: Where the state after each epoch is kept; a training that finds it there goes
@@ -69,23 +74,29 @@ def train_head(
     Raises:
         ValueError: An argument is out of its range.
     """
-    _check(epochs, batch, train, val)
+    if epochs < 1 or batch < 1:
+        raise ValueError(f"epochs and batch must be 1 or more, not {epochs} and {batch}")
+    if not len(train.labels) or not len(val.labels):
+        raise ValueError(
+            f"a head needs train and validation photographs, not {len(train.labels)} and "
+            f"{len(val.labels)}"
+        )
     record: dict[str, str | int | float] = {
         "optimizer": "SGD",
         "learning_rate": learning_rate,
-        "momentum": momentum,
+        "momentum": HEAD_MOMENTUM,
         "batch": batch,
         "seed": seed,
         **(settings or {}),
     }
     last = copy.deepcopy(head).requires_grad_(True)
     best = copy.deepcopy(head)
-    optimizer = torch.optim.SGD(last.parameters(), lr=learning_rate, momentum=momentum)
+    optimizer = torch.optim.SGD(last.parameters(), lr=learning_rate, momentum=HEAD_MOMENTUM)
     history: list[Epoch] = []
     found = read_state(state_path) if state_path else None
     curves = found.curves if found is not None else None
     if found is not None and curves is not None:
-        _restore(found.tensors, last, best, optimizer)
+        restore(found.tensors, optimizer, last=last, best=best)
         history = list(curves.epochs)
     progress.start("training the head", epochs)
     progress.advance(len(history))
@@ -97,8 +108,9 @@ def train_head(
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
-        train_loss, train_accuracy = _measure(last, train)
-        val_loss, val_accuracy = _measure(last, val)
+        with torch.no_grad():
+            train_loss, train_accuracy = measure(last(train.values), train.labels)
+            val_loss, val_accuracy = measure(last(val.values), val.labels)
         history.append(
             Epoch(
                 epoch=epoch,
@@ -116,7 +128,8 @@ def train_head(
         if curves.best_epoch == epoch:
             best.load_state_dict(last.state_dict())
         if state_path is not None:
-            write_state(state_path, State(_capture(last, best, optimizer), epoch, curves))
+            tensors = capture(optimizer, last=last, best=best)
+            write_state(state_path, State(tensors, epoch, curves))
         progress.advance()
     progress.finish()
     assert curves is not None
@@ -126,37 +139,3 @@ def train_head(
 def epoch_order(num_photographs: int, seed: int, epoch: int) -> Tensor:
     """Return the order of the train photographs in an epoch, int64 `(num_photographs,)`."""
     return torch.randperm(num_photographs, generator=generator_for("order", seed, epoch))
-
-
-@torch.no_grad()
-def _measure(head: nn.Linear, features: Features) -> tuple[float, float]:
-    return measure(head(features.values), features.labels)
-
-
-def _capture(last: nn.Linear, best: nn.Linear, optimizer: torch.optim.SGD) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in last.named_parameters():
-        tensors[f"last.{name}"] = parameter.detach()
-        tensors[f"best.{name}"] = best.get_parameter(name).detach()
-        tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
-    return tensors
-
-
-@torch.no_grad()
-def _restore(
-    tensors: dict[str, Tensor], last: nn.Linear, best: nn.Linear, optimizer: torch.optim.SGD
-) -> None:
-    for name, parameter in last.named_parameters():
-        parameter.copy_(tensors[f"last.{name}"])
-        best.get_parameter(name).copy_(tensors[f"best.{name}"])
-        optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{name}"]
-
-
-def _check(epochs: int, batch: int, train: Features, val: Features) -> None:
-    if epochs < 1 or batch < 1:
-        raise ValueError(f"epochs and batch must be 1 or more, not {epochs} and {batch}")
-    if not len(train.labels) or not len(val.labels):
-        raise ValueError(
-            f"a head needs train and validation photographs, not {len(train.labels)} and "
-            f"{len(val.labels)}"
-        )

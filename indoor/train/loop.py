@@ -1,9 +1,9 @@
-"""One epoch of training every weight, and the tensors that an interrupted training needs."""
+"""One epoch of training every weight: how fast each learns, and the average of them."""
 
 import copy
+import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from indoor.devices import autocast_dtype
 from indoor.progress import Progress
-from indoor.train.schedule import learning_rate_factor, parameter_groups, update_average
+
+LABEL_SMOOTHING = 0.1
+"""The share of each target that all classes get (Szegedy et al., arXiv 1512.00567, section 7)."""
+
+WARMUP_EPOCHS = 1
+"""Epochs in which the learning rate rises."""
+
+WEIGHT_DECAY = 0.05
+"""AdamW's, on convolution and fc weights alone."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,6 @@ class Schedule:
     num_photographs: int
     batch: int
     epochs: int
-    warmup_epochs: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -45,7 +52,7 @@ class Schedule:
     @property
     def num_warmup(self) -> int:
         """Steps that raise the learning rate, fewer where the training is short."""
-        return min(self.warmup_epochs * self.steps_per_epoch, self.num_steps // 3)
+        return min(WARMUP_EPOCHS * self.steps_per_epoch, self.num_steps // 3)
 
     @property
     def average_decay(self) -> float:
@@ -54,22 +61,14 @@ class Schedule:
 
 
 def start_run(
-    model: nn.Module,
-    device: torch.device,
-    *,
-    learning_rate: float,
-    backbone_factor: float,
-    weight_decay: float,
+    model: nn.Module, device: torch.device, *, learning_rate: float, backbone_factor: float
 ) -> Run:
     """Return a run on a copy of the model, with AdamW (Loshchilov and Hutter, 1711.05101)."""
     training = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     training = training.requires_grad_(True).train()
     average = copy.deepcopy(training).requires_grad_(False).eval()
     groups = parameter_groups(
-        training,
-        learning_rate=learning_rate,
-        backbone_factor=backbone_factor,
-        weight_decay=weight_decay,
+        training, learning_rate=learning_rate, backbone_factor=backbone_factor
     )
     return Run(training, average, torch.optim.AdamW(groups, lr=learning_rate))
 
@@ -80,7 +79,6 @@ def run_epoch(
     schedule: Schedule,
     epoch: int,
     *,
-    label_smoothing: float,
     device: torch.device,
     progress: Progress,
 ) -> float:
@@ -91,7 +89,6 @@ def run_epoch(
         batches: float32 `(B, 3, H, W)` and int64 `(B,)`.
         schedule: The steps of the whole training.
         epoch: From 1.
-        label_smoothing: The share of each target that all classes get, in 0..1.
         device: Where the run's network lies.
         progress: Hears of each photograph.
 
@@ -106,10 +103,10 @@ def run_epoch(
         for group in run.optimizer.param_groups:
             group["lr"] = group["full_lr"] * factor
         images = images.to(device).contiguous(memory_format=torch.channels_last)
-        with _autocast(device, dtype):
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
             logits = run.model(images)
         loss = nn.functional.cross_entropy(
-            logits.float(), labels.to(device), label_smoothing=label_smoothing
+            logits.float(), labels.to(device), label_smoothing=LABEL_SMOOTHING
         )
         run.optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -120,41 +117,88 @@ def run_epoch(
     return max(float(group["lr"]) for group in run.optimizer.param_groups)
 
 
-def capture(run: Run) -> dict[str, Tensor]:
-    """Return the tensors that `restore` needs; they are the run's own, not copies."""
-    tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
-    tensors |= {f"average.{name}": tensor for name, tensor in run.average.state_dict().items()}
-    for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in state.items()}
-    return tensors
+def learning_rate_factor(step: int, num_steps: int, num_warmup: int) -> float:
+    """Return the share of the full learning rate at a step: a linear rise, then half a cosine.
+
+    Args:
+        step: From 0.
+        num_steps: All steps of the training.
+        num_warmup: The steps of the rise; the step after them has the full rate.
+
+    Returns:
+        A factor in 0..1, above 0 before the last step's end (Goyal et al., arXiv 1706.02677, for
+        the rise; Loshchilov and Hutter, arXiv 1608.03983, for the cosine).
+    """
+    if step < num_warmup:
+        return (step + 1) / (num_warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / max(1, num_steps - num_warmup)))
+
+
+def parameter_groups(
+    model: nn.Module, *, learning_rate: float, backbone_factor: float
+) -> list[dict[str, object]]:
+    """Return an optimizer's groups: the new head fast, the backbone slowly, decay where it fits.
+
+    Weight decay pulls convolution and fc weights only: on batch-norm scales and on biases it
+    changes the function without regularising it (He et al., arXiv 1812.01187, section 3.1).
+
+    Args:
+        model: A ResNet; the parameters of `fc` are the head's.
+        learning_rate: The head's.
+        backbone_factor: The backbone's learning rate as a share of the head's.
+
+    Returns:
+        Up to four groups with `params`, `lr`, `full_lr` (which the schedule scales) and
+        `weight_decay`.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        key = (name.startswith("fc."), parameter.ndim > 1)
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * (1.0 if is_head else backbone_factor),
+            "full_lr": learning_rate * (1.0 if is_head else backbone_factor),
+            "weight_decay": WEIGHT_DECAY if decays else 0.0,
+        }
+        for (is_head, decays), parameters in groups.items()
+    ]
 
 
 @torch.no_grad()
-def restore(run: Run, tensors: Mapping[str, Tensor]) -> None:
-    """Bring the run back to where `capture` saw it, in place."""
-    run.model.load_state_dict(_part(tensors, "model."))
-    run.average.load_state_dict(_part(tensors, "average."))
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _part(tensors, "optimizer.").items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
-    groups = run.optimizer.state_dict()["param_groups"]
-    run.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    for parameter, values in run.optimizer.state.items():
-        for key, value in values.items():
-            if value.shape == parameter.shape:
-                # In the weight's own memory format, as the optimizer makes it: a vectorised loop
-                # and a strided one may round differently.
-                values[key] = torch.empty_like(parameter).copy_(value)
+def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Move the average towards the model: weights and batch-norm statistics alike.
+
+    The statistics are averaged too because they belong to the weights: averaged weights with the
+    last step's statistics are no network that was ever near the training's path.
+
+    Args:
+        average: Changed in place.
+        model: The network in training.
+        step: Updates before this one; early ones count for more, or the average would remember
+            its beginning (`min(decay, (1 + step) / (10 + step))`, as TensorFlow's
+            ExponentialMovingAverage has it).
+        decay: The share that stays, in 0..1.
+    """
+    kept = min(decay, (1 + step) / (10 + step))
+    current = model.state_dict()
+    floats: list[Tensor] = []
+    targets: list[Tensor] = []
+    for name, tensor in average.state_dict().items():
+        if tensor.is_floating_point():
+            targets.append(tensor)
+            floats.append(current[name])
+        else:
+            tensor.copy_(current[name])
+    torch._foreach_lerp_(targets, floats, 1 - kept)
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+def generator_for(*key: str | int) -> torch.Generator:
+    """Return a CPU generator whose numbers depend on the key alone.
 
-
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+    Deriving one per (seed, epoch, photograph) leaves no generator state to save, so a resumed
+    training draws what an uninterrupted one draws.
+    """
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -13,21 +13,14 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing
 from indoor.train.features import Features
 from indoor.train.head import epoch_order
-from indoor.train.loop import (
-    Schedule,
-    capture,
-    restore,
-    run_epoch,
-    start_run,
-)
-from indoor.train.state import State, read_state, write_state
+from indoor.train.loop import Schedule, run_epoch, start_run
+from indoor.train.state import State, capture, read_state, restore, write_state
 from indoor.train.views import AugmentedScenes, PlainScenes
 
 SCRATCH_EPOCHS = 8
 SCRATCH_SIZE = 64
 SCRATCH_BATCH = 16
 SCRATCH_LEARNING_RATE = 1e-3
-SCRATCH_WEIGHT_DECAY = 0.05
 NUM_STATISTICS = 64
 """Photographs behind the batch-norm statistics; each gives thousands of values to each channel."""
 STATISTICS_BATCH = 16
@@ -39,12 +32,9 @@ def train_backbone(
     preprocessing: Preprocessing,
     *,
     epochs: int,
-    size: int,
-    batch: int = SCRATCH_BATCH,
-    learning_rate: float = SCRATCH_LEARNING_RATE,
-    seed: int = 0,
-    device: torch.device | None = None,
-    state_path: Path | None = None,
+    seed: int,
+    device: torch.device,
+    state_path: Path,
     progress: Progress = NO_PROGRESS,
 ) -> nn.Module:
     """Train random weights briefly on small views, and fit their statistics to full-size ones.
@@ -57,49 +47,32 @@ def train_backbone(
         train: Train photographs without a transform.
         preprocessing: How inference sees a photograph.
         epochs: Passes over the train photographs.
-        size: Side of the augmented views in pixels.
-        batch: Photographs a step.
-        learning_rate: AdamW's, at its height.
         seed: Decides order and views.
-        device: Where it trains; None for the CPU.
+        device: Where it trains.
         state_path: Where the state after each epoch is kept; see `train_full`.
         progress: Hears of each epoch's photographs.
 
     Returns:
         A network in eval mode, on the CPU.
     """
-    device = device or torch.device("cpu")
-    schedule = Schedule(num_photographs=len(train), batch=batch, epochs=epochs, warmup_epochs=1)
-    run = start_run(
-        model,
-        device,
-        learning_rate=learning_rate,
-        backbone_factor=1.0,
-        weight_decay=SCRATCH_WEIGHT_DECAY,
-    )
-    found = read_state(state_path) if state_path else None
+    schedule = Schedule(num_photographs=len(train), batch=SCRATCH_BATCH, epochs=epochs)
+    run = start_run(model, device, learning_rate=SCRATCH_LEARNING_RATE, backbone_factor=1.0)
+    found = read_state(state_path)
     if found is not None:
-        restore(run, found.tensors)
+        restore(found.tensors, run.optimizer, model=run.model, average=run.average)
     for epoch in range(1 + (found.num_epochs if found else 0), epochs + 1):
-        order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * batch]
-        views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
+        order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * SCRATCH_BATCH]
+        views = AugmentedScenes(train, preprocessing, SCRATCH_SIZE, order, seed, epoch)
         progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
-        run_epoch(
-            run,
-            load_batches(views, batch),
-            schedule,
-            epoch,
-            label_smoothing=0.1,
-            device=device,
-            progress=progress,
-        )
-        if state_path is not None:
-            write_state(state_path, State(capture(run), epoch, None))
+        batches = load_batches(views, SCRATCH_BATCH)
+        run_epoch(run, batches, schedule, epoch, device=device, progress=progress)
+        tensors = capture(run.optimizer, model=run.model, average=run.average)
+        write_state(state_path, State(tensors, epoch, None))
         progress.finish()
     sample = stratified_sample(train.labels, min(NUM_STATISTICS, len(train)), seed)
-    batches = load_batches(PlainScenes(train, preprocessing, sample), STATISTICS_BATCH)
+    plain = load_batches(PlainScenes(train, preprocessing, sample), STATISTICS_BATCH)
     trained = run.average.cpu().to(memory_format=torch.contiguous_format)
-    return reestimate_batch_norm(trained, (images for images, _ in batches))
+    return reestimate_batch_norm(trained, (images for images, _ in plain))
 
 
 def zero_residuals(model: nn.Module) -> nn.Module:

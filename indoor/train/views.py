@@ -1,7 +1,7 @@
 """The photographs as a training sees them: one epoch's random views, or as inference does."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from PIL import Image
 from torch import Tensor
@@ -11,27 +11,20 @@ from indoor.records import Preprocessing
 from indoor.transforms import augment, inference_transform, photograph_generator
 
 
+@dataclass(frozen=True, eq=False)
 class AugmentedScenes:
-    """One epoch's random views of the train photographs, in one epoch's order.
+    """One epoch's random views of the train photographs, in the epoch's order.
 
     Each view depends on seed, epoch and photograph alone, so that a resumed epoch sees what an
-    uninterrupted one sees.
+    uninterrupted one sees. `size` is their side in pixels.
     """
 
-    def __init__(
-        self,
-        scenes: IndoorScenes,
-        preprocessing: Preprocessing,
-        size: int,
-        order: Tensor,
-        seed: int,
-        epoch: int,
-    ) -> None:
-        self.scenes = scenes
-        self.preprocessing = replace(preprocessing, size=size)
-        self.order: list[int] = order.tolist()
-        self.seed = seed
-        self.epoch = epoch
+    scenes: IndoorScenes
+    preprocessing: Preprocessing
+    size: int
+    order: Tensor
+    seed: int
+    epoch: int
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -39,10 +32,10 @@ class AugmentedScenes:
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         """Return float32 `(3, size, size)` and the label."""
-        index = self.order[position]
+        index = int(self.order[position])
         image, label = _picture(self.scenes, index)
         generator = photograph_generator(self.seed, self.epoch, index)
-        return augment(self.preprocessing, image, generator), label
+        return augment(replace(self.preprocessing, size=self.size), image, generator), label
 
 
 class PlainScenes:
