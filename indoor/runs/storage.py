@@ -54,7 +54,7 @@ class SavedRun:
     @property
     def name(self) -> str:
         """The file's name without its ending."""
-        return self.path.stem
+        return self.path.name.removesuffix(".gz").removesuffix(".json")
 
     @property
     def subject(self) -> Subject | None:
