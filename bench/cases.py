@@ -1,7 +1,6 @@
 """The suite's cases: which there are on this machine, and what their tests are called."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -9,22 +8,11 @@ from bench.options import SETTINGS, Settings
 from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
+from indoor.runs.partial import Cell
 from indoor.runtimes import find_variant, native_variants
 
 MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """A place in the matrix: its variants are measured side by side."""
-
-    batch: int
-    threads: int
-
-    def __str__(self) -> str:
-        """Return the cell in words."""
-        return f"batch {self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
 def check_variants(settings: Settings) -> None:

@@ -1,6 +1,7 @@
-"""How a run gets into the storage: judged, then saved under a lock, then found again."""
+"""How a run ends: judged, saved under a lock, found again, and told in tables and words."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from bench.options import ROOT, Settings
 from bench.terminal import say
 from indoor.errors import IndoorError
 from indoor.machine import code_identity
+from indoor.report import plot_latency, render
+from indoor.report.comparison import render_ratios
 from indoor.runs.baseline import Choice, match_cases, regressions, unmatched
+from indoor.runs.results import load_results
 from indoor.runs.storage import lock_results, name_run, read_run
 
 
@@ -144,3 +148,46 @@ class Saving:
             entry.extra_info.get("indoor", {}).get("run", {}).update(told)
         if self.bench_session.autosave == self._settings.arch:
             self.bench_session.autosave = self.name(reason or ("narrowed" if narrowed else None))
+
+
+def write_tables(reporter: Any, saved: Path, choice: Choice) -> None:
+    """Print the saved run's tables beside what was chosen, and draw its plot beside the file.
+
+    Args:
+        reporter: pytest's terminal reporter.
+        saved: The file of this run.
+        choice: What to compare with.
+    """
+    reporter.section("what this run found", sep="=")
+    (result,) = load_results([saved])
+    width, color = shutil.get_terminal_size().columns, bool(reporter.hasmarkup)
+    baseline = choice.runs[0].result if choice.runs else None
+    reporter.write(render([result], width=width, color=color, baseline=baseline))
+    reporter.write_line(f"saved: {saved}")
+    plot = saved.with_suffix(".png")
+    try:
+        plot_latency([result], plot)
+    except IndoorError as error:
+        reporter.write_line(f"no plot: {error}")
+    else:
+        reporter.write_line(f"plot: {plot}")
+    for run in choice.elsewhere:
+        assert run.result is not None
+        reporter.write(render_ratios(run.result, result, width=width, color=color))
+
+
+def write_comparison(
+    reporter: Any, choice: Choice, problems: Sequence[str], unmatched: Sequence[str]
+) -> None:
+    """Print with what the run was compared, what only one of the two holds, and what got worse."""
+    for line in (*choice.lines, *unmatched):
+        reporter.write_line(line)
+    for line in problems:
+        reporter.write_line(f"REGRESSION {line}", red=True)
+    if problems:
+        reporter.write_line(
+            f"{len(problems)} {'case' if len(problems) == 1 else 'cases'} slower than "
+            "--benchmark-compare-fail allows: exit 1; this run does not become the baseline. Two "
+            "runs apart in time differ by 10% and more on a shared machine; run it again to see",
+            red=True,
+        )

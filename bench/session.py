@@ -14,8 +14,7 @@ from bench.cases import check_variants, variants
 from bench.gate_run import run_gate
 from bench.lab import MIN_ROUNDS, Lab
 from bench.options import LAB, ROOT, Settings
-from bench.saving import Saving
-from bench.summary import write_comparison, write_tables
+from bench.saving import Saving, write_comparison, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError

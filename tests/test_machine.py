@@ -29,6 +29,7 @@ from indoor.machine import (
 )
 from indoor.machine.diagnosis import AdviceKind
 from indoor.machine.limits import (
+    UnreadableError,
     read_cpu_quota,
     read_governor,
     read_memory_limit,
@@ -40,7 +41,6 @@ from indoor.machine.processor import (
     parse_proc_cpuinfo,
     parse_sysctl,
 )
-from indoor.machine.unreadable import UnreadableError
 from indoor.measure import allocator_environment, current_allocator
 from indoor.records import Machine, from_json, to_json
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from indoor.machine.unreadable import UnreadableError
-
 _CPUS = "sys/devices/system/cpu"
+
+
+class UnreadableError(Exception):
+    """A property cannot be read here; the message is the reason that the record keeps."""
 
 
 def read_cpu_quota(root: Path) -> float | None:

@@ -14,13 +14,13 @@ import psutil
 
 import indoor
 from indoor.machine.limits import (
+    UnreadableError,
     read_cpu_quota,
     read_governor,
     read_memory_limit,
     read_num_throttled,
 )
 from indoor.machine.processor import native_bfloat16, read_processor
-from indoor.machine.unreadable import UnreadableError
 from indoor.records import Machine
 
 _Value = TypeVar("_Value")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from indoor.errors import IndoorError
 from indoor.records import Machine, Measurement, from_builtins
@@ -25,19 +25,6 @@ FIRST = "0001"
 NUMBERED = "[0-9][0-9][0-9][0-9]_"
 
 
-class Storage(Protocol):
-    """pytest-benchmark's storage as far as it is asked here."""
-
-    @property
-    def path(self) -> Path:
-        """The folder with a folder a machine."""
-        ...
-
-    def query(self, pattern: str) -> Iterable[Path]:
-        """Return the files whose names begin so."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """The runs to compare with, none where there is none, and lines that say so.
@@ -51,11 +38,11 @@ class Choice:
     elsewhere: tuple[SavedRun, ...] = ()
 
 
-def find_runs(storage: Storage, compare: bool | str) -> tuple[SavedRun, ...]:
+def find_runs(storage: Any, compare: bool | str) -> tuple[SavedRun, ...]:
     """Return the saved runs that may be meant, by name; what cannot be read is left out.
 
     Args:
-        storage: pytest-benchmark's.
+        storage: pytest-benchmark's, or whatever has a `path` and a `query` of files by name.
         compare: True for all, else a number, a file, or a pattern of them.
 
     Raises:
@@ -231,7 +218,7 @@ def unmatched(current: Mapping[str, Any], run: SavedRun) -> list[str]:
     ]
 
 
-def _read_all(storage: Storage, pattern: str) -> tuple[SavedRun, ...]:
+def _read_all(storage: Any, pattern: str) -> tuple[SavedRun, ...]:
     return tuple(
         dataclasses.replace(run, path=_shown(run.path, storage.path))
         for run in map(read_run, storage.query(pattern))

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from indoor.errors import IndoorError
 from indoor.machine import read_moment
@@ -12,18 +11,16 @@ from indoor.measure.pairs import Series
 from indoor.records import read_record, write_record
 
 
-class Cell(Protocol):
-    """A place in the suite's matrix."""
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A place in the suite's matrix: its variants are measured side by side."""
 
-    @property
-    def batch(self) -> int:
-        """Photographs a batch."""
-        ...
+    batch: int
+    threads: int
 
-    @property
-    def threads(self) -> int:
-        """Threads that compute."""
-        ...
+    def __str__(self) -> str:
+        """Return the cell in words."""
+        return f"batch {self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
