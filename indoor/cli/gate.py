@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 import traceback
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from indoor.gate.report import render_gate
 from indoor.gate.selftest import render_self_test, self_test
 from indoor.gate.settings import GateConfig, load_config
 from indoor.gate.sides.opening import GateJob
-from indoor.gate.sides.repository import find_repository
+from indoor.gate.sides.repository import find_root
 
 BROKEN = 3
 """As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""
@@ -73,10 +72,8 @@ def _self_test(parsed: argparse.Namespace) -> Outcome:
 
 def _config(parsed: argparse.Namespace) -> GateConfig:
     """Return the settings: the command line's words beat the file's."""
-    root = Path.cwd()
-    with suppress(IndoorError):  # two environments can be compared without git
-        root = find_repository(root)
-    config = load_config(parsed.config, Path(parsed.suite) if parsed.suite else None, root=root)
+    suite = Path(parsed.suite) if parsed.suite else None
+    config = load_config(parsed.config, suite, root=find_root(Path.cwd()))
     if parsed.minutes is not None:
         config = replace(config, plan=replace(config.plan, max_minutes=parsed.minutes))
     return config

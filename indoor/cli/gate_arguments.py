@@ -7,21 +7,6 @@ from typing import Any
 
 from indoor.cli.parser import command, minutes, natural
 
-_NOT_TESTED = {
-    "base": "--base",
-    "head": "--head",
-    "base_python": "--base-python",
-    "head_python": "--head-python",
-    "config": "--config",
-    "suite": "--suite",
-    "suite_arguments": "--suite-argument",
-    "out": "--out",
-    "allow_inconclusive": "--allow-inconclusive",
-    "minutes": "--minutes",
-    "no_facts": "--no-facts",
-}
-"""What a self-test decides by itself: it has trees, rules and a suite of its own."""
-
 
 def add_gate(commands: Any) -> None:
     """Add `indoor gate`, whose work is done by `indoor.cli.gate.run`."""
@@ -32,53 +17,60 @@ def add_gate(commands: Any) -> None:
         "indoor gate --base origin/main --format markdown --out gate.json",
         formats=("table", "markdown", "json"),
     )
-    gate.add_argument("--base", metavar="REV", help="the revision to compare with")
-    gate.add_argument("--head", metavar="REV", help="the one to judge (default: the working tree)")
-    gate.add_argument("--base-python", type=Path, metavar="FILE", help="run the base with this")
-    gate.add_argument("--head-python", type=Path, metavar="FILE", help="run the head with this")
-    gate.add_argument(
-        "--config", type=Path, metavar="FILE", help="default: gate.toml in the suite's folder"
-    )
-    gate.add_argument(
-        "--suite", metavar="PATH", help="the benchmarks (default: the settings', else bench)"
-    )
-    gate.add_argument(
-        "--suite-argument",
-        dest="suite_arguments",
-        action="append",
-        default=[],
-        metavar="WORD",
-        help="pass WORD on to pytest; write --suite-argument=--data; may be repeated",
-    )
-    gate.add_argument(
-        "--out", type=Path, metavar="FILE", help="write everything, every pair too, as JSON"
-    )
-    gate.add_argument(
-        "--allow-inconclusive",
-        action="store_true",
-        help="exit 0 where the gate could not tell (default: exit 3)",
-    )
-    gate.add_argument(
+    add = gate.add_argument
+    not_tested = [
+        add("--base", metavar="REV", help="the revision to compare with"),
+        add("--head", metavar="REV", help="the one to judge (default: the working tree)"),
+        add("--base-python", type=Path, metavar="FILE", help="run the base with this"),
+        add("--head-python", type=Path, metavar="FILE", help="run the head with this"),
+        add("--config", type=Path, metavar="FILE", help="default: gate.toml in the suite's folder"),
+        add("--suite", metavar="PATH", help="the benchmarks (default: the settings', else bench)"),
+        add(
+            "--suite-argument",
+            dest="suite_arguments",
+            action="append",
+            default=[],
+            metavar="WORD",
+            help="pass WORD on to pytest; write --suite-argument=--data; may be repeated",
+        ),
+        add("--out", type=Path, metavar="FILE", help="write everything, every pair too, as JSON"),
+        add(
+            "--allow-inconclusive",
+            action="store_true",
+            help="exit 0 where the gate could not tell (default: exit 3)",
+        ),
+        add("--minutes", type=minutes, metavar="M", help="judge by then (default: plan's)"),
+        add("--no-facts", action="store_true", help="time only; skip sizes, memory and accuracy"),
+    ]
+    add(
         "--self-test",
         action="store_true",
         help="test the gate itself: equal code must pass, a slowdown put in must be found",
     )
-    gate.add_argument(
-        "--minutes", type=minutes, metavar="M", help="judge by then (default: plan's)"
-    )
-    gate.add_argument(
-        "--seed", type=natural, default=0, metavar="N", help="of the order of measuring"
-    )
-    gate.add_argument(
-        "--no-facts", action="store_true", help="time only; skip sizes, memory and accuracy"
-    )
-    gate.set_defaults(check=functools.partial(_check, gate))
+    add("--seed", type=natural, default=0, metavar="N", help="of the order of measuring")
+    gate.set_defaults(check=functools.partial(_check, gate, not_tested))
 
 
-def _check(gate: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
-    """End with a mistake where the words do not make sense together."""
+def _check(
+    gate: argparse.ArgumentParser, not_tested: list[argparse.Action], parsed: argparse.Namespace
+) -> None:
+    """End with a mistake where the words do not make sense together.
+
+    A self-test has trees, rules and a suite of its own, so it takes none of `not_tested`.
+    """
     if parsed.self_test:
-        _check_self_test(gate, parsed)
+        words = [
+            action.option_strings[0]
+            for action in not_tested
+            if getattr(parsed, action.dest) != action.default
+        ]
+        if parsed.format == "markdown":
+            words.append("--format markdown")
+        if words:
+            gate.error(
+                f"{', '.join(words)}: a self-test measures trees of its own by rules of its own; "
+                "expected at most --seed and --json beside --self-test; leave the rest out"
+            )
         return
     if not (parsed.base or parsed.base_python):
         gate.error("nothing to compare with: give --base REV, --base-python FILE or --self-test")
@@ -86,19 +78,4 @@ def _check(gate: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
         gate.error(
             f"--head {parsed.head}: expected --base REV beside it; two environments alone "
             "run the working tree on both sides"
-        )
-
-
-def _check_self_test(gate: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
-    words = [
-        option
-        for name, option in _NOT_TESTED.items()
-        if getattr(parsed, name) != gate.get_default(name)
-    ]
-    if parsed.format == "markdown":
-        words.append("--format markdown")
-    if words:
-        gate.error(
-            f"{', '.join(words)}: a self-test measures trees of its own by rules of its own; "
-            "expected at most --seed and --json beside --self-test; leave the rest out"
         )

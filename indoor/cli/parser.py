@@ -64,27 +64,23 @@ def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
     return command
 
 
-def positive(text: str) -> int:
-    """Read a whole number of 1 or more."""
-    value = _whole_number(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `minimum` on."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is not {minimum} or more")
+        return value
+
+    return read
 
 
-def natural(text: str) -> int:
-    """Read a whole number of 0 or more."""
-    value = _whole_number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return value
-
-
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+positive = whole_number(1)
+natural = whole_number(0)
 
 
 def minutes(text: str) -> float:

@@ -6,19 +6,35 @@ bound), so the looks may depend on each other as they like.
 """
 
 import itertools
-from collections.abc import Generator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from indoor.gate.decide.decisions import CellDecision, CellRules, CellState, End, decide
-from indoor.gate.decide.evidence import gather
-from indoor.gate.decide.interim import Finding, is_reproduced, look, pass_cells
+from indoor.gate.decide.decisions import Bounds, CellDecision, CellRules, CellState, End, decide
+from indoor.gate.decide.evidence import (
+    Evidence,
+    gather,
+    lower_bound,
+    p_faster,
+    p_mean_above,
+    p_slower,
+    upper_bound,
+)
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
+from indoor.measure.pair_statistics import holm
 
 MIN_FRESH = 2
 """Launches since the last look without which another one would hardly see anything new."""
+
+_REPRODUCING_ALPHA = 0.15
+"""One-sided, against no difference at all, of the few confirming launches.
+
+What was found by chance is reproduced by chance no more often, so a false alarm takes both chances.
+Of four launches one alone cannot make it: all else equal, its p value is 0.196.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,15 @@ class LaunchResult:
         if self.broke_off:
             return End.BROKEN_OFF
         return End.TIME_UP if self.launches_left == 0 else None
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """A cell beyond its margin on one side, at the level that Holm gave it."""
+
+    name: str
+    is_slower: bool
+    bounds: Bounds
 
 
 def run_plan(
@@ -95,9 +120,9 @@ def run_plan(
             continue
         last_look = num_launches
         num_looks += 1
-        findings = look(state, plan)
+        findings = _look(state, plan)
         end = yield from _confirm(state, findings, plan, end)
-        pass_cells(state, plan)
+        _pass_cells(state, plan)
     for cell in state.values():
         if cell.is_open:
             decide(cell, GateVerdict.INCONCLUSIVE, plan, len(state), end)
@@ -133,9 +158,47 @@ def _take(
     return result.end
 
 
+def _look(state: Mapping[str, CellState], plan: PlanRules) -> list[_Finding]:
+    """Set the open cells' evidence and bounds; return those beyond their margin."""
+    for cell in state.values():
+        if cell.is_open:
+            cell.evidence, cell.doubt = gather(cell.launches), ""
+    alpha = plan.alpha_fail / len(plan.looks)
+    is_slower, slower_levels = holm(_p_values(state, p_slower, GateVerdict.FAIL), alpha)
+    is_faster, faster_levels = holm(_p_values(state, p_faster, GateVerdict.IMPROVED), alpha)
+    findings = []
+    for i, (name, cell) in enumerate(state.items()):
+        if not cell.is_open:
+            continue
+        cell.bounds = Bounds.between(
+            lower_bound(cell.evidence, slower_levels[i]),
+            upper_bound(cell.evidence, plan.alpha_pass / len(plan.looks)),
+        )
+        if is_slower[i] or is_faster[i]:
+            level = slower_levels[i] if is_slower[i] else faster_levels[i]
+            low, high = lower_bound(cell.evidence, level), upper_bound(cell.evidence, level)
+            findings.append(_Finding(name, is_slower[i], Bounds.between(low, high)))
+    return findings
+
+
+def _p_values(
+    state: Mapping[str, CellState], test: Callable[[Evidence, float], float], shown: GateVerdict
+) -> list[float]:
+    """Return one p value for every cell of the run, so that their number never shrinks.
+
+    A decided cell is one that was rejected already, or one with nothing to show.
+    """
+    return [
+        test(cell.evidence, math.log1p(cell.rules.margin))
+        if cell.is_open
+        else float(cell.decision is None or cell.decision.verdict is not shown)
+        for cell in state.values()
+    ]
+
+
 def _confirm(
     state: Mapping[str, CellState],
-    findings: Sequence[Finding],
+    findings: Sequence[_Finding],
     plan: PlanRules,
     end: End | None,
 ) -> Generator[LaunchRequest, LaunchResult, End | None]:
@@ -155,7 +218,7 @@ def _confirm(
         fresh = gather(cell.launches[first[finding.name] :])
         # A flaky test brings fewer launches than were asked for, which prove less.
         is_whole = fresh.num_launches == plan.num_confirming
-        if is_whole and is_reproduced(fresh, finding, cell.rules):
+        if is_whole and _is_reproduced(fresh, finding, cell.rules):
             cell.bounds = finding.bounds
             verdict = GateVerdict.FAIL if finding.is_slower else GateVerdict.IMPROVED
             decide(cell, verdict, plan, len(state))
@@ -170,3 +233,21 @@ def _confirm(
                 why = f"its test passed in only {fresh.num_launches} of {num_done} fresh launches"
             cell.doubt = f"slower by {finding.bounds.words()} at the last look, but {why}"
     return end
+
+
+def _is_reproduced(fresh: Evidence, finding: _Finding, rules: CellRules) -> bool:
+    """Return whether the fresh launches lie beyond the margin, and beyond chance, as well."""
+    same_side = fresh if finding.is_slower else fresh.mirrored()
+    return (
+        same_side.mean > math.log1p(rules.margin)
+        and p_mean_above(same_side, 0.0) < _REPRODUCING_ALPHA
+    )
+
+
+def _pass_cells(state: Mapping[str, CellState], plan: PlanRules) -> None:
+    """Pass open cells on the look's own evidence; one that was found slower is not asked."""
+    alpha = plan.alpha_pass / len(plan.looks)
+    for cell in state.values():
+        tolerance = math.log1p(cell.rules.tolerance)
+        if cell.is_open and not cell.doubt and p_faster(cell.evidence, -tolerance) <= alpha:
+            decide(cell, GateVerdict.PASS, plan, len(state))
