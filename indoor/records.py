@@ -308,6 +308,10 @@ class EvaluationReport:
     torch_version: str
     evaluations: tuple[Evaluation, ...]
     pairs: tuple[PairedEvaluation, ...]
+    device: str | None = None
+    """Where the logits were computed; None: not recorded."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why a variant has no figures, by its name: what went wrong in its own process."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """`indoor predict`: name the scene on photographs."""
 
 import argparse
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -9,7 +11,7 @@ from indoor.cli.output import Outcome
 from indoor.cli.runs import run_folder
 from indoor.dataset import load_photograph
 from indoor.devices import choose_device
-from indoor.runtimes import find_variant, load_variant
+from indoor.runtimes import Loaded, find_variant, load_variant
 from indoor.transforms import inference_transform
 
 
@@ -31,28 +33,24 @@ class Prediction:
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Predict each photograph on its own, so that its logits do not depend on the others."""
-    device = choose_device(parsed.device).type
-    network = load_variant(find_variant(parsed.variant, device), run_folder(parsed))
-    classes = network.manifest.classes
-    transform = inference_transform(network.manifest.preprocessing)
-    predictions = []
-    for path in parsed.photographs:
-        logits = network.logits(transform(load_photograph(path)).unsqueeze(0))
-        top = torch.topk(logits[0].softmax(0), min(parsed.top, len(classes)))
-        predictions.append(
-            Prediction(
-                photograph=str(path),
-                guesses=tuple(
-                    Guess(name=classes[index], probability=probability)
-                    for probability, index in zip(
-                        top.values.tolist(), top.indices.tolist(), strict=True
-                    )
-                ),
-            )
-        )
+    variant = find_variant(parsed.variant, choose_device(parsed.device).type)
+    with closing(load_variant(variant, run_folder(parsed))) as network:
+        transform = inference_transform(network.manifest.preprocessing)
+        predictions = [_predict(network, path, transform, parsed.top) for path in parsed.photographs]
     lines = [
         f"{prediction.photograph}: "
         + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
         for prediction in predictions
     ]
     return Outcome(record=predictions, text="\n".join(lines))
+
+
+def _predict(network: Loaded, path: Path, transform: Transform, num_classes: int) -> Prediction:
+    classes = network.manifest.classes
+    logits = network.logits(transform(load_photograph(path)).unsqueeze(0))
+    top = torch.topk(logits[0].softmax(0), min(num_classes, len(classes)))
+    pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
+    return Prediction(
+        photograph=str(path),
+        guesses=tuple(Guess(name=classes[i], probability=share) for share, i in pairs),
+    )

@@ -37,6 +37,7 @@ from indoor.records import (
     to_json,
     write_record,
 )
+from indoor.runtimes import native_variants
 from indoor.train import fine_tune, is_trained_for
 
 PREPARATION = 1
@@ -73,6 +74,7 @@ def prepare(
     allow_download: bool = True,
     config: QuantizationConfig | None = None,
     evaluates: bool = True,
+    device: str = "cpu",
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
@@ -91,6 +93,7 @@ def prepare(
         allow_download: Whether ImageNet weights may be fetched.
         config: How to quantize; None for this CPU's default.
         evaluates: Whether the accuracies are wanted; on a large test split they take minutes.
+        device: Where the accuracies are computed, such as `cpu`.
         progress: Hears of each step's progress.
         say: Hears one line for each step: what was made, skipped or found.
 
@@ -106,6 +109,7 @@ def prepare(
         recipe=recipe,
         seed=seed,
         skip_broken=skip_broken,
+        device=device,
         machine=read_machine(),
         progress=progress,
         say=say,
@@ -146,6 +150,7 @@ class _Job:
     recipe: Recipe
     seed: int
     skip_broken: bool
+    device: str
     machine: Machine
     progress: Progress
     say: Callable[[str], None]
@@ -250,7 +255,8 @@ class _Job:
         hashes: dict[str, str],
     ) -> EvaluationReport:
         """Evaluate on the test split, once for each pair of checkpoints and kind of machine."""
-        path = run_folder / "evaluation.json"
+        path = run_folder / f"evaluation{'' if self.device == 'cpu' else f'-{self.device}'}.json"
+        names = {v.name for v in native_variants(self.device) if v.checkpoint in hashes}
         if path.is_file():
             try:
                 known = read_record(path, EvaluationReport)
@@ -258,7 +264,8 @@ class _Job:
                 self.note(f"evaluating again: {error}")
             else:
                 here = (hashes, self.machine.cpu_model, self.machine.torch)
-                if (known.checkpoint_sha256, known.cpu_model, known.torch_version) == here:
+                is_same = (known.checkpoint_sha256, known.cpu_model, known.torch_version) == here
+                if is_same and {*known.left_out, *(e.variant for e in known.evaluations)} == names:
                     return known
         report = evaluate_run(
             root,
@@ -268,6 +275,7 @@ class _Job:
             self.machine,
             seed=self.seed,
             skip_broken=self.skip_broken,
+            device=self.device,
             progress=self.progress,
         )
         write_record(path, report)
@@ -275,6 +283,8 @@ class _Job:
             f"evaluated on {data.num_test} test photographs: "
             + ", ".join(f"{e.variant} {e.top1.value:.2%}" for e in report.evaluations)
         )
+        for reason in report.left_out.values():
+            self.note(f"not evaluated: {reason}")
         return report
 
 

@@ -15,11 +15,10 @@ from indoor.runtimes.base import (  # noqa: E402 - the folders above are searche
     baseline,
     check_output,
     find_variant,
-    load_variant,
     native_variants,
-    prepare_variant,
     why_not,
 )
+from indoor.runtimes.host import load_variant  # noqa: E402
 
 __all__ = [
     "Loaded",
@@ -30,6 +29,5 @@ __all__ = [
     "find_variant",
     "load_variant",
     "native_variants",
-    "prepare_variant",
     "why_not",
 ]

@@ -3,6 +3,8 @@
 import functools
 import importlib
 import pkgutil
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +16,7 @@ from torch import Tensor
 import indoor.runtimes
 from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
+from indoor.measure.pairs import Clock
 from indoor.model import read_manifest
 from indoor.records import CheckpointManifest, Ran, Variant
 
@@ -36,8 +39,8 @@ class Runnable(Protocol):
 class Runtime(Protocol):
     """What a file of this folder holds; a file without `VARIANTS` is no runtime.
 
-    With `own_process` in a variant the file is loaded in a process of its own for each variant
-    and cell, whose threads and crashes are nobody else's.
+    A variant with `own_process` is loaded in a process of its own (`host.py`), whose threads and
+    crashes are nobody else's; a new one for each cell, so that `load` may fix batch and threads.
     """
 
     VARIANTS: tuple[Variant, ...]
@@ -73,15 +76,19 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A variant that can be called; `manifest` is what its checkpoint says of itself.
+    """A variant that can be called; `close` it when done, which ends its own process if it has one.
 
-    `batch` is what it was loaded for, which binds it where its batch is static.
+    `manifest` is what its checkpoint says of itself, `artefact` what it was loaded from in so many
+    `seconds`, and `batch` what it was loaded for, which binds it where its batch is static.
     """
 
     variant: Variant
     manifest: CheckpointManifest
     network: Runnable
+    artefact: Path
+    seconds: float
     batch: int
+    close: Callable[[], object] = lambda: None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits of photographs, both as in `Runnable`."""
@@ -137,25 +144,26 @@ def why_not(variant: Variant) -> str | None:
     return _runtimes()[variant.runtime].why_not(variant)
 
 
-def prepare_variant(variant: Variant, run_folder: Path, batch: int) -> Path:
-    """Return the file that a variant is loaded from, made unless it is there; see `Runtime`."""
-    return _runtimes()[variant.runtime].prepare(variant, checkpoint_of(variant, run_folder), batch)
-
-
-def load_variant(variant: Variant, run_folder: Path, batch: int = 1) -> Loaded:
-    """Load a variant from a run's folder into this process, ready to be called.
+def load_here(
+    variant: Variant, run_folder: Path, batch: int = 1, clock: Clock = time.perf_counter
+) -> Loaded:
+    """Load a variant from a run's folder into this very process.
 
     Args:
         variant: One of `all_variants`.
         run_folder: Holds the checkpoint that the variant is made from.
         batch: Photographs a batch, where the runtime needs to know.
+        clock: Times the load, which making the artefact is no part of.
 
     Raises:
         IndoorError: The checkpoint is missing or cannot be used.
     """
-    artefact = prepare_variant(variant, run_folder, batch)
-    network = _runtimes()[variant.runtime].load(variant, artefact, torch.get_num_threads())
-    return Loaded(variant, read_manifest(checkpoint_of(variant, run_folder)), network, batch)
+    runtime, checkpoint = _runtimes()[variant.runtime], checkpoint_of(variant, run_folder)
+    artefact = runtime.prepare(variant, checkpoint, batch)
+    began = clock()
+    network = runtime.load(variant, artefact, torch.get_num_threads())
+    seconds = clock() - began
+    return Loaded(variant, read_manifest(checkpoint), network, artefact, seconds, batch)
 
 
 def checkpoint_of(variant: Variant, run_folder: Path) -> Path:

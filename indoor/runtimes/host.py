@@ -1,0 +1,292 @@
+"""A process of its own for variants: its memory, threads, environment and crashes are its own."""
+
+import gc
+import os
+import pkgutil
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import indoor
+import indoor.runtimes
+from indoor.devices import finished
+from indoor.errors import IndoorError
+from indoor.measure import peak_memory_bytes
+from indoor.measure.pairs import Clock, RemoteCall, Subject, UnexpectedAnswerError
+from indoor.measure.process import ChildLostError, ChildProcess
+from indoor.measure.worker import Link, answer, die_with_parent, timed
+from indoor.model import read_manifest
+from indoor.records import Ran, Variant, from_builtins, to_builtins
+from indoor.runtimes.base import Loaded, all_variants, checkpoint_of, load_here
+
+ANSWER_S = 600.0
+"""For one load, which may convert and compile, or one call; what takes longer hangs."""
+
+NUM_PEAK_CALLS = 3
+
+LOST = (ChildLostError, UnexpectedAnswerError)
+"""What a measurement raises where a process is lost; `name` is the process's."""
+
+
+class Host:
+    """A process that loads variants, computes when it is told to and answers; close it when done.
+
+    It prints to a file of its own, so that nothing a library prints disturbs an answer.
+
+    Args:
+        name: What errors call it.
+        run_folder: Holds the checkpoints.
+        batch: Photographs a batch, for runtimes that need to know.
+        threads: For its variants to compute on.
+        environment: All of the process's variables; None for those of this one.
+        clock: The dotted name of the function that times.
+        collects: Whether Python collects garbage there.
+
+    Raises:
+        IndoorError: It cannot be started; one line.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run_folder: Path,
+        *,
+        batch: int,
+        threads: int,
+        environment: Mapping[str, str] | None = None,
+        clock: str = "time.perf_counter",
+        collects: bool = True,
+    ) -> None:
+        self.name = name
+        self._about: dict[str, Any] = {
+            "run_folder": str(run_folder.resolve()),
+            "batch": batch,
+            "threads": threads,
+            "clock": clock,
+            "collects": collects,
+        }
+        self._folder = tempfile.TemporaryDirectory(prefix="indoor-host-")
+        # Its threads may use all CPUs again, also where OpenMP has bound this process to one.
+        cpus = sorted(indoor.CPUS_AT_START)
+        free = f"import os; os.sched_setaffinity(0, {cpus}); " if sys.platform == "linux" else ""
+        known = dict(os.environ if environment is None else environment)
+        folders = os.pathsep.join(indoor.runtimes.__path__[1:])  # absolute, unlike the variable
+        try:
+            self._process = ChildProcess(
+                name,
+                [sys.executable, "-c", f"{free}from indoor.runtimes.host import serve; serve()"],
+                log=Path(self._folder.name) / "log.txt",
+                folder=Path(indoor.__file__).parent.parent,
+                environment=known | {"INDOOR_RUNTIMES": folders},
+            )
+        except OSError as error:
+            raise IndoorError(
+                f"{name}: cannot start a process: {error.strerror or error}; expected room for one"
+            ) from error
+        self.close = weakref.finalize(self, _end, self._process, self._folder)
+
+    def __enter__(self) -> "Host":
+        """Return it, to be closed at the block's end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self.close()
+
+    def load(self, variant: Variant) -> dict[str, Any]:
+        """Load a variant, or load it again; return the `seconds` it took and its `artefact`.
+
+        Raises:
+            IndoorError: The variant cannot be loaded, or the process died.
+        """
+        about = {"variant": variant.name, "device": variant.device, **self._about}
+        return self.ask("load", **about)
+
+    def show(self, images: Tensor) -> None:
+        """Have what is computed from now on be these photographs."""
+        path = Path(self._folder.name) / "images.pt"
+        torch.save(images.cpu().clone(), path)
+        self.ask("show", path=str(path))
+
+    def run(self, variant: str) -> tuple[Tensor, float]:
+        """Return the logits of the photographs, in the CPU's memory, and the call's seconds."""
+        path = Path(self._folder.name) / "logits.pt"
+        seconds = self.ask("run", variant=variant, path=str(path))["seconds"]
+        return torch.load(path, weights_only=True), seconds
+
+    def ran(self, variant: str) -> Ran:
+        """Return what one more call really computes with."""
+        return from_builtins(self.ask("ran", variant=variant), Ran, self.name)
+
+    def subject(self, variant: str, max_warmup_s: float) -> Subject:
+        """Return the variant's calls on the photographs, as what takes turns with others."""
+        return RemoteCall(self._process, ANSWER_S + max_warmup_s, {"variant": variant})
+
+    def ask(self, what: str, **fields: Any) -> dict[str, Any]:
+        """Return the answer to a message.
+
+        Raises:
+            IndoorError: The process died, hangs or could not do it; one line.
+        """
+        try:
+            return RemoteCall(self._process, ANSWER_S, fields).ask(what)
+        except LOST as error:
+            raise IndoorError(lost_line(error)) from error
+
+
+@dataclass(frozen=True, eq=False)
+class Hosted:
+    """A network in a process of its own, called as one in this process is."""
+
+    host: Host
+    name: str
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits of photographs."""
+        self.host.show(images)
+        return self.host.run(self.name)[0].to(images.device)
+
+    def ran(self, images: Tensor) -> Ran:
+        """Return what one more call really computes with."""
+        self.host.show(images)
+        return self.host.ran(self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peak:
+    """VmHWM after a few batches, the seconds from the file to the first logits, and what ran."""
+
+    peak_memory_bytes: int | None
+    seconds: float
+    ran: Ran | None = None
+
+
+def load_variant(variant: Variant, run_folder: Path, batch: int = 1) -> Loaded:
+    """Load a variant from a run's folder, in a process of its own if it wants one; close it then.
+
+    Args:
+        variant: One of `all_variants`.
+        run_folder: Holds the checkpoint that the variant is made from.
+        batch: Photographs a batch, where the runtime needs to know.
+
+    Raises:
+        IndoorError: The checkpoint is missing or cannot be used, or the process died.
+    """
+    if not variant.own_process:
+        return load_here(variant, run_folder, batch)
+    host = Host(variant.name, run_folder, batch=batch, threads=torch.get_num_threads())
+    return host_variant(host, variant, run_folder, batch)
+
+
+def host_variant(host: Host, variant: Variant, run_folder: Path, batch: int) -> Loaded:
+    """Load a variant into a process that is there; closing it ends the process."""
+    try:
+        told = host.load(variant)
+        manifest = read_manifest(checkpoint_of(variant, run_folder))
+    except IndoorError:
+        host.close()
+        raise
+    network = Hosted(host, variant.name)
+    artefact, seconds = Path(told["artefact"]), told["seconds"]
+    return Loaded(variant, manifest, network, artefact, seconds, batch, close=host.close)
+
+
+def measure_peak(variant: Variant, run_folder: Path, images: Tensor, threads: int) -> Peak:
+    """Return the peak memory of a process that never held another variant.
+
+    Args:
+        variant: Which to load.
+        run_folder: Holds the checkpoints.
+        images: float32 `(B, 3, H, W)`.
+        threads: To compute on.
+
+    Raises:
+        IndoorError: The process failed; one line.
+    """
+    with Host(variant.name, run_folder, batch=len(images), threads=threads) as host:
+        host.show(images)
+        loading_s = host.load(variant)["seconds"]
+        seconds = [host.run(variant.name)[1] for _ in range(NUM_PEAK_CALLS)]
+        peak = host.ask("memory")["peak_memory_bytes"]  # before the next call prints
+        ran = host.ran(variant.name)
+    return Peak(peak_memory_bytes=peak, seconds=loading_s + seconds[0], ran=ran)
+
+
+def lost_line(error: Exception) -> str:
+    """Return in one line why a process is lost."""
+    if isinstance(error, UnexpectedAnswerError):
+        return f"{error.name}: {error.message.get('message', error.message)}"
+    return str(error)
+
+
+def serve() -> None:
+    """Be the process: do what each message asks until the other end is gone."""
+    die_with_parent()
+    link, variants = Link(), _Variants()
+    while True:
+        message = link.listen()
+        try:
+            told = variants.do(message)
+        except Exception as error:  # noqa: BLE001 - a runtime's own, which its asker is told
+            kind = "" if isinstance(error, IndoorError) else f"{type(error).__name__}: "
+            link.tell("failed", message=" ".join(f"{kind}{error}".split()))
+        else:
+            link.tell(message["do"], **told)
+
+
+class _Variants:
+    """What the process holds, and what it can do with it."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Loaded] = {}
+        self._images = torch.empty(0)
+        self._clock: Clock = time.perf_counter
+
+    def do(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Do what a message asks and return the answer."""
+        what = message["do"]
+        if what == "show":
+            self._images = torch.load(message["path"], weights_only=True)
+            return {}
+        if what == "load":
+            return self._load(message)
+        if what == "memory":
+            return {"peak_memory_bytes": peak_memory_bytes()}
+        loaded = self._loaded[message["variant"]]
+        images = self._images.to(loaded.variant.device)
+        if what == "run":
+            began = time.perf_counter()
+            logits = loaded(images).cpu()
+            seconds = time.perf_counter() - began
+            torch.save(logits.clone(), message["path"])
+            return {"seconds": seconds}
+        if what == "ran":
+            return to_builtins(loaded.network.ran(images))
+        call = finished(partial(loaded, images), loaded.variant.device)
+        once = timed(call, self._clock)
+        return answer(message, lambda _iterations: once())
+
+    def _load(self, message: dict[str, Any]) -> dict[str, Any]:
+        torch.set_num_threads(message["threads"])
+        self._clock = pkgutil.resolve_name(message["clock"])
+        if not message["collects"]:
+            gc.disable()
+        variant = all_variants(message["device"])[message["variant"]]
+        self._loaded.pop(variant.name, None)  # only one of it is ever held
+        loaded = load_here(variant, Path(message["run_folder"]), message["batch"], self._clock)
+        self._loaded[variant.name] = loaded
+        return {"seconds": loaded.seconds, "artefact": str(loaded.artefact)}
+
+
+def _end(process: ChildProcess, folder: "tempfile.TemporaryDirectory[str]") -> None:
+    process.kill()
+    folder.cleanup()
