@@ -1,10 +1,12 @@
 """The suite's cases: which there are on this machine, and what their tests are called."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
 
 from bench.options import SETTINGS, Settings
+from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
@@ -15,29 +17,33 @@ MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""
 
 
-def check_variants(settings: Settings) -> None:
-    """Refuse variants that do not exist or that this machine only emulates.
+def resolve_device(settings: Settings) -> Settings:
+    """Return the settings with a device that is there, having looked at the variants, too.
 
     Raises:
-        pytest.UsageError: One line.
+        pytest.UsageError: There is no such device, or one that was named cannot run there.
     """
     try:
+        settings = dataclasses.replace(settings, device=choose_device(settings.device).type)
         for name in settings.variants or ():
-            find_variant(name)
+            find_variant(name, settings.device)
     except IndoorError as error:
         raise pytest.UsageError(f"--{error}") from error
+    return settings
 
 
 def variants(settings: Settings) -> tuple[str, ...]:
     """Return the names of the variants to measure, the baseline first."""
     wanted = settings.variants
-    return tuple(v.name for v in native_variants() if wanted is None or v.name in wanted)
+    return tuple(
+        v.name for v in native_variants(settings.device) if wanted is None or v.name in wanted
+    )
 
 
 def cells(settings: Settings) -> tuple[Cell, ...]:
     """Return the matrix of batches and numbers of threads."""
     return tuple(
-        Cell(batch=batch, threads=threads)
+        Cell(batch=batch, threads=threads, device=settings.device)
         for batch in settings.suite_batches
         for threads in settings.suite_threads(num_usable_cores())
     )
@@ -46,7 +52,8 @@ def cells(settings: Settings) -> tuple[Cell, ...]:
 def allocator_cell(settings: Settings) -> Cell:
     """Return the cell that the full matrix shows with both allocators: the largest activations."""
     threads = settings.suite_threads(num_usable_cores())
-    return Cell(batch=max(settings.suite_batches), threads=threads[-1])
+    batch = max(settings.suite_batches)
+    return Cell(batch=batch, threads=threads[-1], device=settings.device)
 
 
 def decode_threads(settings: Settings) -> tuple[int, ...]:
@@ -68,8 +75,8 @@ def default_names(settings: Settings) -> frozenset[str]:
         f"bench/{module}::{name}[{parameters}]"
         for module, name, ids in (
             ("test_latency.py", "test_latency", (i for _, i in _latency(default))),
-            ("test_artifacts.py", "test_load", variants(default)),
-            ("test_artifacts.py", "test_peak_memory", variants(default)),
+            ("test_artifacts.py", "test_load", _ids(default)),
+            ("test_artifacts.py", "test_peak_memory", _ids(default)),
             ("test_decode.py", "test_decode", (f"threads{n}" for n in decode_threads(default))),
         )
         for parameters in ids
@@ -88,9 +95,10 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     elif {"variant", "allocator"} <= wanted:
         other = "default" if current_allocator() == "retain" else "retain"
         pairs = [(name, other) for name in variants(settings)]
-        metafunc.parametrize(("variant", "allocator"), pairs, ids=[f"{v}-{a}" for v, a in pairs])
+        ids = [f"{name}-{other}" for name in _ids(settings)]
+        metafunc.parametrize(("variant", "allocator"), pairs, ids=ids)
     elif "variant" in wanted:
-        metafunc.parametrize("variant", variants(settings))
+        metafunc.parametrize("variant", variants(settings), ids=_ids(settings))
     elif "threads" in wanted:
         counts = decode_threads(settings)
         metafunc.parametrize("threads", counts, ids=[f"threads{count}" for count in counts])
@@ -99,8 +107,14 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 def _latency(settings: Settings) -> Iterator[tuple[tuple[str, int, int], str]]:
     """Yield (variant, batch, threads) and the test's id, a cell's variants one after another."""
     for cell in cells(settings):
-        for name in variants(settings):
+        for name, known in zip(variants(settings), _ids(settings), strict=True):
             yield (
                 (name, cell.batch, cell.threads),
-                f"{name}-batch{cell.batch}-threads{cell.threads}",
+                f"{known}-batch{cell.batch}-threads{cell.threads}",
             )
+
+
+def _ids(settings: Settings) -> tuple[str, ...]:
+    """Return how tests' names call the variants: with their device, unless it is the CPU."""
+    suffix = "" if settings.device == "cpu" else f"-{settings.device}"
+    return tuple(f"{name}{suffix}" for name in variants(settings))

@@ -1,11 +1,12 @@
 """A pytest plugin, loaded by path, that writes down what the gate compares without a clock.
 
 The gate copies this file out of head's tree and loads it (`-p`) into a pytest process of each tree.
-Of a tree it knows `bench.options.LAB` and the `Lab` that is kept there, `bench.cases.variants` and
-`bench.probe.measure_peak`. The suite's own hooks prepare; this one then takes the place of the
-tests. The environment says what to do: INDOOR_GATE_FACTS_OUT is an empty folder,
-INDOOR_GATE_FACTS_MODE `prepare` or `predictions`, INDOOR_GATE_FACTS_BUDGET_S the seconds for
-predictions, INDOOR_GATE_FACTS_VARIANTS those to predict with (separated by commas; without it all).
+Of a tree it knows `bench.options.SHARED` and the `Shared` that is kept there,
+`bench.cases.variants` and `indoor.runtimes.host.measure_peak`, and what these were called before.
+The suite's own hooks prepare; this one then takes the place of the tests. The environment says what
+to do: INDOOR_GATE_FACTS_OUT is an empty folder, INDOOR_GATE_FACTS_MODE `prepare` or `predictions`,
+INDOOR_GATE_FACTS_BUDGET_S the seconds for predictions, INDOOR_GATE_FACTS_VARIANTS those to predict
+with (separated by commas; without it all).
 """
 
 import hashlib
@@ -21,6 +22,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+
+from indoor.errors import IndoorError
 
 VERSION = 1
 """Counted up when what is written changes; `indoor/gate/facts/comparison.py` reads it."""
@@ -40,10 +43,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """
     if session.testsfailed:
         return None  # pytest's own loop says which module could not be collected
+    from bench import options
     from bench.cases import variants
-    from bench.options import LAB
 
-    lab = session.config.stash.get(LAB, None)
+    key = getattr(options, "SHARED", None) or options.LAB  # a base of before has the latter
+    lab = session.config.stash.get(key, None)
     if lab is None:
         raise pytest.UsageError(
             "no case of the suite was collected, so nothing was prepared; "
@@ -93,23 +97,38 @@ def write_facts(lab: Any, names: tuple[str, ...], out: Path) -> None:
 
 def facts_of(lab: Any, name: str, inputs: Tensor) -> dict[str, Any]:
     """Return what one variant is made of, and the memory that it takes; None: not to be had."""
-    from bench.probe import measure_peak
-
     run = run_of(lab, name)
-    model = getattr(getattr(run, "network", run), "model", None)  # a base of before has the latter
+    network = getattr(run, "network", run)
+    model = getattr(network, "model", None)
     problem = peak = None
     try:
-        peak = measure_peak(lab.prepared.run_folder, name, inputs, PEAK_THREADS).peak_memory_bytes
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        peak = peak_of(lab, name, inputs)
+    except (RuntimeError, IndoorError, subprocess.TimeoutExpired) as error:
         problem = f"peak memory: {error}"
+    if isinstance(model, nn.Module):
+        operators = count_operators(model)
+    else:  # a runtime whose network is no module of torch's
+        operators = dict(network.ran(inputs).kernels)
     file = lab.prepared.run_folder / f"{run.variant.checkpoint}.safetensors"
     return {
-        "size_bytes": size_of_tensors(file),
-        "operators": count_operators(model) if isinstance(model, nn.Module) else None,
+        "size_bytes": size_of_tensors(getattr(run, "artefact", file)),
+        "operators": operators,
         "engine": getattr(model, "engine", None),
         "peak_memory_bytes": peak,
         "problem": problem,
     }
+
+
+def peak_of(lab: Any, name: str, inputs: Tensor) -> int | None:
+    """Return the most memory that a fresh process took with the variant alone."""
+    folder = lab.prepared.run_folder
+    try:
+        from indoor.runtimes.host import measure_peak
+    except ImportError:
+        from bench.probe import measure_peak as measured_before
+
+        return measured_before(folder, name, inputs, PEAK_THREADS).peak_memory_bytes
+    return measure_peak(lab.variant(name), folder, inputs, PEAK_THREADS).peak_memory_bytes
 
 
 def write_predictions(lab: Any, names: list[str], out: Path, budget_s: float) -> None:
@@ -126,7 +145,7 @@ def write_predictions(lab: Any, names: list[str], out: Path, budget_s: float) ->
         batch = order[num_seen : num_seen + BATCH]
         inputs = torch.stack([scenes[index][0] for index in batch])
         for name in names:
-            classes[name].append(classes_of(run_of(lab, name)(inputs)))
+            classes[name].append(classes_of(call_of(run_of(lab, name))(inputs)))
         num_seen += len(batch)
     seen = [scenes.samples[index] for index in order[:num_seen]]
     arrays = {
@@ -141,12 +160,18 @@ def write_predictions(lab: Any, names: list[str], out: Path, budget_s: float) ->
 
 def run_of(lab: Any, name: str) -> Any:
     """Return the suite's loaded variant, which takes photographs and gives logits."""
-    return lab.call(name, 1).func
+    loaded = getattr(lab, "loaded", None)
+    return lab.call(name, 1).func if loaded is None else loaded(name, BATCH)
+
+
+def call_of(run: Any) -> Any:
+    """Return what takes any number of photographs, up to a batch, in the CPU's memory."""
+    return getattr(run, "logits", run)
 
 
 def logits_of(run: Any, inputs: Tensor) -> np.ndarray:
     """Return float32 `(N, C)`, computed batch by batch."""
-    parts = [run(batch).float().clone() for batch in inputs.split(BATCH)]
+    parts = [call_of(run)(batch).float().clone() for batch in inputs.split(BATCH)]
     array: np.ndarray = torch.cat(parts).numpy()
     return array
 
@@ -188,10 +213,12 @@ def kind_of(module: nn.Module) -> str:
 
 
 def size_of_tensors(path: Path) -> int:
-    """Return the bytes of the file, for safetensors without the header.
+    """Return the bytes of a file or of a folder's files, for safetensors without the header.
 
     The header names where the weights came from, which for head is base's file.
     """
+    if path.is_dir():
+        return sum(size_of_tensors(file) for file in path.rglob("*") if file.is_file())
     size = path.stat().st_size
     if path.suffix != ".safetensors":
         return size

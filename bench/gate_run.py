@@ -17,7 +17,7 @@ from indoor.gate.controller import signals_as_interrupts
 
 COMMAND = (sys.executable, "-m", "indoor", "gate")
 
-PASSED_ON = ("data", "weights", "model")
+PASSED_ON = ("data", "weights", "model", "device")
 """The suite's options with a value that both sides are to have; each has a home of its own."""
 
 FLAGS = ("no_download", "skip_broken")
@@ -35,6 +35,7 @@ def gate_command(config: pytest.Config, settings: Settings, out: Path) -> list[s
         "data": settings.data,
         "weights": settings.weights,
         "model": settings.arch,
+        "device": settings.device,
     }
     given = config.invocation_params.args
     words = [

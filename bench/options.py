@@ -35,6 +35,7 @@ class Settings:
 
     arch: str
     variants: tuple[str, ...] | None
+    device: str
     batches: tuple[int, ...] | None
     threads: tuple[int | str, ...] | None
     full: bool
@@ -72,8 +73,8 @@ SETTINGS = pytest.StashKey[Settings]()
 """Where the session's settings are kept in pytest's config."""
 
 
-LAB = pytest.StashKey[Any]()
-"""Where the session's `Lab` is kept; Any, so that reading options imports no torch."""
+SHARED = pytest.StashKey[Any]()
+"""Where the session's `Shared` is kept; Any, so that reading options imports no torch."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -86,8 +87,10 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAMES",
-        help="float32, int8, bfloat16; may be repeated (default: all that this CPU computes)",
+        help="such as float32,int8, from indoor/runtimes; may be repeated (default: all that this "
+        "machine computes)",
     )
+    add("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, mps, or auto")
     add(
         "--batch",
         action="append",
@@ -140,8 +143,9 @@ def read_settings(config: pytest.Config) -> Settings:
     """Return what the command line asks for.
 
     Raises:
-        pytest.UsageError: A value that means nothing; one line.
+        pytest.UsageError: A value that means nothing, or that nobody would heed; one line.
     """
+    _refuse_unheeded(config)
     get = config.getoption
     arch = get("model")
     if arch not in ARCHS:
@@ -150,6 +154,7 @@ def read_settings(config: pytest.Config) -> Settings:
     return Settings(
         arch=arch,
         variants=_split(get("variant")) or None,
+        device=get("device"),
         batches=tuple(_whole("--batch", text) for text in _split(get("batch"))) or None,
         threads=tuple(_threads(text) for text in _split(get("threads"))) or None,
         full=get("full"),
@@ -167,6 +172,25 @@ def read_settings(config: pytest.Config) -> Settings:
         allow_other_machine=get("allow_other_machine"),
         gate=get("gate") or None,
     )
+
+
+UNHEEDED = {
+    "min_time": ("0.000005", "a round is one call of a whole batch"),
+    "max_time": ("1.0", "--cell-seconds says how long the rounds of a cell go on"),
+    "precision": ("None", "--cell-seconds says how long the rounds of a cell go on"),
+    "calibration_precision": ("10", "a round is one call, so nothing is calibrated"),
+    "warmup": ("False", "a variant is warmed up until its calls stop getting faster"),
+    "warmup_iterations": ("100000", "a variant is warmed up until its calls stop getting faster"),
+}
+"""pytest-benchmark's options that change nothing here: what they are by default, and why."""
+
+
+def _refuse_unheeded(config: pytest.Config) -> None:
+    for name, (default, reason) in UNHEEDED.items():
+        value = config.getoption(f"benchmark_{name}", default)
+        if str(value) != default:
+            option = f"--benchmark-{name.replace('_', '-')}"
+            raise pytest.UsageError(f"{option} {value}: nothing to heed it here, since {reason}")
 
 
 def _compare_fail(config: pytest.Config) -> tuple[object, ...]:

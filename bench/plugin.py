@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.options import LAB, ROOT, SETTINGS, Settings, add_options, read_settings
+from bench.options import ROOT, SETTINGS, SHARED, Settings, add_options, read_settings
 from indoor.measure import allocator_environment, current_allocator
 
 BENCH = ROOT / "bench"
@@ -24,9 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Any:
+def shared(pytestconfig: pytest.Config) -> Any:
     """Give the checkpoints, photographs and measured cells that the suite's tests share."""
-    return pytestconfig.stash[LAB]
+    return pytestconfig.stash[SHARED]
 
 
 @pytest.hookimpl(tryfirst=True)

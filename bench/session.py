@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bench.adapter import as_saved
-from bench.cases import check_variants, variants
+from bench.cases import resolve_device, variants
 from bench.gate_run import run_gate
-from bench.lab import MIN_ROUNDS, Lab
-from bench.options import LAB, ROOT, Settings
+from bench.options import ROOT, SETTINGS, SHARED, Settings
 from bench.saving import Saving, write_comparison, write_tables
+from bench.shared import MIN_ROUNDS, Shared
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
@@ -63,7 +63,7 @@ class SuiteSession:
         Raises:
             pytest.UsageError: One line.
         """
-        check_variants(self._settings)
+        self._settings = self._config.stash[SETTINGS] = resolve_device(self._settings)
         self._settings.suite_threads(num_usable_cores())
         if self._config.getoption("benchmark_histogram"):
             _require_pygal()
@@ -99,12 +99,23 @@ class SuiteSession:
                 skip_broken=self._settings.skip_broken,
                 allow_download=self._settings.allow_download,
                 evaluates=not self._bench_session.disabled,  # only a saved run tells accuracies
+                device=self._settings.device,
                 progress=Bar(),
                 say=lambda line: say(self._config, line),
             )
             took = time.perf_counter() - began
             say(self._config, f"prepared {prepared.run_folder.name} in {took:.1f} s")
-            self._open_lab(prepared)
+            self._share(prepared)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:
+        """Tell in one line what is wrong with the world outside, such as a runtime that died."""
+        try:
+            yield
+        except IndoorError as error:
+            if not item.path.is_relative_to(BENCH):
+                raise
+            pytest.fail(str(error), pytrace=False)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember it, whatever the exit status becomes: what is not whole is not saved."""
@@ -184,7 +195,7 @@ class SuiteSession:
         """Seal the file, once nobody changes it any more."""
         output_json["indoor"] = seal(as_saved(output_json))
 
-    def _open_lab(self, prepared: Prepared) -> None:
+    def _share(self, prepared: Prepared) -> None:
         settings = self._settings
         options = self._bench_session.options
         identity = _identify(settings, prepared, str(options["timer"]))
@@ -192,7 +203,9 @@ class SuiteSession:
         code = code_sha256([ROOT / "indoor", ROOT / "bench"])
         key = unfinished_key(here, code, settings.cell_s, str(options["min_rounds"]))
         self._finished = PartialRun(self._saving.results / ".partial" / key, fresh=settings.fresh)
-        self._config.stash[LAB] = Lab(self._config, settings, prepared, identity, self._finished)
+        self._config.stash[SHARED] = Shared(
+            self._config, settings, prepared, identity, self._finished
+        )
         if self._bench_session.disabled:
             return
         say(
@@ -270,7 +283,7 @@ def _identify(settings: Settings, prepared: Prepared, timer: str) -> RunIdentity
         quantization=prepared.quantization,
         machine=read_machine(),
         narrowed=False,
-        variants=native_variants(),
+        variants=native_variants(settings.device),
         timer=timer,
         environment=read_environment(),
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.cases import parametrize as pytest_generate_tests
-from bench.lab import Lab
+from bench.shared import Shared
 from indoor.dataset import load_batches
 from indoor.devices import use_threads
 from indoor.measure import summarize_latency
@@ -18,11 +18,11 @@ NUM_PHOTOGRAPHS = 64
 NUM_ROUNDS = 7
 
 
-def test_decode(benchmark: Any, lab: Lab, threads: int) -> None:
+def test_decode(benchmark: Any, shared: Shared, threads: int) -> None:
     """Decode and transform photographs of the test split, whose files the system has cached."""
     benchmark.group = "decode"
-    scenes = lab.scenes()
-    indices = lab.positions(min(NUM_PHOTOGRAPHS, len(scenes)))
+    scenes = shared.scenes()
+    indices = shared.positions(min(NUM_PHOTOGRAPHS, len(scenes)))
 
     def decode() -> Tensor:
         batches = load_batches(scenes, len(indices), num_threads=threads, indices=indices)
@@ -37,7 +37,7 @@ def test_decode(benchmark: Any, lab: Lab, threads: int) -> None:
     if benchmark.disabled:
         return
     latency = summarize_latency(benchmark.stats.stats.data, len(indices))
-    measurement = lab.measurement(
+    measurement = shared.measurement(
         "decode",
         batch=len(indices),
         threads=threads,

@@ -409,6 +409,11 @@ class RunIdentity:
     """What changes kernels, memory or clocks, as `machine.read_environment` tells it; None: not
     recorded."""
 
+    @property
+    def device(self) -> str | None:
+        """Where its variants were computed; None: not recorded."""
+        return self.variants[0].device if self.variants else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySummary:

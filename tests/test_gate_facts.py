@@ -27,9 +27,8 @@ from bench.gate_facts import (
 from bench.gate_facts import (
     pytest_runtestloop as run_loop,
 )
-from bench.lab import Lab
-from bench.options import LAB
-from bench.probe import Peak
+from bench.options import SHARED
+from bench.shared import Shared
 from indoor.errors import IndoorError
 from indoor.gate.facts.accuracy import compare_predictions
 from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
@@ -45,6 +44,7 @@ from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.settings import load_config, selects
 from indoor.model import FORMAT, build_model, read_manifest, save_float
 from indoor.records import CheckpointManifest, WeightSource
+from indoor.runtimes.host import Peak
 from indoor.transforms import DEFAULT_PREPROCESSING
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -444,11 +444,11 @@ def test_the_size_is_that_of_the_tensors(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def lab(home: Path, photographs: Path) -> Lab:
-    """The suite's lab on the tiny run, as base would have prepared it."""
+def shared(home: Path, photographs: Path) -> Shared:
+    """What the suite shares on the tiny run, as base would have prepared it."""
     run_folder = home / "runs" / "tiny"
     settings: Any = SimpleNamespace(
-        skip_broken=False, suite_batches=(1,), variants=("float32", "int8")
+        skip_broken=False, suite_batches=(1,), device="cpu", variants=("float32", "int8")
     )
     prepared: Any = SimpleNamespace(
         root=photographs,
@@ -456,23 +456,23 @@ def lab(home: Path, photographs: Path) -> Lab:
         manifest=read_manifest(run_folder / "float32.safetensors"),
     )
     nothing: Any = None
-    return Lab(nothing, settings, prepared, nothing, nothing)
+    return Shared(nothing, settings, prepared, nothing, nothing)
 
 
 @pytest.fixture
 def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the fresh processes that measure memory."""
     peak = Peak(peak_memory_bytes=10**9, seconds=1.0)
-    monkeypatch.setattr("bench.probe.measure_peak", lambda *_: peak)
+    monkeypatch.setattr("indoor.runtimes.host.measure_peak", lambda *_: peak)
 
 
-def test_a_tree_writes_what_it_is(lab: Lab, no_probe: None, tmp_path: Path) -> None:  # noqa: ARG001
+def test_a_tree_writes_what_it_is(shared: Shared, no_probe: None, tmp_path: Path) -> None:  # noqa: ARG001
     """Sizes, operators, engine, logits of the 12 photographs, and what to share; threads kept."""
     before = torch.get_num_threads()
-    write_facts(lab, ("float32", "int8"), tmp_path)
+    write_facts(shared, ("float32", "int8"), tmp_path)
     assert torch.get_num_threads() == before
     found = load_facts(tmp_path)
-    folder = lab.prepared.run_folder
+    folder = shared.prepared.run_folder
     assert found.sheet.num_photographs == 12
     assert found.sheet.share[::2] == ("--data", "--weights")
     assert Path(found.sheet.share[3]) == folder / "float32.safetensors"
@@ -495,36 +495,40 @@ def read_int8_engine(folder: Path) -> str:
 
 
 def test_a_probe_that_fails_is_told(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its message becomes the reason of an INCONCLUSIVE check; the other facts are there."""
 
     def fail(*_: object) -> Peak:
-        raise RuntimeError("the process for int8 failed: killed")
+        raise IndoorError("int8: died by SIGKILL")
 
-    monkeypatch.setattr("bench.probe.measure_peak", fail)
-    write_facts(lab, ("int8",), tmp_path)
+    monkeypatch.setattr("indoor.runtimes.host.measure_peak", fail)
+    write_facts(shared, ("int8",), tmp_path)
     found = load_facts(tmp_path)
     check = check_of("peak memory", found, found)
     assert check.verdict is INCONCLUSIVE
-    assert check.reason.endswith("peak memory: the process for int8 failed: killed")
+    assert check.reason.endswith("peak memory: int8: died by SIGKILL")
     assert check_of("size", found, found).verdict is PASS
 
 
-def test_predictions_are_those_of_the_logits(lab: Lab, no_probe: None, tmp_path: Path) -> None:  # noqa: ARG001
+def test_predictions_are_those_of_the_logits(
+    shared: Shared,
+    no_probe: None,  # noqa: ARG001
+    tmp_path: Path,
+) -> None:
     """All 12 photographs of the split in the order of the logits, each with its label."""
-    write_facts(lab, ("int8",), tmp_path)
-    write_predictions(lab, ["int8"], tmp_path, budget_s=60)
+    write_facts(shared, ("int8",), tmp_path)
+    write_predictions(shared, ["int8"], tmp_path, budget_s=60)
     found, logits = load_predictions(tmp_path), load_facts(tmp_path).logits["int8"]
     assert len(set(found.photographs)) == found.num_in_split == 12
     assert found.classes["int8"].tolist() == logits.argmax(axis=1).tolist()
-    names = {sample.name: sample.label for sample in lab.scenes().samples}
+    names = {sample.name: sample.label for sample in shared.scenes().samples}
     assert [names[name] for name in found.photographs] == found.labels.tolist()
 
 
-def test_predictions_end_with_their_time(lab: Lab, tmp_path: Path) -> None:
+def test_predictions_end_with_their_time(shared: Shared, tmp_path: Path) -> None:
     """Without any time there is none, and the verdict is INCONCLUSIVE."""
-    write_predictions(lab, ["float32", "int8"], tmp_path, budget_s=0.0)
+    write_predictions(shared, ["float32", "int8"], tmp_path, budget_s=0.0)
     found = load_predictions(tmp_path)
     assert (found.photographs, found.num_in_split) == ((), 12)
     assert "no photograph was predicted in time" in judge(found, found).reason
@@ -535,7 +539,7 @@ def test_predictions_end_with_their_time(lab: Lab, tmp_path: Path) -> None:
     [
         ({}, {}, "no case of the suite was collected"),
         (
-            {LAB: SimpleNamespace(settings=SimpleNamespace(variants=("int8",)))},
+            {SHARED: SimpleNamespace(settings=SimpleNamespace(variants=("int8",), device="cpu"))},
             {"INDOOR_GATE_FACTS_OUT": ".", "INDOOR_GATE_FACTS_MODE": "guess"},
             "INDOOR_GATE_FACTS_MODE=guess: expected prepare or predictions",
         ),
@@ -588,14 +592,14 @@ def run_plugin(folder: Path, *words: str, mode: str = "prepare") -> tuple[int, s
 
 
 def test_identical_trees_are_bit_identical(
-    lab: Lab,
+    shared: Shared,
     no_probe: None,  # noqa: ARG001
     tmp_path: Path,
 ) -> None:
     """Head in its own process and home quantizes base's float checkpoint: the same, no accuracy."""
     for side in ("base", "head"):
         (tmp_path / side).mkdir()
-    write_facts(lab, ("int8",), tmp_path / "base")
+    write_facts(shared, ("int8",), tmp_path / "base")
     base = load_facts(tmp_path / "base")
     words = (*base.sheet.share, "--home", str(tmp_path / "home"))
     status, output = run_plugin(tmp_path / "head", *words)

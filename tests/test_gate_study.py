@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_benchmark.utils import PercentageRegressionCheck
 
-from bench.options import LAB, SETTINGS
+from bench.options import SETTINGS, SHARED
 from bench.studies import gate as gate_study
 from bench.studies import recording as gate_recording
 from bench.studies import slowdown as gate_slowdown
@@ -31,7 +31,7 @@ from bench.studies.recording import OUT, SECONDS, SHARE, calibrate_cell
 from bench.studies.records import RIVALS, FalseAlarmStudy, ReplayStudy, Tally, render_studies
 from bench.studies.replay import describe_noise, join_runs, replay
 from bench.studies.rivals import compare_fail, judge_as_rivals, mann_whitney, replay_rivals
-from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_lab
+from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_suite
 from indoor.errors import IndoorError
 from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_suite
 from indoor.gate.records import (
@@ -586,13 +586,13 @@ def test_a_slowed_lab_computes_the_same_and_works_more(monkeypatch: pytest.Monke
     products = counted_products(monkeypatch)
     logits = torch.ones(1, 3)
 
-    class Lab:
+    class Shared:
         def call(self, variant: str, batch: int) -> Callable[[], torch.Tensor]:
             assert (variant, batch) == ("int8", 1)
             return lambda: logits
 
-    slow_lab(Lab, 0.05, {"int8-batch1-threads1": {"forward_s": 0.1, "unit_s": 0.001}})
-    call = Lab().call("int8", 1)
+    slow_suite(Shared, 0.05, {"int8-batch1-threads1": {"forward_s": 0.1, "unit_s": 0.001}})
+    call = Shared().call("int8", 1)
     assert products == []
     assert call() is logits
     assert len(products) == 5
@@ -646,11 +646,14 @@ def test_every_cell_of_the_suite_is_calibrated(
 ) -> None:
     """The plugin writes the units of all cells that the suite's options name, and runs no test."""
     settings = SimpleNamespace(
-        variants=("float32", "int8"), suite_batches=(1, 8), suite_threads=lambda _: (1,)
+        variants=("float32", "int8"),
+        suite_batches=(1, 8),
+        suite_threads=lambda _: (1,),
+        device="cpu",
     )
-    lab = SimpleNamespace(call=lambda _variant, batch: lambda: torch.ones(batch, 3).exp())
+    shared = SimpleNamespace(call=lambda _variant, batch: lambda: torch.ones(batch, 3).exp())
     stash = pytest.Stash()
-    stash[LAB], stash[SETTINGS] = lab, settings  # type: ignore[assignment]
+    stash[SHARED], stash[SETTINGS] = shared, settings  # type: ignore[assignment]
     manager = SimpleNamespace(getplugin=lambda _: None)
     session = SimpleNamespace(config=SimpleNamespace(stash=stash, pluginmanager=manager))
     out = tmp_path / "units.json"
@@ -683,18 +686,18 @@ def test_calibrate_hands_its_words_to_the_suite(
 
 
 def test_the_slowing_plugin_is_one_file_loaded_by_path(tmp_path: Path) -> None:
-    """A copy outside the tree wraps the `bench.lab` of the tree that pytest runs in."""
+    """A copy outside the tree wraps the `bench.shared` of the tree that pytest runs in."""
     folder, tree, units = tmp_path / "plugin", tmp_path / "tree", tmp_path / "units.json"
     folder.mkdir()
     shutil.copy(ROOT / "bench" / "studies" / "slowdown.py", folder / "gate_slowdown.py")
     (tree / "bench").mkdir(parents=True)
     (tree / "bench" / "__init__.py").touch()
-    (tree / "bench" / "lab.py").write_text(
-        "class Lab:\n    def call(self, variant, batch):\n        return lambda: 'logits'\n"
+    (tree / "bench" / "shared.py").write_text(
+        "class Shared:\n    def call(self, variant, batch):\n        return lambda: 'logits'\n"
     )
     (tree / "test_it.py").write_text(
-        "from bench.lab import Lab\n\n"
-        "def test_it():\n    assert Lab().call('int8', 1)() == 'logits'\n"
+        "from bench.shared import Shared\n\n"
+        "def test_it():\n    assert Shared().call('int8', 1)() == 'logits'\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(folder), SLOWDOWN: "0.05", UNITS: str(units)}
     units.write_text("{}")

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench import terminal
 from bench.cases import cells, variants
-from bench.options import LAB, ROOT, SETTINGS
+from bench.options import ROOT, SETTINGS, SHARED
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, cell_key
 from indoor.devices import use_threads
 from indoor.errors import IndoorError
@@ -144,8 +144,8 @@ def record(
 
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Measure all cells that the suite's options name, write the file, and run no test."""
-    lab = session.config.stash.get(LAB, None)
-    if lab is None:
+    shared = session.config.stash.get(SHARED, None)
+    if shared is None:
         return None
     settings = session.config.stash[SETTINGS]
     seconds, share = float(os.environ[SECONDS]), float(os.environ[SHARE])
@@ -153,7 +153,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     for cell in cells(settings):
         with use_threads(cell.threads):
             for variant in variants(settings):
-                call = lab.call(variant, cell.batch)
+                call = shared.call(variant, cell.batch)
                 key = cell_key(variant, cell.batch, cell.threads)
                 found[key] = calibrate_cell(call, variant, cell.batch, seconds, share)
                 terminal.say(

@@ -27,7 +27,7 @@ UNITS = "INDOOR_GATE_SLOWDOWN_UNITS"
 
 
 def pytest_sessionstart() -> None:
-    """Wrap the suite's `Lab.call`, once the suite is imported and before it is collected.
+    """Wrap the suite's `Shared.call`, once the suite is imported and before it is collected.
 
     Raises:
         pytest.UsageError: A variable is missing or wrong; one line.
@@ -44,28 +44,30 @@ def pytest_sessionstart() -> None:
             f"{SLOWDOWN}={text!r}, {UNITS}={source!r}: {error}; expected a number and the file "
             "that `python -m bench.studies.gate calibrate` wrote"
         ) from error
-    from bench.lab import Lab  # the tree's own; it must not be loaded before pytest's conftest
+    from bench.shared import (
+        Shared,  # the tree's own; it must not be loaded before pytest's conftest
+    )
 
-    slow_lab(Lab, slowdown, units)
+    slow_suite(Shared, slowdown, units)
 
 
-def slow_lab(lab: Any, slowdown: float, units: Mapping[str, Mapping[str, float]]) -> None:
-    """Have every function that `lab.call` returns do extra work.
+def slow_suite(shared: Any, slowdown: float, units: Mapping[str, Mapping[str, float]]) -> None:
+    """Have every function that `shared.call` returns do extra work.
 
     Args:
-        lab: A class with the method `call(variant, batch)`; it is changed for good.
+        shared: A class with the method `call(variant, batch)`; it is changed for good.
         slowdown: The share to add to the seconds of a call.
         units: By `cell_key`: `forward_s`, the seconds of a call, and `unit_s`, those of one unit of
             extra work.
     """
-    plain = lab.call
+    plain = shared.call
     extra = ExtraWork()
 
     @functools.wraps(plain)
     def call(self: Any, variant: str, batch: int) -> Callable[[], Tensor]:
         return extra.added_to(plain(self, variant, batch), variant, batch, slowdown, units)
 
-    lab.call = call
+    shared.call = call
 
 
 def cell_key(variant: str, batch: int, threads: int) -> str:

@@ -35,8 +35,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     """Predict each photograph on its own, so that its logits do not depend on the others."""
     variant = find_variant(parsed.variant, choose_device(parsed.device).type)
     with closing(load_variant(variant, run_folder(parsed))) as network:
-        transform = inference_transform(network.manifest.preprocessing)
-        predictions = [_predict(network, path, transform, parsed.top) for path in parsed.photographs]
+        predictions = [_predict(network, path, parsed.top) for path in parsed.photographs]
     lines = [
         f"{prediction.photograph}: "
         + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
@@ -45,7 +44,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
     return Outcome(record=predictions, text="\n".join(lines))
 
 
-def _predict(network: Loaded, path: Path, transform: Transform, num_classes: int) -> Prediction:
+def _predict(network: Loaded, path: Path, num_classes: int) -> Prediction:
+    transform = inference_transform(network.manifest.preprocessing)
     classes = network.manifest.classes
     logits = network.logits(transform(load_photograph(path)).unsqueeze(0))
     top = torch.topk(logits[0].softmax(0), min(num_classes, len(classes)))

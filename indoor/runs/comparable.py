@@ -157,6 +157,7 @@ _OF_MACHINE: tuple[_Field[Machine], ...] = (
 """The kernel, Python and torch are not the machine: what an upgrade does is a fair question."""
 
 _OF_RUN: tuple[_Field[Subject], ...] = (
+    _Field("device", "device", "devices", "ratios", "on another device", lambda s: s.run.device),
     _Field("environment", "environment", "environments", "ratios", _ENVIRONMENT,
            lambda s: s.run.environment),
     _Field("timer", "timer", "timers", "nothing", "with another timer", lambda s: s.run.timer),

@@ -17,10 +17,12 @@ class Cell:
 
     batch: int
     threads: int
+    device: str = "cpu"
 
     def __str__(self) -> str:
         """Return the cell in words."""
-        return f"batch {self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        words = f"batch {self.batch}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        return words if self.device == "cpu" else f"{words}, {self.device}"
 
 
 @dataclass(frozen=True, kw_only=True)

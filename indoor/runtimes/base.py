@@ -94,6 +94,11 @@ class Loaded:
         """Return the logits of photographs, both as in `Runnable`."""
         return self.network(images)
 
+    def size_bytes(self) -> int:
+        """Return the size of its artefact, a file or a folder of files."""
+        files = self.artefact.rglob("*") if self.artefact.is_dir() else (self.artefact,)
+        return sum(path.stat().st_size for path in files if path.is_file())
+
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits of photographs, both in the CPU's memory.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -35,6 +35,13 @@ NUM_PEAK_CALLS = 3
 
 LOST = (ChildLostError, UnexpectedAnswerError)
 """What a measurement raises where a process is lost; `name` is the process's."""
+
+
+class ProcessOptions(TypedDict, total=False):
+    """How a process times: the dotted name of its clock, and whether Python collects garbage."""
+
+    clock: str
+    collects: bool
 
 
 class Host:
@@ -67,6 +74,7 @@ class Host:
         collects: bool = True,
     ) -> None:
         self.name = name
+        self._shown: Tensor | None = None
         self._about: dict[str, Any] = {
             "run_folder": str(run_folder.resolve()),
             "batch": batch,
@@ -113,6 +121,9 @@ class Host:
 
     def show(self, images: Tensor) -> None:
         """Have what is computed from now on be these photographs."""
+        if images is self._shown:
+            return
+        self._shown = images
         path = Path(self._folder.name) / "images.pt"
         torch.save(images.cpu().clone(), path)
         self.ask("show", path=str(path))
@@ -170,25 +181,24 @@ class Peak:
     ran: Ran | None = None
 
 
-def load_variant(variant: Variant, run_folder: Path, batch: int = 1) -> Loaded:
+def load_variant(
+    variant: Variant, run_folder: Path, batch: int = 1, **options: Unpack[ProcessOptions]
+) -> Loaded:
     """Load a variant from a run's folder, in a process of its own if it wants one; close it then.
 
     Args:
         variant: One of `all_variants`.
         run_folder: Holds the checkpoint that the variant is made from.
         batch: Photographs a batch, where the runtime needs to know.
+        options: For the process of its own.
 
     Raises:
         IndoorError: The checkpoint is missing or cannot be used, or the process died.
     """
     if not variant.own_process:
         return load_here(variant, run_folder, batch)
-    host = Host(variant.name, run_folder, batch=batch, threads=torch.get_num_threads())
-    return host_variant(host, variant, run_folder, batch)
-
-
-def host_variant(host: Host, variant: Variant, run_folder: Path, batch: int) -> Loaded:
-    """Load a variant into a process that is there; closing it ends the process."""
+    threads = torch.get_num_threads()
+    host = Host(variant.name, run_folder, batch=batch, threads=threads, **options)
     try:
         told = host.load(variant)
         manifest = read_manifest(checkpoint_of(variant, run_folder))
@@ -219,6 +229,18 @@ def measure_peak(variant: Variant, run_folder: Path, images: Tensor, threads: in
         peak = host.ask("memory")["peak_memory_bytes"]  # before the next call prints
         ran = host.ran(variant.name)
     return Peak(peak_memory_bytes=peak, seconds=loading_s + seconds[0], ran=ran)
+
+
+def time_loads(
+    variant: Variant, run_folder: Path, num_loads: int, **options: Unpack[ProcessOptions]
+) -> list[float]:
+    """Return the seconds of loads from the file; one before them, which imports, is left out."""
+    if variant.own_process:
+        threads = torch.get_num_threads()
+        with Host(variant.name, run_folder, batch=1, threads=threads, **options) as host:
+            return [host.load(variant)["seconds"] for _ in range(num_loads + 1)][1:]
+    clock = pkgutil.resolve_name(options.get("clock", "time.perf_counter"))
+    return [load_here(variant, run_folder, clock=clock).seconds for _ in range(num_loads + 1)][1:]
 
 
 def lost_line(error: Exception) -> str:

@@ -1,0 +1,377 @@
+"""What one session's tests share: checkpoints, photographs, loaded variants, measured cells."""
+
+import gc
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.adapter import clock_of, session_of
+from bench.cases import MEMORY_BATCH, Cell, cells, variants
+from bench.options import Settings
+from bench.terminal import QuietBar, uncaptured
+from indoor.dataset import IndoorScenes
+from indoor.devices import finished
+from indoor.errors import IndoorError
+from indoor.machine import num_usable_cores, read_moment
+from indoor.measure import (
+    MIN_PAIRS,
+    allocator_environment,
+    current_allocator,
+    paired_speedup,
+    summarize_latency,
+)
+from indoor.measure.pairs import (
+    LocalCall,
+    Plan,
+    RemoteCall,
+    Series,
+    Subject,
+    measure_blocked,
+    measure_interleaved,
+)
+from indoor.measure.worker import timed
+from indoor.pipeline import Prepared
+from indoor.records import (
+    SCHEMA_VERSION,
+    Allocator,
+    Case,
+    Measurement,
+    PairedSpeedup,
+    RunIdentity,
+    Variant,
+)
+from indoor.runs.partial import CellResult, PartialRun
+from indoor.runtimes import Loaded, all_variants, baseline, load_variant
+from indoor.runtimes.host import LOST, Host, Hosted, ProcessOptions, lost_line, time_loads
+from indoor.transforms import inference_transform
+
+MIN_ROUNDS = 12
+"""Pairs of a cell at least, however slow it is: enough for an interval that leaves two out."""
+
+MAX_ROUNDS = 1000
+NUM_BLOCKED_CALLS = 6
+
+
+class Shared:
+    """Loads and measures on first use; a cell is measured once for all of its tests."""
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        prepared: Prepared,
+        identity: RunIdentity,
+        partial_run: PartialRun,
+    ) -> None:
+        self.settings = settings
+        self.prepared = prepared
+        self.identity = identity
+        self.allocator = current_allocator()
+        self._config = config
+        self._partial_run = partial_run
+        self._loaded: dict[str, tuple[tuple[int | None, ...], Loaded]] = {}
+        self._lost: dict[tuple[Allocator, Cell], dict[str, str]] = {}
+        self._references: dict[Cell, Tensor] = {}
+        self._cells: dict[tuple[Allocator, Cell], CellResult] = {}
+        self._scenes: IndoorScenes | None = None
+        self._inputs = torch.empty(0)
+
+    def photographs(self, batch: int) -> Tensor:
+        """Return `batch` transformed photographs of the test split, float32 `(B, 3, H, W)`.
+
+        A split that is smaller than the batch is gone through again.
+        """
+        if len(self._inputs) < batch:
+            scenes = self.scenes()
+            count = max(batch, *self.settings.suite_batches)
+            positions = self.positions(count)
+            self._inputs = torch.stack([scenes[position][0] for position in positions])
+        return self._inputs[:batch]
+
+    def positions(self, count: int) -> list[int]:
+        """Return places in the test split, at random (its list is sorted by class) but fixed.
+
+        A longer list begins with a shorter one.
+        """
+        order = list(range(len(self.scenes())))
+        random.Random(0).shuffle(order)
+        return [order[i % len(order)] for i in range(count)]
+
+    def scenes(self) -> IndoorScenes:
+        """Return the test split, transformed as for inference."""
+        if self._scenes is None:
+            self._scenes = IndoorScenes(
+                self.prepared.root,
+                "test",
+                inference_transform(self.prepared.manifest.preprocessing),
+                skip_broken=self.settings.skip_broken,
+            )
+        return self._scenes
+
+    @property
+    def most_threads(self) -> int:
+        """The largest number of threads of the matrix."""
+        return self.settings.suite_threads(num_usable_cores())[-1]
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant of that name on the session's device."""
+        return all_variants(self.settings.device)[name]
+
+    def loaded(self, name: str, batch: int) -> Loaded:
+        """Return the variant ready for that batch and the threads that torch is set to.
+
+        One that lives in a process of its own gets a new one whenever either changes.
+        """
+        known = self.variant(name)
+        fixed = (
+            batch if known.own_process or known.static_batch else None,
+            torch.get_num_threads() if known.own_process else None,
+        )
+        if name in self._loaded and self._loaded[name][0] != fixed:
+            self._loaded.pop(name)[1].close()
+        if name not in self._loaded:
+            options = self._process_options() if known.own_process else ProcessOptions()
+            loaded = load_variant(known, self.prepared.run_folder, batch, **options)
+            self._loaded[name] = fixed, loaded
+        return self._loaded[name][1]
+
+    def call(self, variant: str, batch: int) -> Callable[[], Tensor]:
+        """Return a function that computes the variant's logits of one batch of photographs."""
+        images = self.photographs(batch).to(self.settings.device)
+        return partial(self.loaded(variant, batch), images)
+
+    def time_loads(self, variant: str, num_loads: int) -> list[float]:
+        """Return the seconds of loads of a variant from its file."""
+        folder = self.prepared.run_folder
+        return time_loads(self.variant(variant), folder, num_loads, **self._process_options())
+
+    def reference(self, cell: Cell) -> Tensor:
+        """Return the baseline's logits of the cell's photographs, on as many threads as are set."""
+        if cell not in self._references:
+            self._references[cell] = self.call(baseline().name, cell.batch)()
+        return self._references[cell]
+
+    def plan(self) -> Plan:
+        """Return how long to measure a cell."""
+        cell_s = self.settings.cell_s
+        min_rounds = max(MIN_ROUNDS, session_of(self._config).options["min_rounds"])
+        return Plan(
+            budget_s=cell_s,
+            min_rounds=min_rounds,
+            max_rounds=max(MAX_ROUNDS, min_rounds),
+            min_warmup_s=min(0.2, cell_s),
+            max_warmup_s=max(1.0, cell_s / 4),
+        )
+
+    def cell(self, cell: Cell, allocator: Allocator | None = None) -> CellResult:
+        """Return the cell's rounds: measured now, or by the run that this one goes on with.
+
+        With another allocator than this process has, they are measured in fresh processes. A
+        variant that could not be measured is not among them; `rounds` says why.
+        """
+        key = (allocator or self.allocator, cell)
+        if key not in self._cells:
+            names = variants(self.settings)
+            self._cells[key] = self._partial_run.load(cell, names, key[0]) or self._measure(
+                cell, names, key[0]
+            )
+        return self._cells[key]
+
+    def rounds(self, cell: Cell, variant: str, allocator: Allocator | None = None) -> Series:
+        """Return one variant's rounds of a cell.
+
+        Raises:
+            IndoorError: It could not be measured; one line.
+        """
+        result = self.cell(cell, allocator)
+        if variant not in result.series:
+            raise IndoorError(self._lost[allocator or self.allocator, cell][variant])
+        return result.series[variant]
+
+    def describe_latency(
+        self,
+        cell: Cell,
+        variant: str,
+        allocator: Allocator | None = None,
+        *,
+        output_sqnr_db: float | None = None,
+    ) -> Measurement:
+        """Return one variant's figures of a cell that was measured with it."""
+        result = self.cell(cell, allocator)
+        series = result.series[variant]
+        latency = summarize_latency(series.seconds, cell.batch)
+        speedup, unpaired_reason = _speedup(result, variant)
+        return self.measurement(
+            "latency",
+            variant,
+            batch=cell.batch,
+            threads=cell.threads,
+            allocator=allocator or self.allocator,
+            latency=latency,
+            photographs_per_s=1 / latency.median_s,
+            minor_faults_per_photograph=_faults(series) / cell.batch,
+            num_warmup_calls=series.warmup.num_calls,
+            warmup_stable=series.warmup.stable,
+            output_sqnr_db=output_sqnr_db,
+            speedup=speedup,
+            unpaired_reason=unpaired_reason,
+            measured_at=result.measured_at,
+            load_1min=result.load_1min,
+            resumed=result.resumed,
+        )
+
+    def measurement(self, case: Case, variant: str | None = None, **fields: object) -> Measurement:
+        """Return our part of a benchmark's result, with the run's identity in it."""
+        known = None if variant is None else self.variant(variant)
+        measured_at, load_1min = read_moment()
+        values: dict[str, object] = {
+            "batch": None,
+            "threads": None,
+            "allocator": self.allocator,
+            "measured_at": measured_at,
+            "load_1min": load_1min,
+            "resumed": False,
+            **fields,
+        }
+        return Measurement(
+            schema_version=SCHEMA_VERSION,
+            case=case,
+            variant=variant,
+            runtime=None if known is None else known.runtime,
+            precision=None if known is None else known.precision,
+            device=None if known is None else known.device,
+            run=self.identity,
+            **values,  # type: ignore[arg-type]
+        )
+
+    def _measure(self, cell: Cell, names: tuple[str, ...], allocator: Allocator) -> CellResult:
+        lost = self._lost.setdefault((allocator, cell), {})
+        blocked = None
+        series: dict[str, Series] = {}
+        with ExitStack() as stack:
+            fresh = None if allocator == self.allocator else self._hosts(cell, allocator, stack)
+            subjects: dict[str, Subject] = {}
+            for name in names:
+                try:
+                    subjects[name] = self._subject(name, cell, fresh)
+                except IndoorError as error:
+                    lost[name] = str(error)
+            while subjects and not series:
+                try:
+                    series, blocked = self._take_turns(cell, subjects, allocator)
+                except LOST as error:  # the others' rounds are taken again without it
+                    for name in [n for n, one in subjects.items() if _process(one) == error.name]:
+                        del subjects[name]
+                        lost[name] = lost_line(error)
+        return self._partial_run.store(cell, names, allocator, series, blocked)
+
+    def _take_turns(
+        self, cell: Cell, subjects: Mapping[str, Subject], allocator: Allocator
+    ) -> tuple[dict[str, Series], dict[str, tuple[float, ...]] | None]:
+        words = f"{cell}: {', '.join(subjects)}"
+        with (
+            uncaptured(self._config),
+            QuietBar(self._config, words) as bar,
+            _garbage(collects=self._process_options()["collects"]),
+        ):
+            series = measure_interleaved(
+                subjects,
+                self.plan(),
+                seed=cell.batch * 1000 + cell.threads,
+                after_round=bar.update,
+            )
+            if len(subjects) > 1 and (allocator, cell) == (self.allocator, self._blocked_cell()):
+                return series, measure_blocked(subjects, NUM_BLOCKED_CALLS)
+        return series, None
+
+    def _subject(self, name: str, cell: Cell, fresh: Mapping[str, Host] | None) -> Subject:
+        """Return the variant's calls in its process: a fresh one, its own, or this one."""
+        network = None if fresh is not None else self.loaded(name, cell.batch).network
+        if fresh is not None:
+            host = fresh[name]
+            host.load(self.variant(name))
+        elif isinstance(network, Hosted):
+            host = network.host
+        else:
+            call = finished(self.call(name, cell.batch), self.settings.device)
+            return LocalCall(timed(call, clock_of(self._config)))
+        host.show(self.photographs(cell.batch))
+        return host.subject(name, self.plan().max_warmup_s)
+
+    def _hosts(self, cell: Cell, allocator: Allocator, stack: ExitStack) -> dict[str, Host]:
+        """Return a process for each variant: one together for those that can share one."""
+        names = variants(self.settings)
+        together = [name for name in names if not self.variant(name).own_process]
+        groups = [together, *([name] for name in names if name not in together)]
+        hosts: dict[str, Host] = {}
+        for group in filter(None, groups):
+            host = Host(
+                ", ".join(group),
+                self.prepared.run_folder,
+                batch=cell.batch,
+                threads=cell.threads,
+                environment=allocator_environment(allocator),
+                **self._process_options(),
+            )
+            stack.callback(host.close)
+            hosts |= dict.fromkeys(group, host)
+        return hosts
+
+    def _process_options(self) -> ProcessOptions:
+        options = session_of(self._config).options
+        return {"clock": str(options["timer"]), "collects": not options["disable_gc"]}
+
+    def _blocked_cell(self) -> Cell:
+        """Return the cell that is measured in blocks, too: batch 8 or near it, all threads."""
+        return min(cells(self.settings), key=lambda c: (abs(c.batch - MEMORY_BATCH), -c.threads))
+
+
+def _speedup(cell: CellResult, variant: str) -> tuple[PairedSpeedup | None, str | None]:
+    """Return the speedup over float32 measured beside it, or why there is none to claim."""
+    first = baseline().name
+    if first not in cell.series:
+        return None, f"{first} was not measured beside it"
+    if len(cell.series) == 1:
+        return None, "it was measured alone"
+    if variant == first:
+        return None, None
+    seconds = cell.series[first].seconds
+    if len(seconds) < MIN_PAIRS:
+        return None, f"{len(seconds)} pairs are too few for a 95% interval"
+    blocked = cell.blocked
+    return (
+        paired_speedup(
+            seconds,
+            cell.series[variant].seconds,
+            baseline=first,
+            candidate=variant,
+            blocked=None if blocked is None else (blocked[first], blocked[variant]),
+        ),
+        None,
+    )
+
+
+def _process(subject: Subject) -> str | None:
+    return subject.process.name if isinstance(subject, RemoteCall) else None
+
+
+@contextmanager
+def _garbage(*, collects: bool) -> Iterator[None]:
+    """Let Python collect garbage in the block or not, and afterwards as before."""
+    before = gc.isenabled()
+    if not collects:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _faults(series: Series) -> float:
+    return sum(series.num_faults) / len(series.num_faults)
