@@ -13,12 +13,12 @@ import torch
 from pytest_benchmark.utils import NameWrapper
 
 from bench.cases import Cell
-from bench.partial import PartialRun
 from bench.shared import Shared
 from indoor.errors import IndoorError
 from indoor.measure import current_allocator
 from indoor.measure.pairs import Plan, RemoteCall, measure_interleaved
 from indoor.model import read_manifest
+from indoor.runs.partial import PartialRun
 from indoor.runtimes import find_variant, host, load_variant
 from indoor.runtimes.host import Host, measure_peak
 
