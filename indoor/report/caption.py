@@ -1,6 +1,7 @@
 """What stands over a table, for a figure without its machine, code and weights is none."""
 
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
+from indoor.report.units import moment
 from indoor.runs.comparable import NOT_RECORDED
 from indoor.runs.results import RunResult
 
@@ -16,7 +17,7 @@ def caption(result: RunResult) -> dict[str, str]:
     machine = run.machine
     allocators = sorted({case.measurement.allocator for case in result.cases})
     return {
-        "run": ", ".join(filter(None, (result.source, _time(result.datetime), _resumed(result)))),
+        "run": ", ".join(filter(None, (result.source, moment(result.datetime), _resumed(result)))),
         "CPU": f"{describe_cpu(machine)}; {describe_isa(machine)}; {_state(result)}",
         "build": f"torch {machine.torch}, torchvision {machine.torchvision}, Python "
         f"{machine.python}, {machine.system}; allocator {' and '.join(allocators)}; "
@@ -96,14 +97,6 @@ def describe_weights(weights: WeightSource) -> str:
     """Return where the weights came from, with the hash of their file."""
     name = _weights_name(weights)
     return f"{name}, sha256 {weights.sha256[:_SHORT_HASH]}" if weights.sha256 else name
-
-
-def _time(datetime: str) -> str:
-    """Return ISO 8601 without the fraction of a second."""
-    day, _, rest = datetime.partition("T")
-    clock, _, zone = rest.partition(".")
-    utc = " UTC" if zone.endswith(("+00:00", "Z")) or clock.endswith(("+00:00", "Z")) else ""
-    return f"{day} {clock[:8]}{utc}".strip()
 
 
 def _resumed(result: RunResult) -> str:

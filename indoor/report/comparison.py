@@ -6,7 +6,7 @@ from itertools import pairwise
 from indoor.records import Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
-from indoor.report.select import allocators, place
+from indoor.report.select import allocators, latencies, place
 from indoor.report.text import as_text
 from indoor.runs.comparable import CaseKey, case_key, comparable
 from indoor.runs.results import MeasuredCase, RunResult
@@ -196,12 +196,9 @@ def _value(one: Measurement) -> float | None:
 
 def _grids(candidate: RunResult, changes: tuple[Change, ...]) -> list[Block]:
     """Return a table of the matrix's cells and one of everything else, where there are any."""
-    main = allocators(candidate)[:1]
-    cells: list[Change] = []
-    others: list[Change] = []
-    for change in changes:
-        one = change.candidate.measurement
-        (cells if one.case == "latency" and one.allocator in main else others).append(change)
+    main = latencies(candidate, next(iter(allocators(candidate)), None))
+    cells = [change for change in changes if change.candidate in main]
+    others = [change for change in changes if change.candidate not in main]
     return [
         *([_cells(candidate, cells)] if cells else []),
         *([_others(others)] if others else []),

@@ -17,7 +17,7 @@ from indoor.report.caption import (
 )
 from indoor.report.comparison import comparison_blocks
 from indoor.report.costs import costs_blocks
-from indoor.report.data import as_csv, as_json
+from indoor.report.export import as_csv, as_json
 from indoor.report.headline import headline_blocks
 from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
