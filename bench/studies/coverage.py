@@ -10,9 +10,10 @@ Example:
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -24,6 +25,8 @@ from indoor.measure.pair_statistics import sign_rank
 NUM_LAUNCHES = (6, 10, 16, 24)
 ALPHAS = (0.025, 0.0025, 0.0005)
 """A 95% interval's side, and two levels as small as those of a FAIL at one look."""
+
+_LEVELS = tuple(map(str, ALPHAS))
 METHODS = (
     "bootstrap",
     "t over launches",
@@ -32,6 +35,9 @@ METHODS = (
     "wider of the last two",
 )
 _CHUNK = 500
+
+Row = dict[str, Any]
+"""What one method did: `errors` and `half_widths` (the mean) by alpha; `num_bounds` counts both."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,6 @@ class Scenario:
     pair_sd: float
     launch_sd: float
     num_pairs: int
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What one method did; `errors` and `half_widths` by alpha, a half-width is the mean's."""
-
-    scenario: Scenario
-    num_launches: int
-    method: str
-    num_bounds: int
-    """Lower and upper ones together."""
-    errors: dict[str, float]
-    half_widths: dict[str, float]
 
 
 SCENARIOS = (
@@ -81,14 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where to write the record as JSON")
     parsed = parser.parse_args(arguments)
     rng = np.random.default_rng(parsed.seed)
-    rows = [
-        row
-        for scenario in SCENARIOS
-        for num_launches in NUM_LAUNCHES
-        for row in _study(
-            scenario, num_launches, parsed.runs, parsed.bootstrap_runs, parsed.resamples, rng
-        )
-    ]
+    counts = (parsed.runs, parsed.bootstrap_runs, parsed.resamples)
+    rows: list[Row] = []
+    for scenario in SCENARIOS:
+        for num_launches in NUM_LAUNCHES:
+            rows += _study(scenario, num_launches, *counts, rng)
     for line in _table(rows):
         print(line)  # noqa: T201 - a script's output
     if parsed.out:
@@ -96,9 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "study": "gate-coverage",
             "seed": parsed.seed,
             "num_resamples": parsed.resamples,
-            "rows": [asdict(row) for row in rows],
+            "rows": rows,
         }
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
         write_text(parsed.out, json.dumps(record, indent=1) + "\n")
     return 0
 
@@ -110,7 +99,7 @@ def _study(
     num_bootstrapped: int,
     num_resamples: int,
     rng: np.random.Generator,
-) -> list[Coverage]:
+) -> list[Row]:
     """Return what each method did in one scenario."""
     bounds: dict[str, list[np.ndarray]] = {method: [] for method in METHODS}
     for start in range(0, num_runs, _CHUNK):
@@ -128,26 +117,25 @@ def _study(
             bounds["bootstrap"].append(
                 np.stack([_bootstrap_bounds(run, num_resamples, rng) for run in few])
             )
-    return [
-        _summarize(scenario, num_launches, method, np.concatenate(parts))
-        for method, parts in bounds.items()
-        if parts
-    ]
-
-
-def _summarize(scenario: Scenario, num_launches: int, method: str, bounds: np.ndarray) -> Coverage:
-    """Count the errors of `bounds`, `(runs, alphas, sides)`, each as its distance beyond 0."""
-    wrong = (bounds < 0).mean(axis=(0, 2))
-    # Where no pair bounds the median, the width is infinite.
-    half_widths = np.where(np.isfinite(bounds).all(axis=(0, 2)), bounds.mean(axis=(0, 2)), np.inf)
-    return Coverage(
-        scenario=scenario,
-        num_launches=num_launches,
-        method=method,
-        num_bounds=2 * len(bounds),
-        errors={str(a): float(e) for a, e in zip(ALPHAS, wrong, strict=True)},
-        half_widths={str(a): float(w) for a, w in zip(ALPHAS, half_widths, strict=True)},
-    )
+    rows = []
+    for method, parts in bounds.items():
+        if not parts:
+            continue
+        # Each is its distance beyond 0, `(runs, alphas, sides)`; infinite where no pair bounds.
+        found = np.concatenate(parts)
+        is_bounded = np.isfinite(found).all(axis=(0, 2))
+        half_widths = np.where(is_bounded, found.mean(axis=(0, 2)), np.inf).tolist()
+        rows.append(
+            {
+                "scenario": asdict(scenario),
+                "num_launches": num_launches,
+                "method": method,
+                "num_bounds": 2 * len(found),
+                "errors": dict(zip(_LEVELS, (found < 0).mean(axis=(0, 2)).tolist(), strict=True)),
+                "half_widths": dict(zip(_LEVELS, half_widths, strict=True)),
+            }
+        )
+    return rows
 
 
 def _simulate(
@@ -155,33 +143,34 @@ def _simulate(
 ) -> np.ndarray:
     """Return log-ratios, float64 `(runs, launches, pairs)`."""
     shape = (num_runs, num_launches, scenario.num_pairs)
-    draw_launch: Callable[..., np.ndarray] = rng.normal
-    if scenario.noise == "Laplace launches":
-        draw_launch = _laplace(rng)
-    launch = np.asarray(draw_launch(0, scenario.launch_sd, shape[:2]))[:, :, None]
-    if scenario.noise == "outlying launches":
-        # One process in ten of either arm is slower all along, by 10% or a multiple.
-        for sign in (1, -1):
-            hit = rng.random(launch.shape) < 0.1
-            launch = launch + sign * hit * np.log1p(rng.lognormal(math.log(0.1), 0.5, launch.shape))
-    if scenario.noise == "Laplace":
-        return np.asarray(launch + _laplace(rng)(0, scenario.pair_sd, shape))
-    noise = rng.normal(0, scenario.pair_sd, shape)
-    if scenario.noise == "contaminated":
-        # One round in ten of either arm is interrupted, which may cost it a multiple of its time.
+
+    def laplace(sd: float, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.laplace(0, sd / math.sqrt(2), shape)
+
+    def outliers(size: float, spread: float, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+        # One in ten of either arm is slower, by a share of its time or a multiple.
         for sign in (1, -1):
             hit = rng.random(shape) < 0.1
-            noise += sign * hit * np.log1p(rng.lognormal(math.log(0.2), 1.0, shape))
+            yield sign * hit * np.log1p(rng.lognormal(math.log(size), spread, shape))
+
+    if scenario.noise == "Laplace launches":
+        launch = laplace(scenario.launch_sd, shape[:2])[:, :, None]
+    else:
+        launch = rng.normal(0, scenario.launch_sd, shape[:2])[:, :, None]
+    if scenario.noise == "outlying launches":  # a process is slower all along
+        for slower in outliers(0.1, 0.5, launch.shape):
+            launch = launch + slower
+    if scenario.noise == "Laplace":
+        return launch + laplace(scenario.pair_sd, shape)
+    noise = rng.normal(0, scenario.pair_sd, shape)
+    if scenario.noise == "contaminated":  # a round is interrupted
+        for slower in outliers(0.2, 1.0, shape):
+            noise += slower
     elif scenario.noise.startswith("AR(1)"):
         rho = 0.3
         for i in range(1, scenario.num_pairs):
             noise[:, :, i] = rho * noise[:, :, i - 1] + math.sqrt(1 - rho**2) * noise[:, :, i]
-    return np.asarray(launch + noise)
-
-
-def _laplace(rng: np.random.Generator) -> Callable[..., np.ndarray]:
-    """Return a draw from Laplace's distribution by its standard deviation."""
-    return lambda mean, sd, shape: rng.laplace(mean, sd / math.sqrt(2), shape)
+    return launch + noise
 
 
 def _t_bounds(pairs: np.ndarray, *, is_trimmed: bool) -> np.ndarray:
@@ -221,27 +210,25 @@ def _bootstrap_bounds(
     )
 
 
-def _table(rows: Sequence[Coverage]) -> Iterator[str]:
+def _table(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a markdown table: errors in percent for each alpha, the first alpha's half-width."""
     nominal = " / ".join(f"{alpha:.2%}" for alpha in ALPHAS)
     yield f"Wrong bounds at {nominal}, and the mean half-width of the first"
     yield ""
     yield f"| noise, pair sd, launch sd, pairs | launches | {' | '.join(METHODS)} |"
     yield "|---|---|" + "---|" * len(METHODS)
-    cells: dict[tuple[Scenario, int], dict[str, str]] = {}
+    lines: dict[str, dict[str, str]] = {}
     for row in rows:
-        wrong = " / ".join(f"{100 * error:.2f}" for error in row.errors.values())
-        half_width = row.half_widths[str(ALPHAS[0])]
-        cells.setdefault((row.scenario, row.num_launches), {})[row.method] = (
-            f"{wrong} (±{half_width:.2%})"
-        )
-    for (scenario, num_launches), by_method in cells.items():
+        scenario = Scenario(**row["scenario"])
         words = (
             f"{scenario.noise}, {scenario.pair_sd:.1%}, {scenario.launch_sd:.1%}, "
-            f"{scenario.num_pairs}"
+            f"{scenario.num_pairs} | {row['num_launches']}"
         )
-        figures = " | ".join(by_method.get(method, "") for method in METHODS)
-        yield f"| {words} | {num_launches} | {figures} |"
+        wrong = " / ".join(f"{100 * error:.2f}" for error in row["errors"].values())
+        figures = f"{wrong} (±{row['half_widths'][_LEVELS[0]]:.2%})"
+        lines.setdefault(words, {})[row["method"]] = figures
+    for words, by_method in lines.items():
+        yield f"| {words} | {' | '.join(by_method.get(method, '') for method in METHODS)} |"
 
 
 if __name__ == "__main__":
