@@ -4,8 +4,12 @@ from indoor.dataset.batches import load_batches
 from indoor.dataset.identity import identify
 from indoor.dataset.lists import SplitLists, read_split_lists
 from indoor.dataset.photographs import load_photograph
-from indoor.dataset.scenes import IndoorScenes, Sample
-from indoor.dataset.splits import stratified_sample, validation_indices
+from indoor.dataset.scenes import (
+    IndoorScenes,
+    Sample,
+    stratified_sample,
+    validation_indices,
+)
 from indoor.dataset.verification import VerifyReport, verify
 
 __all__ = [

@@ -1,5 +1,6 @@
 """Everything that is wrong with a data set, at once."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,12 @@ def verify(
         IndoorError: `root` or its `Images` folder is missing.
     """
     lists, problems = examine_lists(root)
-    known = SplitLists(
-        classes=lists.classes,
-        train=_in_classes(lists.train, lists.classes),
-        test=_in_classes(lists.test, lists.classes),
+    # A line whose class has no folder is a problem already, and no photograph.
+    train, test = (
+        tuple(line for line in lines if line.split("/")[0] in lists.classes)
+        for lines in (lists.train, lists.test)
     )
+    known = SplitLists(classes=lists.classes, train=train, test=test)
     paths = {name: root / "Images" / name for name in dict.fromkeys((*known.train, *known.test))}
     missing = [name for name, path in paths.items() if not path.is_file()]
     problems += [f"there is no Images/{name}, which the lists name" for name in missing]
@@ -84,18 +86,10 @@ def verify(
     )
 
 
-def _in_classes(lines: Iterable[str], classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the lines whose class has a folder (the others are reported by class)."""
-    known = set(classes)
-    return tuple(line for line in lines if line.split("/")[0] in known)
-
-
 def _count(names: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
     """Return how many photographs each class has."""
-    counts = dict.fromkeys(classes, 0)
-    for name in names:
-        counts[name.split("/")[0]] += 1
-    return counts
+    counts = Counter(name.split("/")[0] for name in names)
+    return {name: counts[name] for name in classes}
 
 
 def _count_unlisted(images: Path, lists: SplitLists) -> int:
