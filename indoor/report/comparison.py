@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from indoor.records import Measurement
+from indoor.records import Measurement, PairedSpeedup
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
 from indoor.report.select import allocators, latencies, place
 from indoor.report.text import as_text
-from indoor.runs.comparable import CaseKey, case_key, comparable
+from indoor.runs.comparable import CaseKey, Difference, case_key, comparable
 from indoor.runs.results import MeasuredCase, RunResult
 
 
@@ -20,6 +20,11 @@ class Change:
     candidate: MeasuredCase
     change: float | None
 
+    @property
+    def pair(self) -> tuple[Measurement, Measurement]:
+        """The earlier run's measurement, and this one's."""
+        return self.baseline.measurement, self.candidate.measurement
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -29,15 +34,14 @@ class Comparison:
         changes: The cases of both, in this run's order.
         missing: Names of cases that only the baseline has.
         new: Names of cases that only this run has.
-        differences: What else differs (label, baseline's, this run's), so that a change of time
-            need not come from the code.
+        differences: What else differs, so that a change of time need not come from the code.
         refusal: Why times are not compared; None where they are.
     """
 
     changes: tuple[Change, ...]
     missing: tuple[str, ...]
     new: tuple[str, ...]
-    differences: tuple[tuple[str, str, str], ...]
+    differences: tuple[Difference, ...]
     refusal: str | None
 
 
@@ -74,7 +78,7 @@ def compare_runs(baseline: RunResult, candidate: RunResult) -> Comparison:
         ),
         missing=_names(before, now),
         new=_names(now, before),
-        differences=tuple((one.label, one.there, one.here) for one in found.differences),
+        differences=found.differences,
         refusal=refusal,
     )
 
@@ -90,14 +94,11 @@ def comparison_blocks(baseline: RunResult, candidate: RunResult) -> list[Block]:
         ),
     ]
     if found.differences:
-        blocks.append(
-            Facts(
-                tuple(
-                    (label, f"{then} in the baseline, {this} in this run")
-                    for label, then, this in found.differences
-                )
-            )
+        differences = (
+            (one.label, f"{one.there} in the baseline, {one.here} in this run")
+            for one in found.differences
         )
+        blocks.append(Facts(tuple(differences)))
     if found.refusal is not None:
         blocks.append(Paragraph(found.refusal, "strong"))
     elif found.changes:
@@ -131,15 +132,14 @@ def render_ratios(
     """
     rows = tuple(
         (
-            str(one.threads),
-            str(one.batch),
-            one.variant or "",
-            _with_interval(change.baseline.measurement),
-            _with_interval(one),
+            str(now.threads),
+            str(now.batch),
+            now.variant or "",
+            _with_interval(then.speedup),
+            _with_interval(now.speedup),
         )
-        for change in compare_runs(elsewhere, here).changes
-        if (one := change.candidate.measurement).speedup is not None
-        and change.baseline.measurement.speedup is not None
+        for then, now in (change.pair for change in compare_runs(elsewhere, here).changes)
+        if then.speedup is not None and now.speedup is not None
     )
     blocks: list[Block] = [
         Heading(f"Speedups beside {elsewhere.source}"),
@@ -208,8 +208,8 @@ def _grids(candidate: RunResult, changes: tuple[Change, ...]) -> list[Block]:
 def _cells(candidate: RunResult, changes: list[Change]) -> Grid:
     rank = place(candidate)
     ordered = sorted(
-        ((change.candidate.measurement, change) for change in changes),
-        key=lambda pair: (pair[0].threads or 0, pair[0].batch or 0, rank(pair[0].variant)),
+        ((*change.pair, change) for change in changes),
+        key=lambda row: (row[1].threads or 0, row[1].batch or 0, rank(row[1].variant)),
     )
     return Grid(
         columns=(
@@ -229,18 +229,18 @@ def _cells(candidate: RunResult, changes: list[Change]) -> Grid:
                 str(now.threads),
                 str(now.batch),
                 now.variant or "",
-                _figure(change.baseline.measurement),
+                _figure(then),
                 _figure(now),
                 _percentage(change),
-                *_speedup(change.baseline.measurement),
+                *_speedup(then),
                 *_speedup(now),
             )
-            for now, change in ordered
+            for then, now, change in ordered
         ),
         num_keys=3,
         rules=frozenset(
             index
-            for index, ((one, _), (following, _)) in enumerate(pairwise(ordered))
+            for index, ((_, one, _), (_, following, _)) in enumerate(pairwise(ordered))
             if one.threads != following.threads
         ),
     )
@@ -257,13 +257,13 @@ def _others(changes: list[Change]) -> Grid:
         ),
         rows=tuple(
             (
-                case_name(change.candidate.measurement),
-                "MB" if change.candidate.measurement.case == "peak-memory" else "ms",
-                _figure(change.baseline.measurement),
-                _figure(change.candidate.measurement),
+                case_name(now),
+                "MB" if now.case == "peak-memory" else "ms",
+                _figure(then),
+                _figure(now),
                 _percentage(change),
             )
-            for change in changes
+            for (then, now), change in ((change.pair, change) for change in changes)
         ),
     )
 
@@ -284,7 +284,6 @@ def _speedup(one: Measurement) -> tuple[str, str]:
     return units.ratio(one.speedup.speedup), units.ratio_interval(one.speedup.interval)
 
 
-def _with_interval(one: Measurement) -> str:
-    assert one.speedup is not None
-    value, interval = one.speedup.speedup, one.speedup.interval
-    return f"{value:.2f}x ({interval.low:.2f} to {interval.high:.2f})"
+def _with_interval(paired: PairedSpeedup) -> str:
+    interval = paired.interval
+    return f"{paired.speedup:.2f}x ({interval.low:.2f} to {interval.high:.2f})"

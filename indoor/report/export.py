@@ -71,8 +71,8 @@ def _comparison(baseline: RunResult, candidate: RunResult) -> dict[str, object]:
         "advisory": True,
         "refusal": found.refusal,
         "differences": [
-            {"what": label, "baseline": then, "candidate": now}
-            for label, then, now in found.differences
+            {"what": one.label, "baseline": one.there, "candidate": one.here}
+            for one in found.differences
         ],
         "changes": [
             {
