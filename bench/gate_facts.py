@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from indoor.errors import IndoorError
 
 VERSION = 1
-"""Counted up when what is written changes; `indoor/gate/facts/comparison.py` reads it."""
+"""Counted up when what is written changes; `indoor/gate/facts/sheets.py` reads it."""
 
 NUM_LOGITS = 32
 BATCH = 8
@@ -78,7 +78,7 @@ def write_facts(lab: Any, names: tuple[str, ...], out: Path) -> None:
         logits = {name: logits_of(run_of(lab, name), inputs) for name in names}
     finally:
         torch.set_num_threads(before)
-    write_arrays(out / "logits.npz", logits)
+    np.savez(out / "logits.npz", **logits)  # type: ignore[arg-type]
     facts = {
         "version": VERSION,
         "num_photographs": len(lab.scenes()),
@@ -92,7 +92,7 @@ def write_facts(lab: Any, names: tuple[str, ...], out: Path) -> None:
             str(folder / "float32.safetensors"),
         ],
     }
-    write_whole(out / "facts.json", json.dumps(facts, indent=2).encode())
+    (out / "facts.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
 
 def facts_of(lab: Any, name: str, inputs: Tensor) -> dict[str, Any]:
@@ -116,6 +116,7 @@ def facts_of(lab: Any, name: str, inputs: Tensor) -> dict[str, Any]:
         "engine": getattr(model, "engine", None),
         "peak_memory_bytes": peak,
         "problem": problem,
+        **{key: getattr(run.variant, key, None) for key in ("runtime", "precision", "device")},
     }
 
 
@@ -155,7 +156,7 @@ def write_predictions(lab: Any, names: list[str], out: Path, budget_s: float) ->
     arrays["labels"] = np.array([sample.label for sample in seen], dtype=np.int64)
     arrays["photographs"] = np.array([sample.name for sample in seen], dtype=np.str_)
     arrays["num_photographs"] = np.array(len(order), dtype=np.int64)
-    write_arrays(out / "predictions.npz", arrays)
+    np.savez(out / "predictions.npz", **arrays)  # type: ignore[arg-type]
 
 
 def run_of(lab: Any, name: str) -> Any:
@@ -229,18 +230,3 @@ def size_of_tensors(path: Path) -> int:
 def sha256(content: str | bytes) -> str:
     """Return 64 hexadecimal digits."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz, whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    temporary.replace(path)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -481,6 +481,7 @@ def test_a_tree_writes_what_it_is(shared: Shared, no_probe: None, tmp_path: Path
     assert (float32.engine, int8.engine) == (None, read_int8_engine(folder))
     assert sum(n for k, n in (int8.operators or {}).items() if k.startswith("quantized Conv")) == 20
     assert not [kind for kind in float32.operators or {} if kind.startswith("quantized")]
+    assert (int8.runtime, int8.precision, int8.device) == ("eager", "int8", "cpu")
     assert {name: logits.shape for name, logits in found.logits.items()} == {
         "float32": (12, 3),
         "int8": (12, 3),

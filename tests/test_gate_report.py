@@ -27,9 +27,9 @@ from markdown_it import MarkdownIt
 
 from indoor.gate.decide.verdicts import combine, exit_status
 from indoor.gate.names import shorten
-from indoor.gate.records import CheckReport, GateReport, GateVerdict
+from indoor.gate.records import CheckReport, GatedVariant, GateReport, GateVerdict
 from indoor.gate.report import describe_packages, render_gate
-from indoor.records import Interval, from_json
+from indoor.records import Interval, from_json, to_json
 from indoor.report.units import (
     duration,
     slowdown,
@@ -462,3 +462,14 @@ def test_markdown_of_any_name_keeps_its_columns() -> None:
     ]
     assert texts[8:10] == [name, "PASS"]
     assert len(texts) == 2 * 8 + 2 * 5
+
+
+def test_what_runs_the_variants_is_said() -> None:
+    """Runtime, precision and device stand with what was compared, where the suite tells them."""
+    eager = GatedVariant(name="int8", runtime="eager", precision="int8", device="cpu")
+    told = replace(gate(PASSED), variants=(eager, GatedVariant(name="other")))
+    for output_format in ("table", "markdown"):
+        shown = " ".join(render_gate(told, format=output_format, width=120).split())
+        assert "int8: eager, int8, cpu; other: not told" in shown
+        assert "variants" not in render_gate(gate(PASSED), format=output_format)
+    assert from_json(to_json(told), GateReport, "gate.json") == told

@@ -94,6 +94,7 @@ def _compare(job: GateJob, sides: Sides, tally: Tally) -> None:
     job.say(f"head {sides.head.label}, base {sides.base.label}, cells: {len(tally.rules)}")
     preparation = prepare_sides(sides, tally.collected, rules, job.say)
     tally.checks.extend(preparation.checks)
+    tally.variants = preparation.variants
     tally.prepare_s = time.monotonic() - began
     failed = [c.name for c in preparation.checks if c.verdict is GateVerdict.FAIL]
     if failed:

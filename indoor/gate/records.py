@@ -109,6 +109,16 @@ class SideIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GatedVariant:
+    """A variant whose facts head's suite told, and what runs it; None: not told."""
+
+    name: str
+    runtime: str | None = None
+    precision: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateReport:
     """A whole gate run; `partial` where it was interrupted or something broke."""
 
@@ -134,3 +144,4 @@ class GateReport:
     instrument: InstrumentReport
     traces: tuple[CellTrace, ...] = ()
     notes: tuple[str, ...] = ()
+    variants: tuple[GatedVariant, ...] = ()

@@ -7,6 +7,7 @@ from typing import Literal
 from indoor.gate.names import shorten
 from indoor.gate.records import (
     CellReport,
+    GatedVariant,
     GateReport,
     GateVerdict,
     InstrumentReport,
@@ -148,6 +149,7 @@ def _sides(report: GateReport) -> Facts:
         ("head", _side(report.head)),
         ("packages", describe_packages(report.base.packages, report.head.packages)),
         ("CPU", f"{report.cpu_model}, {cores}, {report.system}"),
+        *((("variants", "; ".join(map(_variant, report.variants))),) if report.variants else ()),
         (
             "plan",
             f"judged after {looks} launches of fresh processes; set for false alarms in at "
@@ -169,6 +171,12 @@ def _side(side: SideIdentity) -> str:
     if side.dirty:
         commit += " with changes"
     return f"{side.label}, {commit}, Python {side.python}"
+
+
+def _variant(variant: GatedVariant) -> str:
+    """Return a variant and what runs it, such as `int8: eager, int8, cpu`."""
+    told = [part for part in (variant.runtime, variant.precision, variant.device) if part]
+    return f"{variant.name}: {', '.join(told) or 'not told'}"
 
 
 def _cells(report: GateReport, shared: str, short: Mapping[str, str]) -> Iterator[Block]:

@@ -15,6 +15,7 @@ from indoor.gate.records import (
     CellReport,
     CellTrace,
     CheckReport,
+    GatedVariant,
     GateReport,
     GateVerdict,
     InstrumentReport,
@@ -41,6 +42,7 @@ class Tally:
         self.collected: dict[str, Collected] = {}
         self.rules: dict[str, CellRules] = {}
         self.checks: list[CheckReport] = []
+        self.variants: tuple[GatedVariant, ...] = ()
         self.vanished: tuple[str, ...] = ()
         self.new: tuple[str, ...] = ()
         self.decisions: dict[str, CellDecision] = {}
@@ -125,6 +127,7 @@ class Tally:
                 for name, launches in self._traces.items()
             ),
             notes=tuple(self._notes),
+            variants=self.variants,
         )
 
     def _cell(self, name: str) -> CellReport:

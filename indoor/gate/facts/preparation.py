@@ -9,7 +9,7 @@ from pathlib import Path
 from indoor.gate.facts.accuracy import compare_predictions
 from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
 from indoor.gate.facts.sheets import Facts, Predictions, load_facts, load_predictions
-from indoor.gate.records import CheckReport, GateVerdict
+from indoor.gate.records import CheckReport, GatedVariant, GateVerdict
 from indoor.gate.sides.opening import FACTS_PLUGIN, Sides
 from indoor.gate.worker import PLUGIN, Arm, Collected, LaunchRules
 from indoor.measure.process import lacking_space, run_logged, telling_lines
@@ -25,6 +25,7 @@ class Preparation:
     """
 
     checks: tuple[CheckReport, ...] = ()
+    variants: tuple[GatedVariant, ...] = ()
     arms: tuple[Arm, ...] = ()
     reason: str = ""
 
@@ -65,6 +66,7 @@ def prepare_sides(
         return folder
 
     checks: tuple[CheckReport, ...] = ()
+    described: tuple[GatedVariant, ...] = ()
     if sides.has_facts():
         facts: dict[str, Facts] = {}
         for name in SIDES:
@@ -81,6 +83,10 @@ def prepare_sides(
         checks = compare_facts(
             facts["base"], facts["head"], peak_memory_tolerance=config.peak_memory_tolerance
         )
+        described = tuple(
+            GatedVariant(name=name, runtime=v.runtime, precision=v.precision, device=v.device)
+            for name, v in facts["head"].variants.items()
+        )
         variants = variants_to_predict(facts["base"], facts["head"])
         if variants:
             say(f"the logits of {', '.join(variants)} differ: comparing accuracies")
@@ -96,7 +102,8 @@ def prepare_sides(
                         INDOOR_GATE_FACTS_VARIANTS=",".join(variants),
                     )
                 except _FailedError as failed:
-                    return Preparation(checks=checks, reason=f"{name} cannot predict: {failed}")
+                    reason = f"{name} cannot predict: {failed}"
+                    return Preparation(checks=checks, variants=described, reason=reason)
                 predictions[name] = load_predictions(folder)
             later = compare_predictions(
                 predictions["base"],
@@ -105,7 +112,8 @@ def prepare_sides(
                 max_drop=config.accuracy.max_drop,
             )
             checks = merge_checks(checks, later)
-    return Preparation(checks=checks, arms=(arm("base"), arm("head"), arm("again")))
+    arms = (arm("base"), arm("head"), arm("again"))
+    return Preparation(checks=checks, variants=described, arms=arms)
 
 
 def _collect(arm: Arm, folder: Path, mode: str, timeout_s: float, extra: Mapping[str, str]) -> None:

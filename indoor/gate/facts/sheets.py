@@ -25,6 +25,9 @@ class VariantFacts:
     engine: str | None
     peak_memory_bytes: int | None
     problem: str | None = None
+    runtime: str | None = None
+    precision: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
