@@ -676,6 +676,21 @@ def test_a_copy_is_known_also_when_it_is_imported_late(tmp_path: Path, temporary
             two.check_imports(two.arm("again"), {"foo": "/opt/foo.py"})
 
 
+def test_a_module_that_was_fine_is_refused_from_elsewhere(tmp_path: Path, temporary: Path) -> None:
+    """What is remembered of earlier launches is the file, and for which side it was fine."""
+    assert temporary.is_dir()
+    other = write_tree(tmp_path / "base", {"naps.py": naps()})
+    job = GateJob(start=other, base_root=other, head_root=write_tree(tmp_path / "head"))
+    with open_sides(job) as two:
+        own = {"naps": str(two.base.root / "naps.py")}
+        two.check_imports(two.arm("base"), own)
+        two.check_imports(two.arm("again"), own)
+        with pytest.raises(IndoorError, match="imported naps from .* the other side's tree"):
+            two.check_imports(two.arm("head"), own)
+        with pytest.raises(IndoorError, match="imported naps from .* outside its tree"):
+            two.check_imports(two.arm("base"), {"naps": "/opt/naps.py"})
+
+
 def test_a_folder_that_neither_side_has_is_told(tmp_path: Path, temporary: Path) -> None:
     """A misspelt entry of `paths` would leave the installed copy in place."""
     assert temporary.is_dir()

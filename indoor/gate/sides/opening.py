@@ -87,6 +87,8 @@ class Sides:
     """Both sides may be worktrees of it."""
     installed_from: dict[Path, Mapping[str, str]] = field(default_factory=dict)
     """What `check_imports` heard of each Python; workers tell it only when they collect."""
+    checked: set[tuple[Path, Path, str, str]] = field(default_factory=set)
+    """Tree, Python, name and file of modules that are fine: each launch loads the same ones."""
 
     def tree(self, name: str) -> Tree:
         """Return the tree that an arm runs: `base`, `head`, or base's for its second copy."""
@@ -142,16 +144,18 @@ class Sides:
         own, other = (self.head, self.base) if arm.name == "head" else (self.base, self.head)
         if arm.installed_from:
             self.installed_from[arm.python] = arm.installed_from
+        files = {(own.root, arm.python, name, file) for name, file in modules.items()}
         check_imports(
             own,
             other,
-            modules,
+            {name: file for _, _, name, file in files - self.checked},
             [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)],
             suite=self.job.config.suite,
             paths=self.job.config.paths,
             repository=self.repository,
             installed_from=self.installed_from.get(arm.python),
         )
+        self.checked.update(files)
 
 
 @contextmanager
