@@ -187,6 +187,15 @@ def test_a_missing_fact_is_never_a_pass(field: str, lacking: str) -> None:
     )
 
 
+def test_a_runtime_that_tells_no_operators_raises_no_doubt() -> None:
+    """Where neither side's runtime can tell them there is no such check; else it is unknown."""
+    untold = facts(operators={})
+    assert {check.verdict for check in compare_facts(untold, untold)} == {PASS}
+    assert "operators of int8" not in {check.name for check in compare_facts(untold, untold)}
+    for base, head in ((untold, facts()), (facts(), untold)):
+        assert check_of("operators", base, head).verdict is INCONCLUSIVE
+
+
 def test_a_variant_of_one_side_alone_is_unknown() -> None:
     """All of its checks are INCONCLUSIVE, whichever side lacks it."""
     empty = Facts(replace(facts().sheet, variants={}), {})
