@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -229,54 +229,6 @@ def _read_facts(path: Path) -> dict[str, str]:
 def _fact_line(key: str, value: str) -> bytes:
     fact = f"{key} {value}".encode()
     return b"%08x %s\n" % (zlib.crc32(fact), fact)
-
-
-@contextmanager
-def locked(
-    path: Path,
-    *,
-    timeout_s: float | None = None,
-    busy: str = "",
-    say: Callable[[str], None] = lambda _: None,
-    cannot: str = "",
-    remedy: str = "choose another",
-) -> Iterator[None]:
-    """Hold a lock file, so that one process at a time does what it stands for.
-
-    Args:
-        path: The lock's file; missing parent folders are made.
-        timeout_s: How long to wait for another process; None for as long as it takes.
-        busy: The error after that time.
-        say: Hears one line where there is somebody to wait for.
-        cannot: What failed where the lock cannot be made, such as `write to`.
-        remedy: What to do about that.
-
-    Raises:
-        IndoorError: Another process holds it for too long, or it cannot be made.
-    """
-    import filelock  # not for `indoor --help`
-
-    lock = filelock.FileLock(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            if timeout_s != 0:
-                say(f"waiting for the process that holds {path}")
-            lock.acquire(timeout=-1 if timeout_s is None else timeout_s)
-    except filelock.Timeout as error:
-        raise IndoorError(busy) from error
-    except OSError as error:
-        cannot = cannot or ("write to" if path.parent.is_dir() else "make the folder")
-        raise IndoorError(
-            f"cannot {cannot} {path.parent}: {error.strerror or error}; expected a place with "
-            f"write permission; {remedy}"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _umask() -> int:

@@ -50,6 +50,48 @@ def machine_lock(wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def locked(
+    path: Path,
+    holder: str,
+    *,
+    wait_s: float | None = None,
+    busy: str = "",
+    say: Callable[[str], None] = lambda _: None,
+    cannot: str = "",
+    remedy: str = "choose another",
+) -> Iterator[None]:
+    """Hold a lock file, so that one process at a time does what it stands for.
+
+    Args:
+        path: The lock's file; missing parent folders are made.
+        holder: What holds it meanwhile, for `say`.
+        wait_s: How long to wait for that; None for as long as it takes.
+        busy: The error after that time.
+        say: Hears for whom there is to wait.
+        cannot: What failed where the lock cannot be made, such as `write to`.
+        remedy: What to do about that.
+
+    Raises:
+        IndoorError: It is held for too long, or cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = wait_for_lock(path, holder, say, wait_s)
+    except OSError as error:
+        cannot = cannot or ("write to" if path.parent.is_dir() else "make the folder")
+        raise IndoorError(
+            f"cannot {cannot} {path.parent}: {error.strerror or error}; expected a place with "
+            f"write permission; {remedy}"
+        ) from error
+    if descriptor is None:
+        raise IndoorError(busy)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def take_lock(path: Path) -> int | None:
     """Take the lock on a file, which is made where it is missing.
 

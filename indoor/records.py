@@ -1,5 +1,7 @@
 """The frozen records that are stored on disk, and the one place where they become JSON and back."""
 
+import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -32,6 +34,9 @@ Allocator = Literal["default", "retain"]
 Role = Literal["baseline", "plain", "judged"]
 
 Record = TypeVar("Record")
+
+_SEAL = re.compile(rb'"content_sha256": "[0-9a-f]{64}"')
+_UNSEALED = b'"content_sha256": null'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +316,12 @@ class EvaluationReport:
     device: str | None = None
     """Where the logits were computed; None: not recorded."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Why a variant has no figures, by its name: what went wrong in its own process."""
+    """Why a variant has no figures, by its name: what went wrong in its own process, or that it was
+    made from another network."""
+    notes: tuple[str, ...] = ()
+    """What is not known of these checkpoints."""
+    content_sha256: Sha256 | None = field(default=None, compare=False)
+    """The hash of its file without this one; `write_record` works it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -520,19 +530,39 @@ def from_builtins(data: object, record_type: type[Record], source: str) -> Recor
 
 
 def write_record(path: Path, record: object) -> None:
-    """Write the record to `path` as indented JSON, whole or not at all; `.json.gz` is packed."""
-    write_bytes(path, to_json(record, indent=2))
+    """Write the record to `path` as indented JSON, whole or not at all.
+
+    A record that has a `content_sha256` is written with the hash of its file without it.
+    """
+    data = to_json(record, indent=2)
+    if hasattr(record, "content_sha256"):
+        data = _SEAL.sub(_UNSEALED, data)
+        sealed = f'"content_sha256": "{hashlib.sha256(data).hexdigest()}"'
+        data = data.replace(_UNSEALED, sealed.encode())
+    write_bytes(path, data)
 
 
 def read_record(path: Path, record_type: type[Record]) -> Record:
-    """Read a record that `write_record` wrote; raises IndoorError as `from_json` does."""
+    """Read a record that `write_record` wrote.
+
+    Raises:
+        IndoorError: As in `from_json`, or its content is not what its hash says.
+    """
     try:
         data = read_bytes(path)
     except OSError as error:
         raise IndoorError(
             f"cannot read {path}: {error.strerror}; expected a {record_type.__name__} as JSON"
         ) from error
-    return from_json(data, record_type, str(path))
+    record = from_json(data, record_type, str(path))
+    said = getattr(record, "content_sha256", None)
+    found = hashlib.sha256(_SEAL.sub(_UNSEALED, data)).hexdigest() if said else None
+    if said != found:
+        raise IndoorError(
+            f"{path} is damaged (content of SHA-256 {str(found)[:16]}, {str(said)[:16]} by its own "
+            "word), expected a file as indoor wrote it; make it again"
+        )
+    return record
 
 
 def _unreadable(source: str, record_type: type[object], error: Exception) -> IndoorError:

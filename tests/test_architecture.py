@@ -30,7 +30,7 @@ ALLOWED = {
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},
-    "model": BOTTOM | {"records", "transforms", "dataset"},
+    "model": BOTTOM | {"records", "transforms", "dataset", "machine"},
     "train": BOTTOM | {"records", "devices", "dataset", "transforms", "model", "machine"},
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM

@@ -541,7 +541,9 @@ def test_soundness_is_remembered_by_content_and_not_by_name(root: Path) -> None:
         assert IndoorScenes(root, "test", skip_broken=True).num_skipped == num
 
 
-def test_a_photograph_is_decoded_once_to_know(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photograph_is_decoded_once_to_know(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second look at the same content, even under another path, decodes nothing."""
     decoded: list[str] = []
 
@@ -549,7 +551,7 @@ def test_a_photograph_is_decoded_once_to_know(root: Path, monkeypatch: pytest.Mo
         decoded.append(source)
         return decode_photograph(data, source)
 
-    monkeypatch.setattr(content, "_sound", set())
+    monkeypatch.setenv("INDOOR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(content, "decode_photograph", decode)
     IndoorScenes(root, "test", skip_broken=True)
     assert len(decoded) == 12

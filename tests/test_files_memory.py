@@ -10,7 +10,8 @@ import pytest
 
 from indoor import files
 from indoor.errors import IndoorError
-from indoor.files import locked, recall, remember, remembered_sha256, sha256_of_file
+from indoor.files import recall, remember, remembered_sha256, sha256_of_file
+from indoor.locks import locked
 
 
 @pytest.fixture
@@ -136,19 +137,19 @@ def test_a_lock_that_is_held_is_told(tmp_path: Path) -> None:
     """Who waits hears for what; who does not wait gets the error that was given."""
     path = tmp_path / "folder" / ".lock"
     said: list[str] = []
-    with locked(path):
+    with locked(path, "a test"):
         with (
             pytest.raises(IndoorError, match="somebody else"),
-            locked(path, timeout_s=0, busy="somebody else", say=said.append),
+            locked(path, "a test", wait_s=0, busy="somebody else", say=said.append),
         ):
             pass
         assert said == []
         with (
             pytest.raises(IndoorError, match="too long"),
-            locked(path, timeout_s=0.1, busy="too long", say=said.append),
+            locked(path, "a test", wait_s=0.1, busy="too long", say=said.append),
         ):
             pass
-    assert said == [f"waiting for the process that holds {path}"]
+    assert said == [f"waiting up to 0 s for a test (process {os.getpid()}) to end"]
 
 
 def test_a_lock_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
@@ -159,6 +160,6 @@ def test_a_lock_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
             IndoorError,
             match=r"cannot make the folder .*file.*expected a place .*; choose another",
         ),
-        locked(tmp_path / "file" / ".lock"),
+        locked(tmp_path / "file" / ".lock", "a test"),
     ):
         pass

@@ -232,7 +232,11 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="ROOT", help="the data set (default: the drawn one)"
     )
-    parser.add_argument("--seed", type=natural, default=0, help="of the split and all choices")
+    parser.add_argument(
+        "--seed",
+        type=natural,
+        help="of the split and all choices (default: 0; a trained run's split keeps its own)",
+    )
     parser.add_argument(
         "--skip-broken", action="store_true", help="leave undecodable photographs out, and count"
     )

@@ -5,10 +5,8 @@ import argparse
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, use_color, width
 from indoor.cli.runs import data_root, run_folder
-from indoor.dataset import identify
 from indoor.devices import choose_device
 from indoor.machine import read_machine
-from indoor.model import read_manifest
 from indoor.pipeline import evaluate_run
 from indoor.report import render_evaluation
 
@@ -16,12 +14,9 @@ from indoor.report import render_evaluation
 def run(parsed: argparse.Namespace) -> Outcome:
     """Evaluate all variants that the run has on the same photographs."""
     folder = run_folder(parsed)
-    root = data_root(parsed)
     report = evaluate_run(
-        root,
+        data_root(parsed),
         folder,
-        identify(root, seed=parsed.seed, skip_broken=parsed.skip_broken),
-        read_manifest(folder / "float32.safetensors"),
         read_machine(),
         split=parsed.split,
         seed=parsed.seed,

@@ -11,7 +11,9 @@ from indoor.cli.output import Outcome
 from indoor.cli.runs import run_folder
 from indoor.dataset import load_photograph
 from indoor.devices import choose_device
-from indoor.runtimes import Loaded, find_variant, load_variant
+from indoor.errors import IndoorError
+from indoor.model import describe_pair
+from indoor.runtimes import Loaded, baseline, find_variant, load_variant
 from indoor.transforms import inference_transform
 
 
@@ -33,8 +35,13 @@ class Prediction:
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Predict each photograph on its own, so that its logits do not depend on the others."""
+    folder = run_folder(parsed)
     variant = find_variant(parsed.variant, choose_device(parsed.device).type)
-    with closing(load_variant(variant, run_folder(parsed))) as network:
+    if variant.checkpoint != baseline().checkpoint:
+        may_be_paired, line = describe_pair(folder, variant.checkpoint)
+        if not may_be_paired:
+            raise IndoorError(line)
+    with closing(load_variant(variant, folder)) as network:
         predictions = [_predict(network, path, parsed.top) for path in parsed.photographs]
     lines = [
         f"{prediction.photograph}: "

@@ -5,7 +5,8 @@ import argparse
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome
 from indoor.cli.runs import data_root, run_folder
-from indoor.model import load_float
+from indoor.files import check_writable
+from indoor.model import load_float, recorded_split, unknown_split
 from indoor.quantize import default_config, quantize_checkpoint
 
 
@@ -24,13 +25,16 @@ def run(parsed: argparse.Namespace) -> Outcome:
     }
     config = default_config(**{name: value for name, value in asked.items() if value is not None})
     out = folder / "int8.safetensors"
+    check_writable(folder)
+    loaded = load_float(folder / "float32.safetensors")
+    seed = parsed.seed or 0
     record = quantize_checkpoint(
-        load_float(folder / "float32.safetensors"),
+        loaded,
         data_root(parsed),
         config,
         out=out,
         force=parsed.force,
-        seed=parsed.seed,
+        seed=seed,
         skip_broken=parsed.skip_broken,
         progress=Bar(),
     )
@@ -42,6 +46,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
         f"calibration list {record.calibration_sha256[:12]}; CPU {record.cpu_model}, "
         f"VNNI {'unknown' if record.vnni is None else 'yes' if record.vnni else 'no'}",
     ]
+    if recorded_split(loaded.manifest) is None:
+        lines.append(f"warning: {unknown_split(loaded.manifest, loaded.path, seed)}")
     if record.exact is False:
         lines.append(
             f"warning: on this CPU engine {record.config.engine} saturates with activations "

@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         features=places.features_folder(home),
         epochs=parsed.epochs,
         size=parsed.size,
-        seed=parsed.seed,
+        seed=parsed.seed or 0,
         skip_broken=parsed.skip_broken,
         device=parsed.device,
         progress=Bar(),

@@ -7,20 +7,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import PIL
+
 from indoor.dataset.photographs import (
     BrokenPhotographError,
     decode_photograph,
     read_photograph_bytes,
+    unreadable,
 )
+from indoor.files import file_key, recall, remember, remembered_sha256
 from indoor.machine import num_usable_cores
 from indoor.progress import NO_PROGRESS, Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-_sound: set[str] = set()
-"""The SHA-256 of each content that was decoded whole in this process. Content and not name, so that
-a file that is replaced is looked at again."""
 
 
 def find_broken(
@@ -31,9 +31,11 @@ def find_broken(
     Raises:
         IndoorError: A file is missing or cannot be read.
     """
-    reasons = map_ordered(_reason_broken, paths, num_usable_cores())
+    doubtful = [path for path in paths if not _is_known_sound(path)]
+    progress.advance(len(paths) - len(doubtful))
     broken: dict[Path, BrokenPhotographError] = {}
-    for path, reason in zip(paths, reasons, strict=True):
+    reasons = map_ordered(_reason_broken, doubtful, num_usable_cores())
+    for path, reason in zip(doubtful, reasons, strict=True):
         if reason is not None:
             broken[path] = reason
         progress.advance()
@@ -41,14 +43,17 @@ def find_broken(
 
 
 def hash_files(paths: Sequence[Path], *, progress: Progress = NO_PROGRESS) -> Iterator[str]:
-    """Yield the SHA-256 of each file's content, in order.
+    """Yield the SHA-256 of each file's content, in order; a file that stays is hashed once.
 
     Raises:
         IndoorError: A file is missing or cannot be read.
     """
-    for digest in map_ordered(_hash, paths, num_usable_cores()):
+    known = [_known_hash(path) for path in paths]
+    fresh = [path for path, digest in zip(paths, known, strict=True) if digest is None]
+    found = map_ordered(_hash, fresh, num_usable_cores())
+    for digest in known:
+        yield next(found) if digest is None else digest
         progress.advance()
-        yield digest
 
 
 def map_ordered(
@@ -72,19 +77,38 @@ def map_ordered(
                 future.cancel()
 
 
+def _known_hash(path: Path) -> str | None:
+    try:
+        return recall(file_key(path, "sha256"))
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def _hash(path: Path) -> str:
-    return hashlib.sha256(read_photograph_bytes(path)).hexdigest()
+    try:
+        return remembered_sha256(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _is_known_sound(path: Path) -> bool:
+    """Whether this content was decoded whole before; of content and not of name."""
+    digest = _known_hash(path)
+    return digest is not None and recall(_sound_key(digest)) is not None
 
 
 def _reason_broken(path: Path) -> BrokenPhotographError | None:
     """Return why the file holds no whole photograph, or None where it does."""
     data = read_photograph_bytes(path)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest in _sound:
-        return None
-    try:
-        decode_photograph(data, str(path))
-    except BrokenPhotographError as error:
-        return error
-    _sound.add(digest)
+    key = _sound_key(hashlib.sha256(data).hexdigest())
+    if recall(key) is None:
+        try:
+            decode_photograph(data, str(path))
+        except BrokenPhotographError as error:
+            return error
+        remember(key, "yes")
     return None
+
+
+def _sound_key(sha256: str) -> str:
+    return f"decodes-{PIL.__version__}:{sha256}"

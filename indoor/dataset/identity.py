@@ -15,6 +15,7 @@ def identify(
     *,
     val_fraction: float = 0.15,
     seed: int = 0,
+    test: bool = True,
     skip_broken: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> DataIdentity:
@@ -25,8 +26,10 @@ def identify(
 
     Args:
         root: A data set in MIT Indoor-67's layout.
-        val_fraction: The share of the train list that is validation; for the counts.
-        seed: Decides which; for the counts.
+        val_fraction: The share of the train list that is validation.
+        seed: Decides which.
+        test: Whether the test list counts. Without it the identity is that of what a checkpoint
+            is made from: no photograph of the test list is looked at, and `num_test` is 0.
         skip_broken: Leave out, and count, files that hold no whole photograph.
         progress: Hears of each file.
 
@@ -36,11 +39,9 @@ def identify(
     Raises:
         IndoorError: As `IndoorScenes`.
     """
-    counts: dict[Split, int] = {}
-    num_skipped = 0
-    splits: tuple[Split, ...] = ("train", "val", "test")
-    for split in splits:
-        scenes = IndoorScenes(
+    splits: tuple[Split, ...] = ("train", "val", "test") if test else ("train", "val")
+    scenes = {
+        split: IndoorScenes(
             root,
             split,
             val_fraction=val_fraction,
@@ -48,12 +49,13 @@ def identify(
             skip_broken=skip_broken,
             progress=progress,
         )
-        counts[split] = len(scenes)
-        num_skipped += scenes.num_skipped
+        for split in splits
+    }
     lists = read_split_lists(root)
-    names = [*lists.train, *lists.test]
+    listed = lists.test if test else ()
+    names = [*lists.train, *listed]
     progress.start("hashing photographs", len(names))
-    total = hashlib.sha256(f"train {len(lists.train)} test {len(lists.test)}\n".encode())
+    total = hashlib.sha256(f"train {len(lists.train)} test {len(listed)}\n".encode())
     hashes = hash_files([root / "Images" / name for name in names], progress=progress)
     for name, digest in zip(names, hashes, strict=True):
         total.update(f"{digest} {name}\n".encode())
@@ -61,9 +63,11 @@ def identify(
     return DataIdentity(
         name=root.resolve().name,
         num_classes=len(lists.classes),
-        num_train=counts["train"],
-        num_val=counts["val"],
-        num_test=counts["test"],
-        num_skipped=num_skipped,
+        num_train=len(scenes["train"]),
+        num_val=len(scenes["val"]),
+        num_test=len(scenes["test"]) if test else 0,
+        num_skipped=sum(split.num_skipped for split in scenes.values()),
         sha256=total.hexdigest(),
+        seed=seed,
+        val_fraction=val_fraction,
     )

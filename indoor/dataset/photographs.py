@@ -77,14 +77,17 @@ def read_photograph_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise IndoorError(
-            f"there is no photograph {path}; restore the file, or correct the list or path"
-        ) from error
     except OSError as error:
-        raise IndoorError(
-            f"cannot read {path}: {error.strerror}; expected a readable photograph"
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> IndoorError:
+    """Return the error for a file that is missing or cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return IndoorError(
+            f"there is no photograph {path}; restore the file, or correct the list or path"
+        )
+    return IndoorError(f"cannot read {path}: {error.strerror}; expected a readable photograph")
 
 
 def decode_photograph(data: bytes, source: str) -> Image.Image:

@@ -2,29 +2,52 @@
 
 from indoor.model.checkpoints import LoadedModel, load_float, read_float, save_float
 from indoor.model.network import ARCHS, build_model, fold, replace_head
-from indoor.model.sources import WeightsResult, resolve_weights
+from indoor.model.provenance import (
+    describe_pair,
+    open_split,
+    record_provenance,
+    recorded_split,
+    unknown_split,
+)
+from indoor.model.sources import (
+    FoundWeights,
+    WeightsResult,
+    find_weights,
+    load_weights,
+    resolve_weights,
+)
 from indoor.model.tensors import (
     FORMAT,
     hash_tensors,
     read_manifest,
     read_tensors,
+    verify,
     write_tensors,
 )
 
 __all__ = [
     "ARCHS",
     "FORMAT",
+    "FoundWeights",
     "LoadedModel",
     "WeightsResult",
     "build_model",
+    "describe_pair",
+    "find_weights",
     "fold",
     "hash_tensors",
     "load_float",
+    "load_weights",
+    "open_split",
     "read_float",
     "read_manifest",
     "read_tensors",
+    "record_provenance",
+    "recorded_split",
     "replace_head",
     "resolve_weights",
     "save_float",
+    "unknown_split",
+    "verify",
     "write_tensors",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from indoor.errors import IndoorError
-from indoor.files import sha256_of_file
+from indoor.files import remembered_sha256
 from indoor.model.network import ARCHS, build_empty
 from indoor.model.state_dicts import as_float32, describe, not_float, read_state_dict
 from indoor.model.tensors import identify_kind, read_metadata, read_plain_tensors, write_tensors
@@ -87,7 +87,7 @@ def load_float(
             architecture; other classes; weights that are not finite; a format of the future.
     """
     model, manifest = read_float(path, arch=arch, classes=classes, preprocessing=preprocessing)
-    return LoadedModel(model, manifest, path, sha256_of_file(path))
+    return LoadedModel(model, manifest, path, remembered_sha256(path))
 
 
 def read_float(

@@ -7,14 +7,13 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-import filelock
-
 from indoor.errors import IndoorError
 from indoor.files import replace_file, sha256_of_file
+from indoor.locks import locked
 from indoor.progress import NO_PROGRESS, Progress
 
 _CHUNK_BYTES = 1 << 20
@@ -54,7 +53,15 @@ def fetch(
         raise ValueError(f"url is {url!r}, expected http:// or https://")
     if not 8 <= len(sha256) <= 64:
         raise ValueError(f"sha256 has {len(sha256)} digits, expected 8 to 64")
-    with _locked(path, lock_timeout_s):
+    with locked(
+        path.with_name(f".{path.name}.lock"),
+        "another download",
+        wait_s=lock_timeout_s,
+        busy=f"another process has been downloading {path.name} for {lock_timeout_s:.0f} s, "
+        "expected it to end; wait for it or end it",
+        cannot="write to",
+        remedy="set TORCH_HOME to one",
+    ):
         if path.is_file() and sha256_of_file(path).startswith(sha256):
             return
         for left in path.parent.glob(f".{path.name}.*.tmp"):
@@ -71,28 +78,6 @@ def fetch(
                     f"{url} has SHA-256 {digest.hexdigest()[:16]}..., expected {sha256}: damaged "
                     "on the way or replaced; try again, or give the weights as a file"
                 )
-
-
-@contextmanager
-def _locked(path: Path, timeout_s: float) -> Iterator[None]:
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=timeout_s)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise IndoorError(
-            f"another process has been downloading {path.name} for {timeout_s:.0f} s, expected it "
-            "to end; wait for it or end it"
-        ) from error
-    except OSError as error:
-        raise IndoorError(
-            f"cannot write to {path.parent}: {error.strerror or error}; expected a folder with "
-            "write permission; set TORCH_HOME to one"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _open(url: str, timeout_s: float) -> http.client.HTTPResponse:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import torch
@@ -11,10 +11,11 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 from indoor.errors import IndoorError
-from indoor.files import sha256_of_file
-from indoor.model.checkpoints import load_float
+from indoor.files import remembered_sha256
+from indoor.model.checkpoints import read_float
 from indoor.model.download import fetch
 from indoor.model.network import ARCHS, build_model
+from indoor.model.tensors import identify_kind
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
@@ -31,15 +32,28 @@ V1 and not V2: it is what `resnet50(pretrained=True)` gave the reference, it los
 
 _NUM_IMAGENET_CLASSES = 1000
 
-ImageNetKind = Literal["imagenet-cache", "imagenet-download"]
+SourceKind = Literal["file", "imagenet-cache", "imagenet-download", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundWeights:
+    """Where weights are: `path` is None for random ones, which `seed` decides.
+
+    `notes` are sentences for the user: what was tried and failed, what to keep in mind.
+    """
+
+    arch: str
+    source: WeightSource
+    path: Path | None
+    seed: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class WeightsResult:
-    """Weights that were found: a float32 network in eval mode with the last layer it came with.
+    """Weights that were loaded: a float32 network in eval mode, with the last layer it came with.
 
     `classes` is None where that layer is of no use (ImageNet, random, a file that names none).
-    `notes` are sentences for the user: what was tried and failed, what to keep in mind.
     """
 
     model: nn.Module
@@ -49,7 +63,12 @@ class WeightsResult:
     notes: tuple[str, ...]
 
 
-def resolve_weights(
+def resolve_weights(weights: Path | None, arch: str, **how: Any) -> WeightsResult:
+    """Find and load the weights of the first source that answers; see both."""
+    return load_weights(find_weights(weights, arch, **how))
+
+
+def find_weights(
     weights: Path | None,
     arch: str,
     *,
@@ -59,8 +78,8 @@ def resolve_weights(
     hub_folder: Path | None = None,
     timeout_s: float = 8.0,
     progress: Progress = NO_PROGRESS,
-) -> WeightsResult:
-    """Return the weights of the first source that answers.
+) -> FoundWeights:
+    """Return the first source of weights that answers, without loading them.
 
     The sources are: the file that was named; ImageNet weights in torch's cache, if their SHA-256
     is right; ImageNet weights by download into that cache; none (torchvision's random weights).
@@ -79,25 +98,33 @@ def resolve_weights(
 
     Raises:
         ValueError: An unknown architecture.
-        IndoorError: The file that was named cannot be used. The other sources raise nothing:
-            what is wrong with them stands in `notes`.
+        IndoorError: The file that was named is none. The other sources raise nothing: what is
+            wrong with them stands in `notes`.
     """
     if arch not in ARCHS:
         raise ValueError(f"unknown architecture {arch!r}, expected one of {', '.join(ARCHS)}")
+    notes: list[str] = []
+
+    def found(kind: SourceKind, name: str, path: Path | None) -> FoundWeights:
+        digest = remembered_sha256(path) if path else None
+        source = WeightSource(kind=kind, name=name, sha256=digest)
+        return FoundWeights(arch=arch, source=source, path=path, seed=seed, notes=tuple(notes))
+
     if weights is not None:
-        return _from_file(weights, arch)
+        identify_kind(weights)  # says what is wrong with the path, if anything
+        return found("file", weights.name, weights)
     url = url or IMAGENET_URLS[arch]
     path = (hub_folder or Path(torch.hub.get_dir())) / "checkpoints" / Path(urlsplit(url).path).name
     digits = _hash_in_name(path.name)
-    notes: list[str] = []
+    name = f"ImageNet V1 ({path.name})"
     try:
         if path.is_file():
-            if sha256_of_file(path).startswith(digits):
-                return _imagenet(path, arch, "imagenet-cache", notes)
+            if remembered_sha256(path).startswith(digits):
+                return found("imagenet-cache", name, path)
             notes.append(f"{path} is not what its name says (SHA-256), so it was not used")
         if allow_download:
             fetch(url, path, sha256=digits, timeout_s=timeout_s, progress=progress)
-            return _imagenet(path, arch, "imagenet-download", notes)
+            return found("imagenet-download", name, path)
         notes.append("no ImageNet weights in torch's cache, and downloading is switched off")
     except (IndoorError, OSError) as error:
         notes.append(f"no ImageNet weights: {error}")
@@ -105,41 +132,34 @@ def resolve_weights(
         f"the backbone has random weights (seed {seed}): its accuracy says nothing about one "
         "trained on photographs; give weights with --weights"
     )
+    return found("none", f"random (seed {seed})", None)
+
+
+def load_weights(found: FoundWeights) -> WeightsResult:
+    """Load weights that `find_weights` found.
+
+    Raises:
+        IndoorError: The file cannot be used, or holds another architecture.
+    """
+    if found.path is None:
+        return WeightsResult(
+            model=build_model(found.arch, _NUM_IMAGENET_CLASSES, seed=found.seed),
+            classes=None,
+            preprocessing=DEFAULT_PREPROCESSING,
+            source=found.source,
+            notes=found.notes,
+        )
+    model, manifest = read_float(found.path, arch=found.arch)
+    is_file = found.source.kind == "file"
+    notes = found.notes
+    if is_file and not manifest.classes:
+        notes += (f"{found.path.name} names no classes, so its last layer is not used",)
     return WeightsResult(
-        model=build_model(arch, _NUM_IMAGENET_CLASSES, seed=seed),
-        classes=None,
-        preprocessing=DEFAULT_PREPROCESSING,
-        source=WeightSource(kind="none", name=f"random (seed {seed})", sha256=None),
-        notes=tuple(notes),
-    )
-
-
-def _from_file(path: Path, arch: str) -> WeightsResult:
-    loaded = load_float(path, arch=arch)
-    notes = []
-    if not loaded.manifest.classes:
-        notes.append(f"{path.name} names no classes, so its last layer is not used")
-    return WeightsResult(
-        model=loaded.model,
-        classes=loaded.manifest.classes or None,
-        preprocessing=loaded.manifest.preprocessing,
-        source=WeightSource(kind="file", name=path.name, sha256=loaded.sha256),
-        notes=tuple(notes),
-    )
-
-
-def _imagenet(path: Path, arch: str, kind: ImageNetKind, notes: list[str]) -> WeightsResult:
-    loaded = load_float(path, arch=arch)
-    return WeightsResult(
-        model=loaded.model,
-        classes=None,
-        preprocessing=DEFAULT_PREPROCESSING,
-        source=WeightSource(
-            kind=kind,
-            name=f"ImageNet V1 ({path.name})",
-            sha256=loaded.sha256,
-        ),
-        notes=tuple(notes),
+        model=model,
+        classes=(manifest.classes or None) if is_file else None,
+        preprocessing=manifest.preprocessing if is_file else DEFAULT_PREPROCESSING,
+        source=found.source,
+        notes=notes,
     )
 
 

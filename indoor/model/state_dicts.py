@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from indoor.errors import IndoorError
-from indoor.files import sha256_of_file
+from indoor.files import remembered_sha256
 from indoor.model.tensors import FORMAT
 from indoor.records import CheckpointManifest, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
@@ -90,7 +90,7 @@ def describe(path: Path, arch: str, about: Mapping[str, object]) -> CheckpointMa
             mean=_channels(path, about, "mean", DEFAULT_PREPROCESSING.mean),
             std=_channels(path, about, "std", DEFAULT_PREPROCESSING.std),
         ),
-        weights=WeightSource(kind="file", name=path.name, sha256=sha256_of_file(path)),
+        weights=WeightSource(kind="file", name=path.name, sha256=remembered_sha256(path)),
         epoch=epoch if isinstance(epoch, int) else None,
     )
 

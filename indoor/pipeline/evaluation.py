@@ -2,24 +2,19 @@
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from indoor.dataset import IndoorScenes, load_batches
+from indoor.dataset import identify, load_batches
 from indoor.errors import IndoorError
 from indoor.evaluate import compare, evaluate, predict
-from indoor.files import sha256_of_file
+from indoor.files import remembered_sha256
+from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.records import (
-    CheckpointManifest,
-    DataIdentity,
-    EvaluationReport,
-    Machine,
-    Split,
-)
+from indoor.records import EvaluationReport, Machine, Split
 from indoor.runtimes import all_variants, baseline, load_variant, native_variants
-from indoor.transforms import inference_transform
 
 EVALUATION_BATCH = 8
 """Photographs a batch while accuracy is measured.
@@ -32,53 +27,77 @@ page faults a photograph, and 117 instead of 70 ms on an EPYC with two cores.
 def evaluate_run(
     root: Path,
     run_folder: Path,
-    data: DataIdentity,
-    manifest: CheckpointManifest,
     machine: Machine,
     *,
     split: Split = "test",
-    seed: int = 0,
+    seed: int | None = None,
     skip_broken: bool = False,
     device: str = "cpu",
     progress: Progress = NO_PROGRESS,
 ) -> EvaluationReport:
     """Evaluate every variant that a run's folder holds and this machine computes natively.
 
+    An int8 that was made from another float32 is left out, and `left_out` says so.
+
     Args:
         root: The data set.
         run_folder: Holds `float32.safetensors` and perhaps `int8.safetensors`.
-        data: The data set's identity, for the record.
-        manifest: The float32 checkpoint's.
         machine: The machine that computes.
         split: Which photographs; `test` is for final figures only.
-        seed: Decides what is validation and what is train.
+        seed: Decides what is validation where the checkpoint does not say it; None for 0.
         skip_broken: Leave photographs out that cannot be decoded.
         device: Where to compute, such as `cpu`.
         progress: Hears of each photograph.
 
     Returns:
         An evaluation a variant, and each against float32 on the same photographs.
+
+    Raises:
+        IndoorError: The run was trained with another seed, on other classes or, where validation
+            is asked for, on other photographs; or a file cannot be used.
     """
-    dataset = IndoorScenes(
-        root,
-        split,
-        inference_transform(manifest.preprocessing),
-        seed=seed,
-        skip_broken=skip_broken,
-    )
-    if dataset.classes != manifest.classes:
+    source = run_folder / "float32.safetensors"
+    manifest = read_manifest(source)
+    notes: list[str] = []
+    recorded = recorded_split(manifest)
+    if recorded is None:
+        recorded = (seed or 0, 0.15)
+        notes.append(unknown_split(manifest, source, recorded[0]))
+    elif seed not in (None, recorded[0]):
         raise IndoorError(
-            f"{run_folder.name} knows {len(manifest.classes)} classes "
-            f"({_first(manifest.classes)}), {root} has {len(dataset.classes)} "
-            f"({_first(dataset.classes)}); expected the data set that it was trained on"
+            f"--seed {seed}: {run_folder.name} was trained with seed {recorded[0]}, and on most of "
+            f"what seed {seed} would keep out as validation; leave --seed out"
+        )
+    how: dict[str, Any] = {
+        "seed": recorded[0],
+        "val_fraction": recorded[1],
+        "skip_broken": skip_broken,
+    }
+    dataset = open_split(manifest, source, root, split, **how)
+    trained_on = manifest.provenance.data if manifest.provenance else None
+    here = identify(root, test=False, **how) if split == "val" else None
+    if trained_on and here and trained_on.sha256 != here.sha256:
+        raise IndoorError(
+            f"{run_folder.name} was trained on other train photographs than {root} holds, so which "
+            "of these it never saw is not known; expected the data set that it was trained on; "
+            "take --split test"
         )
     hashes = checkpoint_hashes(run_folder)
+    first, source_name = baseline().name, baseline().checkpoint
+    unpaired: dict[str, str] = {}
+    for name in [name for name in hashes if name != source_name]:
+        may_be_paired, line = describe_pair(run_folder, name)
+        if not may_be_paired:
+            unpaired[name] = line
+        elif line:
+            notes.append(line)
     variants = [variant for variant in native_variants(device) if variant.checkpoint in hashes]
-    first = baseline().name
     logits: dict[str, Tensor] = {}
     labels = torch.empty(0, dtype=torch.int64)
-    left_out: dict[str, str] = {}
+    left_out = {v.name: unpaired[v.checkpoint] for v in variants if v.checkpoint in unpaired}
     for variant in variants:
+        if variant.name in left_out:
+            continue
         try:
             with closing(load_variant(variant, run_folder, EVALUATION_BATCH)) as run:
                 logits[variant.name], labels = predict(
@@ -93,7 +112,7 @@ def evaluate_run(
                 raise
             left_out[variant.name] = str(error)  # the others' accuracies are known without it
     return EvaluationReport(
-        data=data,
+        data=identify(root, **how),
         weights=manifest.weights,
         preprocessing=manifest.preprocessing,
         checkpoint_sha256=hashes,
@@ -110,18 +129,14 @@ def evaluate_run(
             for name, values in logits.items()
             if name != first
         ),
+        notes=tuple(notes),
     )
-
-
-def _first(classes: tuple[str, ...]) -> str:
-    """Return the first classes' names, for a message."""
-    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
 
 
 def checkpoint_hashes(run_folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the checkpoints that are there, by precision."""
     return {
-        precision: sha256_of_file(run_folder / f"{precision}.safetensors")
+        precision: remembered_sha256(run_folder / f"{precision}.safetensors")
         for precision in sorted({variant.checkpoint for variant in all_variants().values()})
         if (run_folder / f"{precision}.safetensors").is_file()
     }

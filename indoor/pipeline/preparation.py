@@ -1,9 +1,8 @@
 """Makes whatever is missing of a run, and uses again what is there."""
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,16 +10,17 @@ from indoor import places
 from indoor.dataset import IndoorScenes, identify
 from indoor.demo import draw_demo
 from indoor.errors import IndoorError
-from indoor.files import sha256_of_file, write_text
-from indoor.locks import wait_for_lock
+from indoor.locks import locked
 from indoor.machine import read_machine
 from indoor.model import (
     FORMAT,
-    WeightsResult,
+    FoundWeights,
+    find_weights,
     load_float,
-    read_manifest,
-    resolve_weights,
+    load_weights,
+    record_provenance,
     save_float,
+    verify,
 )
 from indoor.pipeline.evaluation import checkpoint_hashes, evaluate_run
 from indoor.progress import NO_PROGRESS, Progress
@@ -40,7 +40,7 @@ from indoor.records import (
 from indoor.runtimes import native_variants
 from indoor.train import fine_tune, is_trained_for
 
-PREPARATION = 1
+PREPARATION = 2
 """Counted up whenever a change of the code makes earlier runs' checkpoints out of date."""
 
 
@@ -117,18 +117,18 @@ def prepare(
     config = config or default_config(seed=seed)
     root = root or job.drawn()
     data = identify(root, seed=seed, skip_broken=skip_broken)
+    trained_on = identify(root, seed=seed, test=False, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
-    resolved = resolve_weights(weights, arch, allow_download=allow_download, progress=progress)
-    for line in resolved.notes:
+    found = find_weights(weights, arch, allow_download=allow_download, progress=progress)
+    for line in found.notes:
         job.note(line)
-    run_folder = places.runs_folder(home) / job.run_name(data, resolved)
-    run_folder.mkdir(parents=True, exist_ok=True)
-    with _locked(run_folder, say):
-        manifest = job.float_checkpoint(root, resolved, run_folder)
-        quantization = job.int8_checkpoint(root, run_folder, config)
+    run_folder = places.runs_folder(home) / job.run_name(trained_on, found)
+    with job.locked(run_folder):
+        manifest = job.float_checkpoint(root, trained_on, found, run_folder)
+        quantization = job.int8_checkpoint(root, trained_on, manifest, run_folder, config)
         hashes = checkpoint_hashes(run_folder)
-        report = job.evaluation(root, run_folder, data, manifest, hashes) if evaluates else None
+        report = job.evaluation(root, run_folder, data, hashes) if evaluates else None
     return Prepared(
         root=root,
         run_folder=run_folder,
@@ -161,31 +161,52 @@ class _Job:
         self.notes.append(line)
         self.say(line)
 
+    def locked(self, path: Path) -> AbstractContextManager[None]:
+        """Return a lock that keeps two processes from making the same folder at once."""
+        holder = f"another process that prepares {path.name}"
+        return locked(path.parent / f".{path.name}.lock", holder, say=self.say)
+
     def drawn(self) -> Path:
         """Return the drawn data set's folder, drawing it where there is none."""
         root = places.demo_folder(self.home)
-        self.home.mkdir(parents=True, exist_ok=True)
-        with _locked(root, self.say):
+        with self.locked(root):
             if not root.is_dir():
                 draw_demo(root, progress=self.progress)
                 self.note("drew indoor scenes (no data set was named): no photographs")
         return root
 
-    def run_name(self, data: DataIdentity, weights: WeightsResult) -> str:
+    def run_name(self, trained_on: DataIdentity, weights: FoundWeights) -> str:
         """Return a folder name that changes with all that decides the float32 checkpoint."""
-        key = (PREPARATION, data, weights.source, weights.preprocessing, self.recipe, self.seed)
-        return f"{data.name}-{self.arch}-{hashlib.sha256(to_json(key)).hexdigest()[:8]}"
+        key = (PREPARATION, trained_on, weights.source.identity, self.recipe, self.seed)
+        digest = hashlib.sha256(to_json(key)).hexdigest()
+        return f"{trained_on.name}-{self.arch}-{digest[:8]}"
 
     def float_checkpoint(
-        self, root: Path, weights: WeightsResult, run_folder: Path
+        self, root: Path, trained_on: DataIdentity, found: FoundWeights, run_folder: Path
     ) -> CheckpointManifest:
-        """Fine-tune, or take the weights as they are where they know the data's classes."""
+        """Fine-tune, or take the weights as they are where they know the data's classes.
+
+        Raises:
+            IndoorError: What is there was put there by something else than a preparation of this
+                run; it may be somebody's only copy.
+        """
         path = run_folder / "float32.safetensors"
         if path.is_file():
-            return read_manifest(path)
+            manifest = verify(path)
+            if manifest.provenance is None or manifest.provenance.run != run_folder.name:
+                raise IndoorError(
+                    f"{path} was not made for this run, but by another command, and would be "
+                    "measured under its name; expected the checkpoint that was prepared here; "
+                    "move it to a folder of its own, or remove it"
+                )
+            return manifest
+        weights = load_weights(found)
+        for line in weights.notes[len(found.notes) :]:
+            self.note(line)
         classes = IndoorScenes(root, "train", seed=self.seed, skip_broken=self.skip_broken).classes
         if is_trained_for(weights, classes):
             self.note(f"training skipped: {weights.source.name} knows these {len(classes)} classes")
+            assert weights.source.sha256 is not None
             manifest = CheckpointManifest(
                 format=FORMAT,
                 arch=self.arch,
@@ -193,9 +214,11 @@ class _Job:
                 classes=classes,
                 preprocessing=weights.preprocessing,
                 weights=weights.source,
+                provenance=record_provenance(
+                    {"weights": weights.source.sha256}, trained_on, run=run_folder.name
+                ),
             )
-            save_float(path, weights.model, manifest)
-            return manifest
+            return save_float(path, weights.model, manifest)
         result = fine_tune(
             root,
             weights,
@@ -205,6 +228,7 @@ class _Job:
             features=places.features_folder(self.home),
             seed=self.seed,
             skip_broken=self.skip_broken,
+            run=run_folder.name,
             progress=self.progress,
         )
         best = result.curves.best
@@ -217,28 +241,40 @@ class _Job:
         return result.manifest
 
     def int8_checkpoint(
-        self, root: Path, run_folder: Path, config: QuantizationConfig
+        self,
+        root: Path,
+        trained_on: DataIdentity,
+        float32: CheckpointManifest,
+        run_folder: Path,
+        config: QuantizationConfig,
     ) -> QuantizationRecord:
-        """Quantize, unless int8 of this float32 checkpoint and these settings is there."""
+        """Quantize, unless int8 of this float32, these photographs and settings is there."""
         out = run_folder / "int8.safetensors"
-        source = run_folder / "float32.safetensors"
-        stamp = run_folder / "int8.made-of"
-        exact = is_exact(config.engine, config.activation_range)
-        made_of = f"{sha256_of_file(source)} {to_json((config, exact)).decode()}"
-        if out.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == made_of:
-            record = read_manifest(out).quantization
-            assert record is not None
-            return record
+        if out.is_file():
+            try:
+                there = verify(out)
+            except IndoorError as error:
+                self.note(f"quantizing again: {error}")
+            else:
+                record, origin = there.quantization, there.provenance
+                if (
+                    record is not None
+                    and origin is not None
+                    and origin.made_from == {"float32": float32.content_sha256}
+                    and origin.data == trained_on
+                    and record.config == config
+                    and record.exact == is_exact(config.engine, config.activation_range)
+                    and not record.forced
+                ):
+                    return record
         record = quantize_checkpoint(
-            load_float(source),
+            load_float(run_folder / "float32.safetensors"),
             root,
             config,
             out=out,
-            seed=self.seed,
             skip_broken=self.skip_broken,
             progress=self.progress,
         )
-        write_text(stamp, made_of)
         low, high = config.activation_range
         self.note(
             f"quantized to int8 (engine {config.engine}, activations {low}..{high}) on "
@@ -247,12 +283,7 @@ class _Job:
         return record
 
     def evaluation(
-        self,
-        root: Path,
-        run_folder: Path,
-        data: DataIdentity,
-        manifest: CheckpointManifest,
-        hashes: dict[str, str],
+        self, root: Path, run_folder: Path, data: DataIdentity, hashes: dict[str, str]
     ) -> EvaluationReport:
         """Evaluate on the test split, once for each pair of checkpoints and kind of machine."""
         path = run_folder / f"evaluation{'' if self.device == 'cpu' else f'-{self.device}'}.json"
@@ -263,17 +294,15 @@ class _Job:
             except IndoorError as error:
                 self.note(f"evaluating again: {error}")
             else:
-                here = (hashes, self.machine.cpu_model, self.machine.torch)
-                is_same = (known.checkpoint_sha256, known.cpu_model, known.torch_version) == here
-                if is_same and {*known.left_out, *(e.variant for e in known.evaluations)} == names:
+                here = (data, hashes, self.machine.cpu_model, self.machine.torch)
+                there = (known.data, known.checkpoint_sha256, known.cpu_model, known.torch_version)
+                found = {*known.left_out, *(e.variant for e in known.evaluations)}
+                if there == here and found == names:
                     return known
         report = evaluate_run(
             root,
             run_folder,
-            data,
-            manifest,
             self.machine,
-            seed=self.seed,
             skip_broken=self.skip_broken,
             device=self.device,
             progress=self.progress,
@@ -286,21 +315,3 @@ class _Job:
         for reason in report.left_out.values():
             self.note(f"not evaluated: {reason}")
         return report
-
-
-@contextmanager
-def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Keep two processes from making the same thing at once; the second hears what it waits for."""
-    lock = path.parent / f".{path.name}.lock"
-    try:
-        descriptor = wait_for_lock(lock, f"another process that prepares {path.name}", say)
-    except OSError as error:
-        raise IndoorError(
-            f"cannot lock {lock}: {error.strerror or error}; expected a folder with write "
-            "permission; choose another with --home"
-        ) from error
-    assert descriptor is not None
-    try:
-        yield
-    finally:
-        os.close(descriptor)

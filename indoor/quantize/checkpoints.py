@@ -12,7 +12,7 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
 
 from indoor.errors import IndoorError
-from indoor.files import sha256_of_file
+from indoor.files import remembered_sha256
 from indoor.model import ARCHS, LoadedModel, read_tensors, write_tensors
 from indoor.model.network import build_empty
 from indoor.quantize.deprecations import known_deprecations_filtered
@@ -64,7 +64,7 @@ def load_int8(path: Path) -> LoadedModel:
             engine was exact where it was made and saturates on this CPU.
     """
     model, manifest = read_int8(path)
-    return LoadedModel(model, manifest, path, sha256_of_file(path))
+    return LoadedModel(model, manifest, path, remembered_sha256(path))
 
 
 def read_int8(path: Path) -> tuple[nn.Module, CheckpointManifest]:

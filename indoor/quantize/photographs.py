@@ -8,10 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from indoor.dataset import IndoorScenes, load_batches, stratified_sample
-from indoor.errors import IndoorError
+from indoor.dataset import IndoorScenes, identify, load_batches, stratified_sample
 from indoor.machine import read_machine
-from indoor.model import FORMAT, LoadedModel
+from indoor.model import (
+    FORMAT,
+    LoadedModel,
+    open_split,
+    record_provenance,
+    recorded_split,
+)
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize.check import WatchedBatches, check, refuse_collapse
 from indoor.quantize.checkpoints import save_int8
@@ -20,7 +25,6 @@ from indoor.quantize.engines import vnni_supported
 from indoor.quantize.flow import count_quantized_modules, quantize
 from indoor.quantize.probe import is_exact
 from indoor.records import QuantizationConfig, QuantizationRecord, Split
-from indoor.transforms import inference_transform
 
 NUM_CHECK = 128
 """Photographs of the validation split that a check looks at, where there are as many."""
@@ -52,8 +56,9 @@ def quantize_checkpoint(
         out: The file to write, usually `int8.safetensors` beside the float32 one.
         force: Write a model that collapsed, too; the record says so.
         skip_broken: Leave out photographs that cannot be decoded.
-        val_fraction: The share of the train list that is validation, in 0..1.
-        seed: What decides that share.
+        val_fraction: The share of the train list that is validation, in 0..1, where the checkpoint
+            does not say what its own training kept out.
+        seed: What decides that share, in the same case.
         progress: Hears of each batch.
 
     Returns:
@@ -67,10 +72,21 @@ def quantize_checkpoint(
             cannot be written.
     """
     validate_config(config)
-    train, val = (
-        _open_split(loaded, root, split, val_fraction, seed, skip_broken)
-        for split in ("train", "val")
-    )
+    source = loaded.manifest
+    seed, val_fraction = recorded_split(source) or (seed, val_fraction)
+
+    def opened(split: Split) -> IndoorScenes:
+        return open_split(
+            source,
+            loaded.path,
+            root,
+            split,
+            val_fraction=val_fraction,
+            seed=seed,
+            skip_broken=skip_broken,
+        )
+
+    train, val = opened("train"), opened("val")
     chosen = stratified_sample(train.labels, min(config.num_calibration, len(train)), config.seed)
     kept_out = stratified_sample(val.labels, min(NUM_CHECK, len(val)), config.seed)
     calibration = WatchedBatches(
@@ -98,35 +114,21 @@ def quantize_checkpoint(
     )
     # The float32 model's metrics are not this model's; its own stand in the check.
     manifest = dataclasses.replace(
-        loaded.manifest, format=FORMAT, precision="int8", metrics={}, quantization=record
+        source,
+        format=FORMAT,
+        precision="int8",
+        metrics={},
+        quantization=record,
+        provenance=record_provenance(
+            {"float32": source.content_sha256 or loaded.sha256},
+            identify(
+                root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
+            ),
+            recipe=source.provenance.recipe if source.provenance else None,
+        ),
     )
     save_int8(out, int8_model, manifest)
     return record
-
-
-def _open_split(
-    loaded: LoadedModel,
-    root: Path,
-    split: Split,
-    val_fraction: float,
-    seed: int,
-    skip_broken: bool,
-) -> IndoorScenes:
-    dataset = IndoorScenes(
-        root,
-        split,
-        inference_transform(loaded.manifest.preprocessing),
-        val_fraction=val_fraction,
-        seed=seed,
-        skip_broken=skip_broken,
-    )
-    if dataset.classes != loaded.manifest.classes:
-        raise IndoorError(
-            f"{loaded.path} names other classes ({len(loaded.manifest.classes)}) than {root} "
-            f"({len(dataset.classes)}); expected the same in the same order; "
-            "give the data set that it was trained on"
-        )
-    return dataset
 
 
 def _inputs(

@@ -83,6 +83,7 @@ def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool 
     blocks: list[Block] = [Facts(entries)]
     if warning := weights_warning(report.weights, report.data):
         blocks.append(Paragraph(warning, "strong"))
+    blocks += [Paragraph(note, "strong") for note in (*report.notes, *report.left_out.values())]
     blocks += accuracy_grids(report.evaluations, report.pairs)
     return as_text(blocks, width=width, color=color)
 

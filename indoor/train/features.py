@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes, load_batches
 from indoor.dataset.batches import Photographs
-from indoor.errors import IndoorError
 from indoor.files import remembered_sha256, replace_file
+from indoor.locks import locked
 from indoor.model import fold, hash_tensors
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
@@ -30,6 +29,7 @@ CHUNK = 32
 """Photographs a file, a multiple of `FEATURE_BATCH`: what a kill can cost."""
 
 _FORMAT = "indoor features 1"
+_HASH = "content_sha256"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def read_features(
     spans = [range(i, min(i + CHUNK, len(dataset))) for i in range(0, len(dataset), CHUNK)]
     base = _base_key(model, preprocessing, device)
     paths = [cache / f"{_chunk_key(base, dataset, span)}.safetensors" for span in spans]
-    with _locked(cache):
+    with locked(cache / ".lock", "another training"):
+        remove_leftovers(cache)
         missing = [
             (path, span)
             for path, span in zip(paths, spans, strict=True)
@@ -176,7 +177,8 @@ def _compute_chunks(
                 parts.append(backbone(images).cpu())
             progress.advance(len(images))
         with replace_file(path) as temporary:
-            save_file({"features": torch.cat(parts).contiguous()}, temporary)
+            values = {"features": torch.cat(parts).contiguous()}
+            save_file(values, temporary, metadata={_HASH: hash_tensors(values)})
     progress.finish()
 
 
@@ -185,24 +187,14 @@ def _read_chunk(path: Path, num_photographs: int) -> Tensor | None:
     if not path.is_file():
         return None
     try:
-        features = load_file(path)["features"]
-    except (SafetensorError, KeyError):
+        with safe_open(path, framework="pt") as file:
+            features: Tensor = file.get_tensor("features").clone()
+            said = (file.metadata() or {}).get(_HASH)
+    except SafetensorError:
         return None
-    return features if features.ndim == 2 and len(features) == num_photographs else None
-
-
-@contextmanager
-def _locked(cache: Path) -> Iterator[None]:
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IndoorError(
-            f"cannot make the folder {cache}: {error.strerror}; expected a place with write "
-            "permission; choose another"
-        ) from error
-    with FileLock(cache / ".lock"):
-        remove_leftovers(cache)
-        yield
+    # Earlier chunks carry no hash.
+    is_whole = said is None or said == hash_tensors({"features": features})
+    return features if is_whole and (features.ndim, len(features)) == (2, num_photographs) else None
 
 
 @contextmanager

@@ -2,21 +2,26 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from torch import nn
 
-from indoor.dataset import IndoorScenes
+from indoor.dataset import IndoorScenes, identify
 from indoor.devices import autocast_dtype, choose_device, use_threads
-from indoor.errors import IndoorError
-from indoor.files import remembered_sha256
-from indoor.model import FORMAT, WeightsResult, hash_tensors, replace_head, save_float
+from indoor.files import check_writable, remembered_sha256
+from indoor.locks import locked
+from indoor.model import (
+    FORMAT,
+    WeightsResult,
+    hash_tensors,
+    record_provenance,
+    replace_head,
+    save_float,
+)
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import CheckpointManifest, Recipe, TrainingCurves, to_json, write_record
 from indoor.train.features import read_features
@@ -65,6 +70,7 @@ def fine_tune(
     skip_broken: bool = False,
     device: str = "auto",
     num_threads: int | None = None,
+    run: str | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> TrainResult:
     """Fine-tune and write `out/float32.safetensors` and `out/curves.json`.
@@ -91,6 +97,7 @@ def fine_tune(
         skip_broken: Leave photographs out that cannot be decoded.
         device: `auto`, `cuda`, `mps` or `cpu`.
         num_threads: Threads to compute on; None for as many as torch has.
+        run: `Provenance.run` of the checkpoint.
         progress: Hears of each step.
 
     Returns:
@@ -106,7 +113,14 @@ def fine_tune(
     if size is not None and (recipe == "head" or size < 32):
         raise ValueError(f"size is {size}, expected 32 or more and the recipe full, not {recipe}")
     chosen = choose_device(device)
-    with _locked(out), use_threads(num_threads):
+    alone = locked(
+        out / ".train.lock",
+        "another training",
+        wait_s=0,
+        busy=f"another process is training into {out}; wait for it, or choose another --name",
+    )
+    with alone, use_threads(num_threads):
+        check_writable(out)
         train, val = (
             IndoorScenes(root, split, val_fraction=val_fraction, seed=seed, skip_broken=skip_broken)
             for split in ("train", "val")
@@ -151,6 +165,20 @@ def fine_tune(
                 name: getattr(best, name)
                 for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
             },
+            provenance=record_provenance(
+                {"weights": weights.source.sha256} if weights.source.sha256 else {},
+                identify(
+                    root,
+                    val_fraction=val_fraction,
+                    seed=seed,
+                    test=False,
+                    skip_broken=skip_broken,
+                ),
+                device=chosen.type,
+                recipe=recipe,
+                settings=curves.settings | {"epochs": plan.epochs},
+                run=run,
+            ),
         )
         # The checkpoint last: where it is, the curves are too.
         write_record(out / "curves.json", curves)
@@ -292,21 +320,3 @@ def _train_full(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
         progress=plan.progress,
     )
     return result.model, result.curves
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IndoorError(
-            f"cannot make the folder {out}: {error.strerror}; expected a place with write "
-            "permission; choose another"
-        ) from error
-    try:
-        with FileLock(out / ".train.lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise IndoorError(
-            f"another process is training into {out}; wait for it, or choose another --name"
-        ) from error

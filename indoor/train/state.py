@@ -1,5 +1,6 @@
 """What a training keeps of its epochs: figures, the best one, and all it needs after a kill."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from torch import Tensor, nn
 
 from indoor.errors import IndoorError
 from indoor.files import replace_file
+from indoor.model import hash_tensors
 from indoor.records import Epoch, Recipe, TrainingCurves, from_json, to_json
 
 OVERFIT_GAP = 0.10
 """Train minus validation accuracy beyond which a training is said to overfit."""
 
+_HASH = "content_sha256"
 _NUM_EPOCHS = "num_epochs"
 _CURVES = "curves"
 
@@ -35,6 +38,7 @@ def write_state(path: Path, state: State) -> None:
     metadata = {_NUM_EPOCHS: str(state.num_epochs)}
     if state.curves is not None:
         metadata[_CURVES] = to_json(state.curves).decode()
+    metadata[_HASH] = _hash(tensors, metadata)
     with replace_file(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -42,8 +46,8 @@ def write_state(path: Path, state: State) -> None:
 def read_state(path: Path) -> State | None:
     """Return the state that `write_state` left, or None where there is none.
 
-    A file that cannot be read (a failing disk, another version) counts as none: the training then
-    begins anew, which costs time and changes no figure.
+    A file that cannot be read or is not what was written (a failing disk, another version) counts
+    as none: the training then begins anew, which costs time and changes no figure.
     """
     if not path.is_file():
         return None
@@ -51,6 +55,8 @@ def read_state(path: Path) -> State | None:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
+        if metadata.pop(_HASH) != _hash(tensors, metadata):
+            return None
         curves = metadata.get(_CURVES)
         return State(
             # Copies: what safetensors maps need not be aligned as torch aligns its own tensors,
@@ -61,6 +67,11 @@ def read_state(path: Path) -> State | None:
         )
     except (SafetensorError, IndoorError, KeyError, ValueError):
         return None
+
+
+def _hash(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    parts = (hash_tensors(tensors), sorted(metadata.items()))
+    return hashlib.sha256(to_json(parts)).hexdigest()
 
 
 def capture(optimizer: torch.optim.Optimizer, **modules: nn.Module) -> dict[str, Tensor]:

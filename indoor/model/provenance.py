@@ -1,0 +1,118 @@
+"""What a checkpoint was made from: recorded, and asked before it is used with something else."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from indoor.dataset import IndoorScenes
+from indoor.errors import IndoorError
+from indoor.files import remembered_sha256
+from indoor.machine import read_environment
+from indoor.model.tensors import read_manifest
+from indoor.records import CheckpointManifest, DataIdentity, Provenance, Split
+from indoor.transforms import inference_transform
+
+
+def record_provenance(
+    made_from: dict[str, str], data: DataIdentity, *, device: str = "cpu", **recorded: Any
+) -> Provenance:
+    """Return the provenance of something that this process makes.
+
+    Args:
+        made_from: SHA-256 by role.
+        data: The photographs.
+        device: What it is computed on.
+        **recorded: Further fields of `Provenance`.
+    """
+    return Provenance(
+        made_from=made_from,
+        data=data,
+        device=device,
+        torch=str(torch.__version__),
+        # Variables alone: a training that goes on at another priority ends at the same bytes.
+        environment=read_environment(os.environ),
+        **recorded,
+    )
+
+
+def describe_pair(run_folder: Path, name: str = "int8") -> tuple[bool, str]:
+    """Tell whether a run's checkpoint of that name was made from the float32 beside it.
+
+    Returns:
+        Whether they may be compared, and one line where something is wrong or unknown.
+
+    Raises:
+        IndoorError: A checkpoint is missing or damaged.
+    """
+    source = run_folder / "float32.safetensors"
+    float32, made = read_manifest(source), read_manifest(run_folder / f"{name}.safetensors")
+    remedy = f"make it again with indoor quantize {run_folder.name}"
+    if made.classes != float32.classes:
+        found = f"knows other classes ({len(made.classes)}) than"
+    elif made.provenance is None:
+        return True, (
+            f"{run_folder.name}: from which float32 {name}.safetensors was made is not recorded "
+            f"(format {made.format}); to know, {remedy}"
+        )
+    elif made.provenance.made_from.get("float32") != (
+        float32.content_sha256 or remembered_sha256(source)
+    ):
+        found = "was made from another float32.safetensors than"
+    else:
+        return True, ""
+    return False, (
+        f"{run_folder.name}: {name}.safetensors {found} the one beside it, so no figure compares "
+        f"them; {remedy}"
+    )
+
+
+def recorded_split(manifest: CheckpointManifest) -> tuple[int, float] | None:
+    """Return the seed and the share that chose a training's validation photographs.
+
+    None: not recorded, as in format 1.
+    """
+    data = manifest.provenance.data if manifest.provenance else None
+    if data is None or data.seed is None or data.val_fraction is None:
+        return None
+    return data.seed, data.val_fraction
+
+
+def unknown_split(manifest: CheckpointManifest, path: Path, seed: int) -> str:
+    """Return the line that says what it means where `recorded_split` is None."""
+    return (
+        f"{path}: which photographs its training kept out is not recorded (format "
+        f"{manifest.format}); those of seed {seed} count as validation, and were trained on if "
+        "its seed was another; name that one with --seed"
+    )
+
+
+def open_split(
+    manifest: CheckpointManifest, path: Path, root: Path, split: Split, **how: Any
+) -> IndoorScenes:
+    """Return photographs as a checkpoint's network wants them, with its classes as labels.
+
+    Args:
+        manifest: What the checkpoint says of itself.
+        path: Its file, for the message.
+        root: The data set that it was trained on.
+        split: Which photographs.
+        **how: Further arguments of `IndoorScenes`.
+
+    Raises:
+        IndoorError: The data set has other classes, or cannot be used.
+    """
+    scenes = IndoorScenes(root, split, inference_transform(manifest.preprocessing), **how)
+    if scenes.classes != manifest.classes:
+        raise IndoorError(
+            f"{path} names other classes ({len(manifest.classes)}) than {root} "
+            f"({len(scenes.classes)}): {_first(manifest.classes)} and {_first(scenes.classes)}; "
+            f"expected its {len(manifest.classes)} classes in the same order; give the data set "
+            "that it was trained on"
+        )
+    return scenes
+
+
+def _first(classes: tuple[str, ...]) -> str:
+    return ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
