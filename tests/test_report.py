@@ -40,6 +40,7 @@ from indoor.records import (
     Interval,
     Measurement,
     TrainingCurves,
+    Variant,
     from_builtins,
 )
 from indoor.report import (
@@ -52,7 +53,9 @@ from indoor.report import (
 )
 from indoor.report.blocks import Column, Grid, Paragraph
 from indoor.report.comparison import render_ratios
+from indoor.report.headline import headline
 from indoor.report.markdown import as_markdown
+from indoor.report.select import variants
 from indoor.report.text import as_text
 from indoor.report.units import count, digits, ratio_interval
 from indoor.runs.results import (
@@ -371,6 +374,47 @@ def test_one_batch_needs_no_mean() -> None:
     run = cells(2.0, batches=(1,))
     assert "at batch 1 with 2 threads it is 2.00x" in speedup_sentence(run)
     assert "mean of" not in render([run])
+
+
+def test_tables_follow_what_the_variants_say_of_themselves() -> None:
+    """Order, baseline and who is judged come from the variants' descriptions, not their names."""
+    kinds = tuple(
+        Variant(name=name, runtime="toy", precision=precision, checkpoint="float32", **more)
+        for name, precision, more in (
+            ("zero", "float32", {"role": "baseline", "order": 0}),
+            ("half", "bfloat16", {"order": 1}),
+            ("b", "float32", {"role": "judged", "order": 2}),
+            ("a", "float32", {"role": "judged", "order": 3}),
+            ("absent", "float32", {"order": 4}),
+        )
+    )
+    run = identity(variants=kinds)
+    cells = [
+        latency(
+            run,
+            kind.precision,
+            8,
+            2,
+            10 * (1 + kind.order),
+            variant=kind.name,
+            paired=None
+            if kind.role == "baseline"
+            else replace(speedup(kind.name, 1 / (1 + kind.order)), baseline="zero"),
+        )
+        for kind in reversed(kinds[:4])
+    ]
+    result = run_of(cells)
+    found = headline(result)
+    assert variants(result) == ("zero", "half", "b", "a")
+    assert {name: one.answer for name, one in found.verdicts.items()} == dict.fromkeys(
+        "ba", "does not pay"
+    )
+    assert "b does not pay: at batch 8 with 2 threads it is 0.33x" in found.sentence
+    assert "as fast as zero, below the 1.10x asked for" in found.sentence
+    assert ". a does not pay: " in found.sentence
+    assert "half, which needs no calibration, gives 0.50x" in found.sentence
+    text = squeezed(render([result]))
+    assert "This CPU computes absent itself, but this run did not time it" in text
 
 
 def test_the_run_is_about_the_allocator_of_most_cells() -> None:

@@ -3,7 +3,7 @@
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.headline import headline
-from indoor.report.select import cells, precision, size_bytes, variants
+from indoor.report.select import cells, described, size_bytes, variants
 from indoor.runs.results import RunResult
 
 
@@ -36,9 +36,9 @@ def _having(result: RunResult) -> Grid | None:
     """Return what loading a variant takes, in time and in memory."""
     known = {(c.measurement.case, c.measurement.variant): c.measurement for c in result.cases}
     rows = []
-    for name in variants(result):
+    for name in described(result):
         load, peak = known.get(("load", name)), known.get(("peak-memory", name))
-        if precision(result, name) is None or (load is None and peak is None):
+        if load is None and peak is None:
             continue
         batch = peak.batch if peak is not None else None
         rows.append(

@@ -51,7 +51,8 @@ def _headline(found: Headline) -> dict[str, object]:
     return {
         "threads": found.threads,
         "allocator": found.allocator,
-        "answer": None if found.verdict is None else found.verdict.answer,
+        "answer": next((one.answer for one in found.verdicts.values()), None),
+        "answers": {name: one.answer for name, one in found.verdicts.items()},
         "sentence": found.sentence,
         "mean_speedups": found.means,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from indoor.records import Allocator, Evaluation, Measurement
+from indoor.records import Allocator, Evaluation, Measurement, Variant
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.select import (
@@ -11,11 +11,11 @@ from indoor.report.select import (
     MeanSpeedup,
     allocators,
     cells,
+    described,
     evaluations,
     latencies,
     mean_speedup,
     pairs,
-    precision,
     size_bytes,
     thread_counts,
     variants,
@@ -26,18 +26,18 @@ from indoor.runs.results import RunResult
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The verdict on int8, and the cells it is taken from.
+    """The verdict on int8, or on whatever else is judged, and the cells it is taken from.
 
     `threads` and `allocator` are None where no case of the matrix was measured; `cells` are those
     at that thread count, by variant and batch; `means` holds each variant's geometric mean where
-    it has paired speedups.
+    it has paired speedups, and `verdicts` that of each judged variant that was timed.
     """
 
     threads: int | None = None
     allocator: Allocator | None = None
     cells: Mapping[tuple[str, int], Measurement] = field(default_factory=dict)
     means: Mapping[str, MeanSpeedup] = field(default_factory=dict)
-    verdict: Verdict | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     sentence: str
 
     @property
@@ -55,7 +55,7 @@ def speedup_sentence(result: RunResult) -> str:
 
 
 def headline(result: RunResult) -> Headline:
-    """Return the verdict on int8 at the run's largest thread count, and what it rests on."""
+    """Return the verdicts at the run's largest thread count, and what it rests on."""
     allocator = next(iter(allocators(result)), None)
     counts = thread_counts(latencies(result, allocator))
     if allocator is None or not counts:
@@ -69,17 +69,20 @@ def headline(result: RunResult) -> Headline:
         speedups = {b: one.speedup for (v, b), one in timed.items() if v == name and one.speedup}
         if (mean := mean_speedup(speedups)) is not None:
             means[name] = mean
+    kinds = described(result)
     names = {name for name, _ in timed}
-    int8s = (name for name in variants(result) if precision(result, name) == "int8")
-    int8 = next((name for name in int8s if name in names), None)
-    judged = None if int8 is None else _judge(result, int8, means.get(int8))
+    judged = {
+        name: _judge(result, kind, means.get(name))
+        for name, kind in kinds.items()
+        if kind.role == "judged" and name in names
+    }
     return Headline(
         threads=threads,
         allocator=allocator,
         cells=timed,
         means=means,
-        verdict=judged,
-        sentence=_sentence(result, int8, judged, means, threads),
+        verdicts=judged,
+        sentence=_sentence(kinds, judged, means, threads),
     )
 
 
@@ -87,7 +90,7 @@ def headline_blocks(result: RunResult) -> list[Block]:
     """Return the headline's table, its notes and the sentence."""
     found = headline(result)
     blocks: list[Block] = [Heading("Size, accuracy and time")]
-    names = [name for name in variants(result) if precision(result, name) is not None]
+    names = list(described(result))
     if names:
         blocks.append(_grid(result, found, names))
         blocks.append(Paragraph(" ".join(_notes(result, found)), "faint"))
@@ -95,40 +98,46 @@ def headline_blocks(result: RunResult) -> list[Block]:
     return blocks
 
 
-def _judge(result: RunResult, int8: str, mean: MeanSpeedup | None) -> Verdict:
+def _judge(result: RunResult, kind: Variant, mean: MeanSpeedup | None) -> Verdict:
     record = result.cases[0].measurement.run.quantization
-    check = record.check if record is not None else None
+    check = record.check if record is not None and kind.checkpoint == "int8" else None
+    baseline = next(
+        (one.name for one in described(result).values() if one.role == "baseline"), "float32"
+    )
     return verdict(
-        int8,
+        kind.name,
         speedup=None if mean is None else (mean.value, mean.interval),
-        accuracy=pairs(result).get(int8),
+        accuracy=pairs(result).get(kind.name),
         findings=() if check is None else check.findings,
+        baseline=baseline,
     )
 
 
 def _sentence(
-    result: RunResult,
-    int8: str | None,
-    judged: Verdict | None,
+    kinds: Mapping[str, Variant],
+    judged: Mapping[str, Verdict],
     means: Mapping[str, MeanSpeedup],
     threads: int,
 ) -> str:
-    if int8 is None or judged is None:
+    if not judged:
         return "This run cannot tell whether int8 pays: it did not time int8."
-    text = judged.sentence.removesuffix(".")
-    if mean := means.get(int8):
-        opening, _, rest = text.partition(": ")
-        where = f"at {units.batches(mean.batches)} with {units.threads(threads)}"
-        text = f"{opening}: {where} it is {rest}"
-    bfloat16 = next((name for name in means if precision(result, name) == "bfloat16"), None)
-    if bfloat16 is not None and int8 in means:
-        mean = means[bfloat16]
-        same = "" if mean.batches == means[int8].batches else f" ({units.batches(mean.batches)})"
-        text += (
-            f"; {bfloat16}, which needs no calibration, gives "
-            f"{describe_speedup(mean.value, mean.interval)} by itself{same}"
-        )
-    return f"{text}."
+    sentences = []
+    for name, found in judged.items():
+        text = found.sentence.removesuffix(".")
+        if mean := means.get(name):
+            opening, _, rest = text.partition(": ")
+            where = f"at {units.batches(mean.batches)} with {units.threads(threads)}"
+            text = f"{opening}: {where} it is {rest}"
+        sentences.append(text)
+    over = {means[name].batches for name in judged if name in means}
+    for name, mean in means.items():
+        if over and kinds[name].role == "plain":
+            same = "" if over == {mean.batches} else f" ({units.batches(mean.batches)})"
+            sentences[-1] += (
+                f"; {name}, which needs no calibration, gives "
+                f"{describe_speedup(mean.value, mean.interval)} by itself{same}"
+            )
+    return f"{'. '.join(sentences)}."
 
 
 def _grid(result: RunResult, found: Headline, names: list[str]) -> Grid:
@@ -201,11 +210,11 @@ def _notes(result: RunResult, found: Headline) -> list[str]:
         )
     elif mean_of:
         notes.append(f"The mean over {units.batches(mean_of)} is geometric.")
-    if _bfloat16_is_missing(result):
-        notes.append(
-            "This CPU computes bfloat16 itself, but this run did not time it: what of a speedup "
-            "comes without calibration stays open."
-        )
+    notes += [
+        f"This CPU computes {name} itself, but this run did not time it: what of a speedup "
+        "comes without calibration stays open."
+        for name in _untimed(result)
+    ]
     return notes
 
 
@@ -218,7 +227,13 @@ def _mean_batches(found: Headline) -> tuple[int, ...]:
     return sizes if len(sizes) > 1 else ()
 
 
-def _bfloat16_is_missing(result: RunResult) -> bool:
-    has_it = result.cases[0].measurement.run.machine.bfloat16
-    measured = {precision(result, name) for name in variants(result)}
-    return bool(has_it) and "bfloat16" not in measured
+def _untimed(result: RunResult) -> list[str]:
+    """Return what this CPU computes without calibration, faster perhaps, and was not timed."""
+    run = result.cases[0].measurement.run
+    measured = described(result)
+    if run.variants is None:
+        has_it = run.machine.bfloat16 and not any(
+            one.precision == "bfloat16" for one in measured.values()
+        )
+        return ["bfloat16"] if has_it else []
+    return [one.name for one in run.variants if one.role == "plain" and one.name not in measured]

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indoor.errors import IndoorError
 from indoor.files import replace_file
@@ -13,6 +13,7 @@ from indoor.report.caption import short_caption
 from indoor.report.select import (
     allocators,
     batch_sizes,
+    described,
     latencies,
     thread_counts,
     variants,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _DPI = 144
 _PANEL_INCHES = (3.8, 3.4)
-_STYLES = {"float32": ("#0072b2", "o"), "bfloat16": ("#e69f00", "s"), "int8": ("#d55e00", "^")}
 _OTHER_STYLES = (("#009e73", "D"), ("#cc79a7", "v"), ("#56b4e9", "P"), ("#000000", "X"))
 """Okabe and Ito's colours, which people with any colour vision can tell apart, and markers."""
 
@@ -143,9 +143,15 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
     counts = thread_counts(cases)
     panels = figure.subplots(1, len(counts), sharex=True, sharey=True, squeeze=False)[0]
     sizes = batch_sizes(cases)
+    kinds = described(run)
     for axes, threads in zip(panels, counts, strict=True):
         for index, variant in enumerate(variants(run)):
-            _line(axes, [c for c in cases if _is_of(c, variant, threads)], variant, index)
+            colour, marker = _OTHER_STYLES[index % len(_OTHER_STYLES)]
+            if (kind := kinds.get(variant)) is not None:
+                colour, marker = kind.colour or colour, kind.marker or marker
+            shift = 2.0 ** (_SHIFT * (index - 1))
+            shown = [c for c in cases if _is_of(c, variant, threads)]
+            _line(axes, shown, shift, label=variant, color=colour, marker=marker)
         axes.set_title(units.threads(threads), fontsize=10)
         axes.set_xlabel("batch")
         axes.set_xscale("log", base=2)
@@ -159,10 +165,9 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
     _caption(figure, [short_caption(run), _WHISKERS], width)
 
 
-def _line(axes: "Axes", cases: list[MeasuredCase], variant: str, index: int) -> None:
+def _line(axes: "Axes", cases: list[MeasuredCase], shift: float, **style: Any) -> None:
     """Draw one variant's medians with their quartiles, all in ms per photograph."""
     places, medians, below, above = [], [], [], []
-    shift = 2.0 ** (_SHIFT * (index - 1))
     for case in sorted(cases, key=lambda c: c.measurement.batch or 0):
         batch, latency = case.measurement.batch, case.measurement.latency
         if batch is None or latency is None:
@@ -174,18 +179,15 @@ def _line(axes: "Axes", cases: list[MeasuredCase], variant: str, index: int) -> 
         above.append(max(0.0, 1e3 * case.rounds.q3_s / batch - median))
     if not places:
         return
-    colour, marker = _STYLES.get(variant) or _OTHER_STYLES[index % len(_OTHER_STYLES)]
     axes.errorbar(
         places,
         medians,
         yerr=[below, above],
-        label=variant,
-        color=colour,
-        marker=marker,
         markersize=4.5,
         linewidth=1.4,
         elinewidth=1,
         capsize=3,
+        **style,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from indoor.records import (
@@ -12,6 +12,7 @@ from indoor.records import (
     Measurement,
     PairedEvaluation,
     PairedSpeedup,
+    Variant,
 )
 from indoor.runs.results import MeasuredCase, RunResult
 
@@ -20,7 +21,17 @@ HEADLINE_BATCHES = (8, 16)
 
 Record = TypeVar("Record")
 
-_ORDER = {"float32": 0, "bfloat16": 1, "int8": 2, None: 3}
+# fmt: off
+_EARLIER = (
+    Variant(name="float32", runtime="eager", precision="float32", checkpoint="float32",
+            role="baseline", order=0, colour="#0072b2", marker="o"),
+    Variant(name="bfloat16", runtime="eager", precision="bfloat16", checkpoint="float32",
+            role="plain", order=10, colour="#e69f00", marker="s"),
+    Variant(name="int8", runtime="eager", precision="int8", checkpoint="int8",
+            role="judged", order=20, colour="#d55e00", marker="^"),
+)
+# fmt: on
+"""What there was when files did not describe their variants, which is until version 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,26 +59,31 @@ def allocators(result: RunResult) -> tuple[Allocator, ...]:
     return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
 
 
+def described(result: RunResult) -> dict[str, Variant]:
+    """Return what the measured variants are, by name, in the order of tables."""
+    known = {one.name: one for one in result.cases[0].measurement.run.variants or ()}
+    for one in _measurements(result):
+        if one.variant is not None and one.precision is not None and one.variant not in known:
+            kind = next(earlier for earlier in _EARLIER if earlier.precision == one.precision)
+            if kind.name != one.variant:
+                kind = replace(kind, name=one.variant, colour=None, marker=None)
+            known[one.variant] = kind
+    measured = {one.variant for one in _measurements(result)}
+    ordered = sorted(known.values(), key=lambda one: (one.order, one.name))
+    return {one.name: one for one in ordered if one.name in measured}
+
+
 def variants(result: RunResult) -> tuple[str, ...]:
-    """Return the names of all variants: float32, then bfloat16, then int8, then others."""
-    names = {
-        one.variant: _ORDER[one.precision]
-        for one in _measurements(result)
-        if one.variant is not None
-    }
-    return tuple(sorted(names, key=lambda name: (names[name], name)))
+    """Return the names of all variants in the order of tables; undescribed ones come last."""
+    known = described(result)
+    names = {one.variant for one in _measurements(result) if one.variant is not None}
+    return (*known, *sorted(names - known.keys()))
 
 
 def place(result: RunResult) -> Callable[[str | None], int]:
     """Return what sorts variants by name: their place in `variants`; others come last."""
     known = {name: index for index, name in enumerate(variants(result))}
     return lambda name: known.get(name or "", len(known))
-
-
-def precision(result: RunResult, variant: str) -> str | None:
-    """Return the precision that a variant computes in."""
-    known = (one.precision for one in _measurements(result, variant))
-    return next((one for one in known if one is not None), None)
 
 
 def size_bytes(result: RunResult, variant: str) -> int | None:
