@@ -685,9 +685,9 @@ def test_a_module_that_was_fine_is_refused_from_elsewhere(tmp_path: Path, tempor
         own = {"naps": str(two.base.root / "naps.py")}
         two.check_imports(two.arm("base"), own)
         two.check_imports(two.arm("again"), own)
-        with pytest.raises(IndoorError, match="imported naps from .* the other side's tree"):
+        with pytest.raises(IndoorError, match=r"imported naps from .* the other side's tree"):
             two.check_imports(two.arm("head"), own)
-        with pytest.raises(IndoorError, match="imported naps from .* outside its tree"):
+        with pytest.raises(IndoorError, match=r"imported naps from .* outside its tree"):
             two.check_imports(two.arm("base"), {"naps": "/opt/naps.py"})
 
 
