@@ -84,7 +84,6 @@ def count_false_alarms(
     title: str = "ordinary functions",
     seed: int = 0,
     hog: bool = False,
-    plan: PlanRules = EXAMPLE_PLAN,
     run: RunSeeded | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> FalseAlarmStudy:
@@ -99,7 +98,6 @@ def count_false_alarms(
         title: One of `SUITES`.
         seed: The first gate's; the next has one more.
         hog: Whether another program takes a core away at random.
-        plan: The gate's rules.
         run: Runs one gate on two trees by a plan and a seed; None for the real one.
         say: Hears a line after each gate.
 
@@ -109,7 +107,7 @@ def count_false_alarms(
     """
     if title not in SUITES:
         raise IndoorError(f"--suite {title}: expected one of {', '.join(SUITES)}")
-    study = _open(out, title, hog, plan)
+    study = _open(out, title, hog)
     done = {known.seed for known in study.runs}
     for number in range(seed, seed + num_runs):
         if number in done:
@@ -121,7 +119,7 @@ def count_false_alarms(
             base, head = Path(folder) / "base", Path(folder) / "head"
             for root in (base, head):
                 SUITES[title](root)
-            report = (run or _run_gate)(base, head, plan, number)
+            report = (run or _run_gate)(base, head, EXAMPLE_PLAN, number)
         if report.partial:
             raise IndoorError(
                 f"the gate with seed {number} broke off: {report.reason}; expected a whole one, "
@@ -165,14 +163,14 @@ def _run_gate(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
     return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
 
 
-def _open(out: Path, title: str, hog: bool, plan: PlanRules) -> FalseAlarmStudy:
+def _open(out: Path, title: str, hog: bool) -> FalseAlarmStudy:
     new = FalseAlarmStudy(
         title=title,
         cpu_model=read_machine().cpu_model,
         num_cores=num_usable_cores(),
         commit=code_identity(ROOT)[0],
         hog=hog,
-        plan=plan,
+        plan=EXAMPLE_PLAN,
     )
     if not out.exists():
         return new

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bench.studies import run
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.errors import IndoorError
+from indoor.files import write_text
 from indoor.machine import read_machine
 from indoor.measure import current_allocator
 from indoor.measure.worker import minor_faults
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reference_s = parsed.epochs * statistics.median(arm.seconds for arm in reference)
     ours_s = statistics.median(arm.seconds for arm in ours)
     num_photographs = len(train) + len(val)
+    machine = read_machine()
     record = {
         "study": "head",
         "arch": parsed.model,
@@ -112,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "epochs": parsed.epochs,
         "threads": torch.get_num_threads(),
         "allocator": current_allocator(),
-        "machine": to_builtins(read_machine()),
+        "machine": to_builtins(machine),
         "reference_s": reference_s,
         "reference_epochs_s": [arm.seconds for arm in reference],
         "ours_s": ours_s,
@@ -126,12 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
     }
     if parsed.out:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    machine = record["machine"]
-    assert isinstance(machine, dict)
+        write_text(parsed.out, json.dumps(record, indent=1) + "\n")
     print(  # noqa: T201 - a script's output
-        f"{machine['cpu_model']}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+        f"{machine.cpu_model}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
         f"{parsed.epochs} epochs, {len(train)} train and {len(val)} validation photographs\n"
         f"reference's loop  {reference_s:9.1f} s ({_spread(reference)} s an epoch)\n"
         f"features once     {ours_s:9.1f} s (median of {len(ours)}, {_spread(ours)} s)\n"

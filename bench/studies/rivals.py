@@ -100,18 +100,18 @@ def compare_fail(
     return bool(compute(head) / compute(base) * 100 - 100 > percent)
 
 
-def mann_whitney(base: Rounds, head: Rounds, *, p: float = ASV_P, factor: float = 1.0) -> bool:
+def mann_whitney(base: Rounds, head: Rounds, *, factor: float = 1.0) -> bool:
     """Return whether head is slower by the two-sample test that asv uses.
 
-    Red needs a smaller `p`, and head's median above base's by more than `factor`. As in asv the
+    Red needs p below `ASV_P`, and head's median above base's by more than `factor`. As in asv the
     test is two-sided, and is not asked where so few rounds could never reach `p`. asv then looks
     at the overlap of 99% intervals, which so few rounds do not have.
     """
     if np.median(head) <= factor * np.median(base):
         return False
-    if 1 / comb(len(base) + len(head), min(len(base), len(head))) >= p:
+    if 1 / comb(len(base) + len(head), min(len(base), len(head))) >= ASV_P:
         return False
-    return bool(mannwhitneyu(base, head).pvalue < p)
+    return bool(mannwhitneyu(base, head).pvalue < ASV_P)
 
 
 def _verdict(is_red: bool) -> GateVerdict:

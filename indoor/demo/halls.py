@@ -76,42 +76,21 @@ def draw_staircase(view: View, generator: np.random.Generator) -> None:
     has_runner = generator.random() < 0.5
     for index in range(num):
         low, z = index * rise, start + index * tread
-        end = z + tread if index < num - 1 else room.depth
-        centre = (0.0, low, z)
-        view.polygon(
-            [(-half, low, z), (half, low, z), (half, low + rise, z), (-half, low + rise, z)],
-            tone(step, 0.6),
-            centre=centre,
-        )
-        high = low + rise
-        view.polygon(
-            [(-half, high, z), (half, high, z), (half, high, end), (-half, high, end)],
-            step,
-            centre=centre,
-            priority=1,
-        )
+        high, end = low + rise, z + tread if index < num - 1 else room.depth
+        plates = [(half, low, z, high, z, tone(step, 0.6)), (half, high, z, high, end, step)]
         if has_runner:
             carpet = half * 0.5
-            for y0, z0, y1, z1 in ((low, z, high, z), (high, z, high, end)):
-                view.polygon(
-                    [(-carpet, y0, z0), (carpet, y0, z0), (carpet, y1, z1), (-carpet, y1, z1)],
-                    tone(runner, 0.75 if z0 == z1 else 1.0),
-                    centre=centre,
-                    priority=2,
-                )
+            plates.append((carpet, low, z, high, z, tone(runner, 0.75)))
+            plates.append((carpet, high, z, high, end, runner))
+        for priority, (wide, y0, z0, y1, z1, colour) in zip((0, 1, 2, 2), plates, strict=False):
+            corners = [(-wide, y0, z0), (wide, y0, z0), (wide, y1, z1), (-wide, y1, z1)]
+            view.polygon(corners, colour, centre=(0.0, low, z), priority=priority)
         for side in (-1, 1):
             x = side * (half - 0.05)
             view.box((x - 0.02, high, z + 0.1), (x + 0.02, high + 0.9, z + 0.14), rail)
-            view.polygon(
-                [
-                    (x, high + 0.85, z - tread / 2),
-                    (x, high + 0.98, z - tread / 2),
-                    (x, high + rise + 0.98, z + tread / 2),
-                    (x, high + rise + 0.85, z + tread / 2),
-                ],
-                tone(rail, 0.8),
-                priority=3,
-            )
+            near, far = z - tread / 2, z + tread / 2
+            bar = [(x, high + 0.85, near), (x, high + 0.98, near), (x, high + rise + 0.98, far)]
+            view.polygon([*bar, (x, high + rise + 0.85, far)], tone(rail, 0.8), priority=3)
     sky = paint(generator, 0.85, 1.0)
     wide = generator.uniform(0.4, 0.8)
     low = num * rise + 0.8
@@ -155,11 +134,8 @@ def draw_bowling(view: View, generator: np.random.Generator) -> None:
     width = num * (lane + gutter) + 0.6
     room = Room(view=view, width=width, height=generator.uniform(2.8, 3.6), depth=13)
     room.build(generator)
-    wood, dark, pin = (
-        paint(generator, 0.6, 0.95),
-        paint(generator, 0.12, 0.3),
-        paint(generator, 0.9, 1.0),
-    )
+    wood, dark = paint(generator, 0.6, 0.95), paint(generator, 0.12, 0.3)
+    pin = paint(generator, 0.9, 1.0)
     pit = room.depth - 0.2
     room.panel("back", -width / 2, width / 2, 0, 1.0, tone(dark, 0.7), priority=1)
     room.panel("back", -width / 2, width / 2, 1.0, 2.0, paint(generator), priority=1)

@@ -91,17 +91,15 @@ class Room:
             points, colour, layer=0, priority=priority, centre=(0.0, 0.0, 0.0), glows=glows
         )
 
-    def grid(
-        self, wall: Wall, step: float, colour: Colour, *, joint: float = 0.02, priority: int = 0
-    ) -> None:
+    def grid(self, wall: Wall, step: float, colour: Colour, *, joint: float = 0.02) -> None:
         """Add the joints of square tiles of `step` metres."""
         across = wall in {"back", "floor", "ceiling"}
         a0, a1 = (-self.width / 2, self.width / 2) if across else (-3.0, self.depth)
         b0, b1 = (-3.0, self.depth) if wall in {"floor", "ceiling"} else (0.0, self.height)
         for a in np.arange(a0, a1, step).tolist():
-            self.panel(wall, a, a + joint, b0, b1, colour, priority=priority)
+            self.panel(wall, a, a + joint, b0, b1, colour)
         for b in np.arange(b0, b1, step).tolist():
-            self.panel(wall, a0, a1, b, b + joint, colour, priority=priority)
+            self.panel(wall, a0, a1, b, b + joint, colour)
 
     def window(self, wall: Wall, a0: float, a1: float, b0: float, b1: float, sky: Colour) -> None:
         """Add a bright window with a frame and a cross."""

@@ -207,25 +207,13 @@ def draw_kitchen(view: View, generator: np.random.Generator) -> None:
 
 
 def _add_front(
-    view: View,
-    x0: float,
-    x1: float,
-    y0: float,
-    y1: float,
-    z: float,
-    colour: Colour,
-    joint: Colour,
+    view: View, x0: float, x1: float, y0: float, y1: float, z: float, colour: Colour, joint: Colour
 ) -> None:
     """Add a cupboard door with a dark joint around it and a knob."""
-    for inset, shade in ((0.0, joint), (0.02, colour)):
-        low, high = (x0 + inset, y0 + inset), (x1 - inset, y1 - inset)
-        corners = [(low[0], low[1], z), (high[0], low[1], z), (high[0], high[1], z)]
-        view.polygon(
-            [*corners, (low[0], high[1], z)],
-            shade,
-            layer=2,
-            priority=int(inset > 0) + 1,
-            centre=(0.0, 0.0, z),
-        )
+    centre = (0.0, 0.0, z)
+    for priority, inset, shade in ((1, 0.0, joint), (2, 0.02, colour)):
+        left, right, low, high = x0 + inset, x1 - inset, y0 + inset, y1 - inset
+        corners = [(left, low, z), (right, low, z), (right, high, z), (left, high, z)]
+        view.polygon(corners, shade, layer=2, priority=priority, centre=centre)
     knob = [(x1 - 0.1, y1 - 0.1, z), (x1 - 0.05, y1 - 0.1, z), (x1 - 0.05, y1 - 0.15, z)]
-    view.polygon(knob, joint, layer=2, priority=3, centre=(0.0, 0.0, z))
+    view.polygon(knob, joint, layer=2, priority=3, centre=centre)
