@@ -109,6 +109,20 @@ def test_a_file_of_version_1_stays_readable() -> None:
     assert speedup_sentence(run).startswith("int8 pays: at batches 8 and 16 with 2 threads it is")
 
 
+def test_a_file_of_version_2_stays_readable() -> None:
+    """The golden file of version 2 says what the first version did not record."""
+    (run,) = load_results([GOLDEN / "run-v2.json"])
+    text = squeezed(render([run]))
+    assert "1 cell of an interrupted run" in text
+    assert "load 0.3 to 0.6" in text
+    assert "OMP_NUM_THREADS 2, ONEDNN_MAX_CPU_ISA AVX512_CORE_AMX; timer time.perf_counter" in text
+    assert "runtime eager on cpu: float32, bfloat16, int8 " in text
+    (earlier,) = load_results([GOLDEN / "run-v1.json"])
+    told = squeezed(render([earlier], baseline=run))
+    assert "environment and timer not recorded" in told
+    assert "runtime eager: float32, bfloat16, int8 " in told
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_tables_are_laid_out_as_they_were_approved(width: int) -> None:
     """The golden run's tables are, line for line, those that a person looked at."""

@@ -1,6 +1,7 @@
 """What stands over a table, for a figure without its machine, code and weights is none."""
 
 from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
+from indoor.report.select import variants
 from indoor.report.units import moment
 from indoor.runs.comparable import NOT_RECORDED
 from indoor.runs.results import RunResult
@@ -22,6 +23,7 @@ def caption(result: RunResult) -> dict[str, str]:
         "build": f"torch {machine.torch}, torchvision {machine.torchvision}, Python "
         f"{machine.python}, {machine.system}; allocator {' and '.join(allocators)}; "
         f"{_environment(run)}",
+        "runtime": _runtimes(result) or "no network was run",
         "int8": _quantization(run),
         "code": f"{_commits(result)}, {run.arch}",
         "data": describe_data(run.data, run.preprocessing),
@@ -107,6 +109,17 @@ def _resumed(result: RunResult) -> str:
     }
     noun = "cell" if len(resumed) == 1 else "cells"
     return f"{len(resumed)} {noun} of an interrupted run" if resumed else ""
+
+
+def _runtimes(result: RunResult) -> str:
+    """Return which runtime ran which variants where, with precisions that no name tells."""
+    groups: dict[str, list[str]] = {}
+    for name in variants(result):
+        one = next(c.measurement for c in result.cases if c.measurement.variant == name)
+        place = f"{one.runtime or NOT_RECORDED}{f' on {one.device}' if one.device else ''}"
+        told = one.precision is None or one.precision == name
+        groups.setdefault(place, []).append(name if told else f"{name} ({one.precision})")
+    return "; ".join(f"{place}: {', '.join(names)}" for place, names in groups.items())
 
 
 def _environment(run: RunIdentity) -> str:
