@@ -78,6 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--gate {settings.gate}: expected `pytest bench`, without other tests"
         )
+    if config.getoption("benchmark_histogram"):
+        _require_pygal()
     # A case whose output check fails never reaches its call; one error is enough.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
     from bench.session import SuiteSession  # torch, which no mistake above has to wait for
@@ -139,3 +141,17 @@ def _is_bench_alone(config: pytest.Config) -> bool:
 def _touches_bench(config: pytest.Config) -> bool:
     """Return whether the suite will be collected, alone or with other tests."""
     return any(path.is_relative_to(BENCH) or BENCH.is_relative_to(path) for path in _paths(config))
+
+
+def _require_pygal() -> None:
+    """Refuse `--benchmark-histogram` at the start rather than with a traceback at the end.
+
+    Raises:
+        pytest.UsageError: One line.
+    """
+    try:
+        import pygal  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        raise pytest.UsageError(
+            "--benchmark-histogram needs pygal; pip install 'pytest-benchmark[histogram]'"
+        ) from error

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,8 @@ class SuiteSession:
             pytest.UsageError: One line.
         """
         self._settings = self._config.stash[SETTINGS] = resolve_device(self._settings)
+        self._saving = Saving(self._config, self._settings)
         self._settings.suite_threads(num_usable_cores())
-        if self._config.getoption("benchmark_histogram"):
-            _require_pygal()
         if self._saves:
             with _mistakes_in_one_line():
                 self._check_named()
@@ -198,7 +197,7 @@ class SuiteSession:
     def _share(self, prepared: Prepared) -> None:
         settings = self._settings
         options = self._bench_session.options
-        identity = _identify(settings, prepared, str(options["timer"]))
+        identity = _identify(settings, prepared, options)
         here = Subject(run=identity, allocator=current_allocator())
         code = code_sha256([ROOT / "indoor", ROOT / "bench"])
         key = unfinished_key(here, code, settings.cell_s, str(options["min_rounds"]))
@@ -269,9 +268,11 @@ class SuiteSession:
         return self._saving.bench_session
 
 
-def _identify(settings: Settings, prepared: Prepared, timer: str) -> RunIdentity:
+def _identify(settings: Settings, prepared: Prepared, options: Mapping[str, Any]) -> RunIdentity:
     """Return the code, data, weights and machine of a run that begins now."""
     commit, dirty = code_identity(ROOT)
+    # pytest-benchmark's option changes times as a variable of the environment does.
+    uncollected = {"garbage collection": "off"} if options["disable_gc"] else {}
     return RunIdentity(
         commit=commit,
         dirty=dirty,
@@ -284,8 +285,8 @@ def _identify(settings: Settings, prepared: Prepared, timer: str) -> RunIdentity
         machine=read_machine(),
         narrowed=False,
         variants=native_variants(settings.device),
-        timer=timer,
-        environment=read_environment(),
+        timer=str(options["timer"]),
+        environment=read_environment() | uncollected,
     )
 
 
@@ -300,17 +301,3 @@ def _mistakes_in_one_line() -> Iterator[None]:
 
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(str(number) for number in numbers)
-
-
-def _require_pygal() -> None:
-    """Refuse `--benchmark-histogram` at the start rather than with a traceback at the end.
-
-    Raises:
-        pytest.UsageError: One line.
-    """
-    try:
-        import pygal  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
-        raise pytest.UsageError(
-            "--benchmark-histogram needs pygal; pip install 'pytest-benchmark[histogram]'"
-        ) from error

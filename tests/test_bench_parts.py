@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from pytest_benchmark.utils import parse_compare_fail
+from report_records import identity
 
-from bench import options
+from bench import options, session
 from bench.adapter import Replay, replayed_rounds
 from bench.options import ALL, Settings
 
@@ -94,3 +95,20 @@ def test_the_full_matrix_has_batch_32_and_more_threads() -> None:
     assert settings().suite_batches == (1, 8, 16)
     assert settings(full=True).suite_batches == (1, 8, 16, 32)
     assert settings(full=True).suite_threads(8) == (1, 2, 4, 8)
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_garbage_that_is_not_collected_is_recorded(disabled: bool) -> None:
+    """--benchmark-disable-gc changes times, so it stands beside the environment's variables."""
+    known = identity()
+    prepared: Any = SimpleNamespace(
+        manifest=SimpleNamespace(preprocessing=known.preprocessing, weights=known.weights),
+        data=known.data,
+        checkpoint_sha256={},
+        quantization=None,
+    )
+    options = {"timer": "time.perf_counter", "disable_gc": disabled}
+    run = session._identify(settings(arch="resnet50", device="cpu"), prepared, options)
+    assert run.timer == "time.perf_counter"
+    assert run.environment is not None
+    assert run.environment.get("garbage collection") == ("off" if disabled else None)
