@@ -619,6 +619,14 @@ def test_a_run_over_two_commits_and_a_changing_load_says_both() -> None:
     assert "load 0.3 to 1.9" in text
 
 
+def test_a_run_that_measured_less_says_by_which_option() -> None:
+    """Cases that were measured for less time are not called fewer cases."""
+    text = squeezed(render([full_run(narrowed=True, weakened=("--cell-seconds 1",))]))
+    assert "Narrowed: --cell-seconds 1 measured each case less than by default." in text
+    assert "fewer cases" not in text
+    assert "fewer cases" in squeezed(render([full_run(narrowed=True)]))
+
+
 @pytest.mark.parametrize("reason", ["failed", "regressed"])
 def test_a_run_that_is_no_baseline_says_so(reason: str) -> None:
     """A failed or regressed run is marked above its tables."""

@@ -126,7 +126,10 @@ def _run_blocks(result: RunResult, baseline: RunResult | None) -> list[Block]:
         Heading(f"{run.arch} on {run.data.name}", level=1),
         Facts(tuple(caption(result).items())),
     ]
-    if run.narrowed:
+    if run.weakened:
+        how = " and ".join(run.weakened)
+        blocks.append(Paragraph(f"Narrowed: {how} measured each case less than by default."))
+    elif run.narrowed:
         blocks.append(Paragraph("Narrowed: this run measured fewer cases than the suite holds."))
     if run.not_a_baseline in ("failed", "regressed"):
         blocks.append(Paragraph(f"This run {run.not_a_baseline}, so it is no baseline for others."))
