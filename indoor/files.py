@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from indoor.errors import IndoorError
@@ -200,7 +201,12 @@ _MEMORY = _Memory()
 
 
 def _memory_path() -> Path:
-    folder = os.environ.get("INDOOR_CACHE")
+    told = os.environ.get
+    return _memory_path_in(told("INDOOR_CACHE"), told("XDG_CACHE_HOME"), told("HOME"))
+
+
+@lru_cache(maxsize=1)  # asked once a photograph
+def _memory_path_in(folder: str | None, _xdg: str | None, _home: str | None) -> Path:
     if folder is None:
         import platformdirs
 
