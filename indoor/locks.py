@@ -1,5 +1,6 @@
 """Locks that die with their process, and what whoever waits for one is told."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -29,11 +30,14 @@ def machine_lock(wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
 
     Raises:
         IndoorError: Another gate still measures after `wait_s`, or the file cannot be written.
+        OSError: The disk is full.
     """
     path = Path(tempfile.gettempdir()) / f"indoor-gate-{os.getuid()}.lock"
     try:
         descriptor = wait_for_lock(path, "another gate on this machine", say, wait_s)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise  # no mistake in the call: the gate says that the machine cannot go on
         raise IndoorError(
             f"cannot lock {path}: {error.strerror or error}; expected a file of your own on a "
             "local disk; remove it, or set TMPDIR to a folder of your own"
@@ -144,8 +148,12 @@ def wait_for_lock(
             say(f"still waiting, since {now - began:.0f} s, for {holder} ({lock_owner(path)})")
             told = now
         time.sleep(min(_POLL_S, left_s))
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
