@@ -51,6 +51,20 @@ def test_a_wide_character_takes_two_columns() -> None:
     assert max(map(len, lines(Paragraph("浴室" * 15)))) == 20
 
 
+def test_nothing_steers_the_terminal() -> None:
+    """Escape codes and bells in any text become blanks, so what is around them stays as it is."""
+    grid = Grid(columns=(Column("a\tb", "left"),), rows=(("\033[2Jx",),))
+    blocks = (
+        Heading("\033]0;t\a"),
+        Paragraph("a\rb"),
+        Items(("\033c",)),
+        Facts((("l", "\b"),)),
+        grid,
+    )
+    assert all(line.isprintable() for line in lines(*blocks))
+    assert lines(grid) == ["a b", "─────", " [2Jx", ""]
+
+
 def test_a_long_heading_is_wrapped() -> None:
     """A heading is never wider than the page, and its rule neither."""
     heading = Heading("Time of head against base, which does not count in this run")

@@ -234,6 +234,8 @@ def _pad(text: str, width: int, align: str = "left") -> str:
 
 def _wrap(text: str, width: int) -> list[str]:
     """Return at least one line; only blanks part words, since `-0.4` is a number."""
+    # A name in a file from elsewhere must not steer the terminal.
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     lines: list[str] = []
     for paragraph in text.split("\n"):
         if _cells(paragraph) <= width:
