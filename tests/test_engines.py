@@ -34,8 +34,7 @@ from indoor.quantize import (
 )
 from indoor.quantize import config as config_module
 from indoor.quantize import engines as engines_module
-from indoor.quantize import probe as probe_module
-from indoor.quantize.deprecations import known_deprecations_filtered
+from indoor.quantize.engines import known_deprecations_filtered
 from indoor.records import Engine
 
 ENGINES = supported_engines()
@@ -153,25 +152,25 @@ def requantize(sums: Tensor, scale: float, zero_point: int) -> Tensor:
     return (torch.round(sums / scale) + zero_point).clamp(0, 255).to(torch.uint8)
 
 
-POINTWISE = next(layer for layer in probe_module._LAYERS if layer.kernel == 1)
+POINTWISE = next(layer for layer in engines_module._LAYERS if layer.kernel == 1)
 
 
 @pytest.mark.parametrize("largest", [127, 255])
 def test_the_probe_passes_integer_arithmetic(largest: int) -> None:
     """A kernel that adds up exactly has no error in either range."""
-    assert probe_module.worst_error_steps(exact_kernel, POINTWISE, largest) == 0
+    assert engines_module.worst_error_steps(exact_kernel, POINTWISE, largest) == 0
 
 
 def test_the_probe_finds_pairs_that_saturate() -> None:
     """A kernel that saturates int16 is far off at 0..255, and exact at 0..127 (32,258 fits)."""
-    assert probe_module.worst_error_steps(saturating_kernel, POINTWISE, 255) > 20
-    assert probe_module.worst_error_steps(saturating_kernel, POINTWISE, 127) == 0
+    assert engines_module.worst_error_steps(saturating_kernel, POINTWISE, 255) > 20
+    assert engines_module.worst_error_steps(saturating_kernel, POINTWISE, 127) == 0
 
 
 def test_the_probe_runs_once_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second question is answered from memory."""
     first = is_exact(ENGINES[0], (0, 127))
-    monkeypatch.setattr(probe_module, "worst_error_steps", lambda *_: 1 / 0)
+    monkeypatch.setattr(engines_module, "worst_error_steps", lambda *_: 1 / 0)
     assert is_exact(ENGINES[0], (0, 127)) is first
 
 
@@ -179,9 +178,9 @@ def test_an_engine_that_errs_is_not_exact(monkeypatch: pytest.MonkeyPatch) -> No
     """One layer more than a rounding step off is enough; a step is not."""
     uncached = is_exact.__wrapped__
     errors = iter([1] * 11 + [2])
-    monkeypatch.setattr(probe_module, "worst_error_steps", lambda *_: next(errors))
+    monkeypatch.setattr(engines_module, "worst_error_steps", lambda *_: next(errors))
     assert uncached(ENGINES[0], (0, 255)) is False
-    monkeypatch.setattr(probe_module, "worst_error_steps", lambda *_: 1)
+    monkeypatch.setattr(engines_module, "worst_error_steps", lambda *_: 1)
     assert uncached(ENGINES[0], (0, 255)) is True
 
 

@@ -202,7 +202,7 @@ def test_a_second_preparation_reads_no_content(
     for module, name in (
         (files, "sha256_of_file"),
         (content, "read_photograph_bytes"),
-        (sources, "read_float"),
+        (sources, "load_float"),
         (preparation_module, "load_float"),
     ):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("read again"))

@@ -17,7 +17,7 @@ from quantizable import config, network, noise
 from torch import Tensor, nn
 from torchvision.models import quantization as torchvision_models
 
-from indoor.dataset import IndoorScenes, load_batches, stratified_sample
+from indoor.dataset import IndoorScenes, identify, load_batches, stratified_sample
 from indoor.errors import CollapseError, IndoorError
 from indoor.model import FORMAT, LoadedModel, fold, load_float
 from indoor.quantize import (
@@ -115,8 +115,9 @@ def trained(scenes: Path) -> LoadedModel:
         preprocessing=UNIT,
         weights=WeightSource(kind="none", name="random", sha256=None),
         metrics={"val_accuracy": 0.75},
+        content_sha256="0" * 64,
     )
-    return LoadedModel(model, manifest, scenes / "float32.safetensors", "0" * 64)
+    return LoadedModel(model, manifest, scenes / "float32.safetensors")
 
 
 def inputs_of(root: Path, split: Split, preprocessing: Preprocessing) -> Tensor:
@@ -475,10 +476,18 @@ def test_the_record_says_how_it_was_made(
         ("end",),
     ]
     loaded = load_int8(out)
-    sealed = loaded.manifest.content_sha256
-    assert sealed is not None
+    sealed, origin = loaded.manifest.content_sha256, loaded.manifest.provenance
+    assert sealed not in (None, "0" * 64)
+    assert origin is not None
+    assert origin.made_from == {"float32": "0" * 64}
+    assert origin.data == identify(scenes, val_fraction=VAL_FRACTION, test=False)
     assert loaded.manifest == dataclasses.replace(
-        trained.manifest, precision="int8", metrics={}, quantization=record, content_sha256=sealed
+        trained.manifest,
+        precision="int8",
+        metrics={},
+        quantization=record,
+        provenance=origin,
+        content_sha256=sealed,
     )
 
 

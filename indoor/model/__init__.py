@@ -1,6 +1,6 @@
 """The quantizable ResNets, their checkpoints, and the sources that their weights come from."""
 
-from indoor.model.checkpoints import LoadedModel, load_float, read_float, save_float
+from indoor.model.checkpoints import LoadedModel, load_float, save_float
 from indoor.model.network import ARCHS, build_model, fold, replace_head
 from indoor.model.provenance import (
     describe_pair,
@@ -39,7 +39,6 @@ __all__ = [
     "load_float",
     "load_weights",
     "open_split",
-    "read_float",
     "read_manifest",
     "read_tensors",
     "record_provenance",

@@ -18,7 +18,7 @@ from indoor.records import CheckpointManifest, Preprocessing
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model in eval mode with what its file says; `sha256` is that of the file.
+    """A model in eval mode with what its file says.
 
     `manifest.classes` is empty where the file names none (a plain state dict).
     """
@@ -26,7 +26,11 @@ class LoadedModel:
     model: nn.Module
     manifest: CheckpointManifest
     path: Path
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file as it is now."""
+        return remembered_sha256(self.path)
 
 
 def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> CheckpointManifest:
@@ -86,18 +90,6 @@ def load_float(
         IndoorError: No such file; damaged; a pickle that could run code; int8; another
             architecture; other classes; weights that are not finite; a format of the future.
     """
-    model, manifest = read_float(path, arch=arch, classes=classes, preprocessing=preprocessing)
-    return LoadedModel(model, manifest, path, remembered_sha256(path))
-
-
-def read_float(
-    path: Path,
-    *,
-    arch: str | None = None,
-    classes: Sequence[str] | None = None,
-    preprocessing: Preprocessing | None = None,
-) -> tuple[nn.Module, CheckpointManifest]:
-    """Do what `load_float` does but hash our own file, which would take a third of the time."""
     state: Mapping[str, object]
     about: Mapping[str, object] = {}
     manifest = None
@@ -118,9 +110,10 @@ def read_float(
         manifest = describe(path, found, about)
     _check_preprocessing(path, manifest.preprocessing)
     names = _agree_on_classes(path, manifest.classes, tensors["fc.weight"].shape[0], classes)
-    return model, replace(
+    manifest = replace(
         manifest, classes=names, preprocessing=preprocessing or manifest.preprocessing
     )
+    return LoadedModel(model, manifest, path)
 
 
 def _assemble(path: Path, tensors: dict[str, Tensor], arch: str | None) -> tuple[nn.Module, str]:

@@ -12,7 +12,7 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
-from indoor.model.checkpoints import read_float
+from indoor.model.checkpoints import load_float
 from indoor.model.download import fetch
 from indoor.model.network import ARCHS, build_model
 from indoor.model.tensors import identify_kind
@@ -149,13 +149,14 @@ def load_weights(found: FoundWeights) -> WeightsResult:
             source=found.source,
             notes=found.notes,
         )
-    model, manifest = read_float(found.path, arch=found.arch)
+    loaded = load_float(found.path, arch=found.arch)
+    manifest = loaded.manifest
     is_file = found.source.kind == "file"
     notes = found.notes
     if is_file and not manifest.classes:
         notes += (f"{found.path.name} names no classes, so its last layer is not used",)
     return WeightsResult(
-        model=model,
+        model=loaded.model,
         classes=(manifest.classes or None) if is_file else None,
         preprocessing=manifest.preprocessing if is_file else DEFAULT_PREPROCESSING,
         source=found.source,

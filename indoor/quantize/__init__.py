@@ -1,12 +1,17 @@
 """Calibrated int8: configuration, the eager flow, its check, and int8 checkpoints."""
 
 from indoor.quantize.check import WatchedBatches, check, refuse_collapse
-from indoor.quantize.checkpoints import load_int8, read_int8, save_int8
+from indoor.quantize.checkpoints import load_int8, save_int8
 from indoor.quantize.config import default_config, validate_config
-from indoor.quantize.engines import EngineBound, supported_engines, using_engine, vnni_supported
+from indoor.quantize.engines import (
+    EngineBound,
+    is_exact,
+    supported_engines,
+    using_engine,
+    vnni_supported,
+)
 from indoor.quantize.flow import count_quantized_modules, quantize
 from indoor.quantize.photographs import NUM_CHECK, quantize_checkpoint
-from indoor.quantize.probe import is_exact
 
 __all__ = [
     "NUM_CHECK",
@@ -19,7 +24,6 @@ __all__ = [
     "load_int8",
     "quantize",
     "quantize_checkpoint",
-    "read_int8",
     "refuse_collapse",
     "save_int8",
     "supported_engines",

@@ -12,12 +12,15 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
 
 from indoor.errors import IndoorError
-from indoor.files import remembered_sha256
 from indoor.model import ARCHS, LoadedModel, read_tensors, write_tensors
 from indoor.model.network import build_empty
-from indoor.quantize.deprecations import known_deprecations_filtered
-from indoor.quantize.engines import EngineBound, supported_engines, using_engine
-from indoor.quantize.probe import is_exact
+from indoor.quantize.engines import (
+    EngineBound,
+    is_exact,
+    known_deprecations_filtered,
+    supported_engines,
+    using_engine,
+)
 from indoor.records import CheckpointManifest, QuantizationRecord
 
 
@@ -63,12 +66,6 @@ def load_int8(path: Path) -> LoadedModel:
         IndoorError: No such file; damaged; not int8; its engine is not in this build; or its
             engine was exact where it was made and saturates on this CPU.
     """
-    model, manifest = read_int8(path)
-    return LoadedModel(model, manifest, path, remembered_sha256(path))
-
-
-def read_int8(path: Path) -> tuple[nn.Module, CheckpointManifest]:
-    """Do what `load_int8` does without hashing the file."""
     tensors, manifest = read_tensors(path)
     record = manifest.quantization
     if manifest.precision != "int8" or record is None:
@@ -90,7 +87,7 @@ def read_int8(path: Path) -> tuple[nn.Module, CheckpointManifest]:
             f"{path} holds no int8 {manifest.arch} of {len(manifest.classes)} classes "
             f"({reason}); expected a file of indoor quantize; quantize again"
         ) from error
-    return network, manifest
+    return LoadedModel(network, manifest, path)
 
 
 def _require_engine(path: Path, record: QuantizationRecord) -> None:

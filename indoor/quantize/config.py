@@ -14,8 +14,7 @@ from torch.ao.quantization.observer import (
 )
 
 from indoor.errors import IndoorError
-from indoor.quantize.engines import ENGINES, supported_engines
-from indoor.quantize.probe import is_exact
+from indoor.quantize.engines import ENGINES, is_exact, supported_engines
 from indoor.records import Engine, Observer, QuantizationConfig, WeightGranularity
 
 ACTIVATION_RANGES = ((0, 127), (0, 255))

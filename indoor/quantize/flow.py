@@ -11,8 +11,7 @@ from torch.ao.quantization import convert, prepare
 
 from indoor.errors import IndoorError
 from indoor.quantize.config import qconfig_of, validate_config
-from indoor.quantize.deprecations import known_deprecations_filtered
-from indoor.quantize.engines import EngineBound, using_engine
+from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)

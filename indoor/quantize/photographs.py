@@ -21,9 +21,8 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize.check import WatchedBatches, check, refuse_collapse
 from indoor.quantize.checkpoints import save_int8
 from indoor.quantize.config import validate_config
-from indoor.quantize.engines import vnni_supported
+from indoor.quantize.engines import is_exact, vnni_supported
 from indoor.quantize.flow import count_quantized_modules, quantize
-from indoor.quantize.probe import is_exact
 from indoor.records import QuantizationConfig, QuantizationRecord, Split
 
 NUM_CHECK = 128
@@ -73,6 +72,7 @@ def quantize_checkpoint(
     """
     validate_config(config)
     source = loaded.manifest
+    made_from = {"float32": source.content_sha256 or loaded.sha256}
     seed, val_fraction = recorded_split(source) or (seed, val_fraction)
 
     def opened(split: Split) -> IndoorScenes:
@@ -120,7 +120,7 @@ def quantize_checkpoint(
         metrics={},
         quantization=record,
         provenance=record_provenance(
-            {"float32": source.content_sha256 or loaded.sha256},
+            made_from,
             identify(
                 root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
             ),

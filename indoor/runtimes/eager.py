@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from indoor.devices import autocast_dtype
-from indoor.model import read_float
+from indoor.model import load_float
 from indoor.records import Precision, Ran, Variant
 
 VARIANTS = (
@@ -131,14 +131,14 @@ def _onednn_lines(call: Callable[[], object]) -> list[str]:
 
 
 def _load_float32(path: Path, device: torch.device) -> EagerNetwork:
-    model, _ = read_float(path)
+    model = load_float(path).model
     return EagerNetwork(model.requires_grad_(False).to(device))
 
 
 def _load_bfloat16(path: Path, device: torch.device) -> EagerNetwork:
     # Channels-last besides: on an AVX512_BF16 CPU it took bfloat16 from 96 to 79 ms a photograph
     # (1 thread, batch 8), while float32 gained 3% only and stays as torchvision gives it.
-    model, _ = read_float(path)
+    model = load_float(path).model
     model = model.requires_grad_(False).to(device, torch.bfloat16)
     return EagerNetwork(model.to(memory_format=torch.channels_last), _to_bfloat16)
 
@@ -149,9 +149,9 @@ def _to_bfloat16(images: Tensor) -> Tensor:
 
 def _load_int8(path: Path, _device: torch.device) -> EagerNetwork:
     # Imported here: a process that only runs float32 needs none of torch's quantization.
-    from indoor.quantize import read_int8
+    from indoor.quantize import load_int8
 
-    model, _ = read_int8(path)
+    model = load_int8(path).model
     return EagerNetwork(model)
 
 
