@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 from report_records import AMX, ZEN3, full_json, identity
 
 from indoor.cli import main
 from indoor.errors import IndoorError
+from indoor.locks import take_lock
 from indoor.runs.comparable import comparable_machines
 from indoor.runs.pruning import old_partial_runs
 from indoor.runs.storage import (
@@ -270,13 +270,13 @@ def test_prune_removes_old_interrupted_runs(call: Callable[..., Any], results: P
 
 def test_prune_waits_for_a_run_that_is_saving(call: Callable[..., Any], results: Path) -> None:
     """While the lock is held nothing is removed; afterwards it is."""
-    held = filelock.FileLock(results / ".lock", thread_local=False)
-    held.acquire()
+    held = take_lock(results / ".lock")
+    assert held is not None
     seen: list[list[str]] = []
 
     def release() -> None:
         seen.append(names(results))
-        held.release()
+        os.close(held)
 
     timer = threading.Timer(0.3, release)
     timer.start()

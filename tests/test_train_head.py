@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 from killing import FINE_TUNE, Job, Runner, elsewhere, small_weights
 from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes
 from indoor.devices import autocast_dtype, choose_device, use_threads
 from indoor.errors import IndoorError
+from indoor.locks import locked
 from indoor.machine import reading
 from indoor.machine.processor import Processor
 from indoor.model import WeightsResult, build_model, load_float
@@ -385,7 +385,7 @@ def test_two_processes_do_not_train_into_one_folder(photographs: Path, tmp_path:
     out = tmp_path / "runs" / "x"
     out.mkdir(parents=True)
     with (
-        FileLock(out / ".train.lock"),
+        locked(out / ".train.lock", "this test"),
         pytest.raises(IndoorError, match=r"another process is training into .*another --name"),
     ):
         run(photographs, tmp_path)

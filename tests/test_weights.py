@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import filelock
 import pytest
 import torch
 from torch import nn
 
 from indoor.errors import IndoorError
+from indoor.locks import locked
 from indoor.model import FORMAT, build_model, resolve_weights, save_float
 from indoor.model.download import fetch
 from indoor.model.sources import IMAGENET_URLS
@@ -296,7 +296,7 @@ def test_a_late_answer_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_two_processes_do_not_download_the_same(server: Server, tmp_path: Path) -> None:
     """Whoever holds the lock downloads; the other waits, and then gives up with one line."""
     with (
-        filelock.FileLock(tmp_path / ".x.bin.lock"),
+        locked(tmp_path / ".x.bin.lock", "this test"),
         pytest.raises(IndoorError, match=r"another process has been downloading x.bin for 0 s"),
     ):
         fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, lock_timeout_s=0.1)

@@ -5,16 +5,15 @@ A folder of results holds one folder a machine, as pytest-benchmark names it, wi
 """
 
 import datetime
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from indoor.errors import IndoorError
-from indoor.locks import lock_owner, wait_for_lock
+from indoor.locks import locked
 from indoor.records import RunIdentity, read_record, write_record
 from indoor.runs.comparable import Subject, comparable
 from indoor.runs.results import ChangedRunError, ForeignRunError, RunResult, load_results
@@ -274,12 +273,11 @@ def _is_foreign(run: SavedRun) -> bool:
     return run.fault == "of another suite"
 
 
-@contextmanager
 def lock_results(
     results: Path,
     wait_s: float = LOCK_WAIT_S,
     say: Callable[[str], None] = lambda _: None,
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Hold the lock over a folder of results: nobody saves, promotes or prunes meanwhile.
 
     Args:
@@ -291,21 +289,12 @@ def lock_results(
         IndoorError: Somebody else holds it for longer than `wait_s`, or it cannot be made.
     """
     lock = results / LOCK
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        holder = f"another process that saves, promotes or prunes in {results}"
-        descriptor = wait_for_lock(lock, holder, say, wait_s)
-    except OSError as error:
-        raise IndoorError(
-            f"cannot lock {results}: {error.strerror or error}; expected a folder with write "
-            "permission"
-        ) from error
-    if descriptor is None:
-        raise IndoorError(
-            f"{lock} is held by another process ({lock_owner(lock)}) for more than {wait_s:g} s; "
-            "expected its end; look for a run that is stopped or stuck"
-        )
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+    return locked(
+        lock,
+        f"another process that saves, promotes or prunes in {results}",
+        wait_s=wait_s,
+        busy=f"{lock} is held by another process for more than {wait_s:g} s; expected its end; "
+        "look for a run that is stopped or stuck",
+        say=say,
+        cannot="lock",
+    )
