@@ -358,6 +358,17 @@ def test_report_finds_the_newest_result(
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_report_counts_on_beyond_four_digits(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run after 9999 is found as `indoor results list` finds it."""
+    path = tmp_path / "results" / "Linux-CPython-3.11-64bit" / "10000_run.json"
+    path.parent.mkdir(parents=True)
+    shutil.copy(GOLDEN, path)
+    assert run("report") == 0
+    assert "10000_run.json" in capsys.readouterr().out
+
+
 def test_the_home_is_data_where_there_is_one(
     run: Callable[..., int],
     tmp_path: Path,

@@ -8,6 +8,7 @@ from indoor.errors import IndoorError
 from indoor.records import to_json
 from indoor.report import plot_latency, render
 from indoor.runs.results import load_results, measurement_schema
+from indoor.runs.storage import list_runs
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -30,7 +31,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 def _newest(folder: Path) -> Path:
     """Return the newest result that the suite saved (`FOLDER/<machine>/NNNN_name.json`)."""
-    saved = list(folder.glob("*/[0-9][0-9][0-9][0-9]_*.json"))
+    saved = list_runs(folder) if folder.is_dir() else ()
     if not saved:
         raise IndoorError(
             f"no results in {folder}: expected {folder}/<machine>/NNNN_name.json; "
