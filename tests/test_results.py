@@ -314,9 +314,10 @@ def test_list_says_that_a_promoted_run_is_gone(
 def test_a_run_knows_its_date_and_allocator(results: Path) -> None:
     """Both stand in the file, beside what it measured."""
     known = read_run(results / FOLDER / "0001_resnet50.json")
-    assert known is not None
-    assert known.allocator == "default"
-    assert known.saved_at == full_json(ZEN3)["datetime"]
+    assert known.subject is not None
+    assert known.subject.allocator == "default"
+    assert known.result is not None
+    assert known.result.datetime == full_json(ZEN3)["datetime"]
     assert not known.promoted
 
 

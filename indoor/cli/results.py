@@ -82,7 +82,7 @@ def _entry(run: SavedRun, group: str | None) -> _Entry:
         folder=run.path.parent.name,
         number=run.path.name.split("_")[0],
         name=run.name,
-        saved_at=run.saved_at or None,
+        saved_at=(run.result.datetime or None) if run.result else None,
         commit=identity.commit if identity else None,
         dirty=identity.dirty if identity else None,
         arch=identity.arch if identity else None,

@@ -27,17 +27,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What was measured in one cell.
+    """What was measured in one cell: the rounds by variant, and when (ISO 8601 in UTC).
 
-    Attributes:
-        batch: Of the cell.
-        threads: Of the cell.
-        series: The rounds by variant.
-        blocked: The seconds of calls that were not interleaved, in the one cell of a run where they
-            were measured.
-        measured_at: ISO 8601 in UTC.
-        load_1min: The system's load at that time; None where it does not tell it.
-        resumed: Whether an interrupted run measured it.
+    `blocked` has the seconds of calls that were not interleaved, in the one cell of a run where
+    they were measured. `resumed` is whether an interrupted run measured it.
     """
 
     batch: int

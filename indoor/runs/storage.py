@@ -66,16 +66,6 @@ class SavedRun:
         return self.subject.run if self.subject else None
 
     @property
-    def allocator(self) -> str | None:
-        """That of most of its cases."""
-        return self.subject.allocator if self.subject else None
-
-    @property
-    def saved_at(self) -> str:
-        """ISO 8601; empty where the file does not say."""
-        return self.result.datetime if self.result else ""
-
-    @property
     def problems(self) -> tuple[str, ...]:
         """Why it is no baseline by itself: a fault, `narrowed`, `failed`, `regressed`."""
         if self.identity is None:
