@@ -31,7 +31,8 @@ ALLOWED = {
     "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},
     "model": BOTTOM | {"records", "transforms", "dataset", "machine"},
-    "train": BOTTOM | {"records", "devices", "dataset", "transforms", "model", "machine"},
+    "train": BOTTOM
+    | {"records", "devices", "dataset", "transforms", "model", "machine", "measure"},
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM
     | {"records", "dataset", "transforms", "model", "evaluate", "machine", "measure"},

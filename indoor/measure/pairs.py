@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from indoor.measure.process import ChildProcess
@@ -170,7 +171,7 @@ def measure_interleaved(
         )
         for name, subject in subjects.items()
     }
-    turns = {name: _turn_of(subject, plan.num_calls - 1) for name, subject in subjects.items()}
+    turns = {name: partial(subject.turn, plan.num_calls - 1) for name, subject in subjects.items()}
     rounds: list[dict[str, TurnResult]] = []
     began = clock()
     for one in take_rounds(turns, random.Random(seed)):
@@ -214,10 +215,6 @@ def measure_blocked(
         name: tuple(subject.turn(int(i == 0)).seconds for i in range(num_calls))
         for name, subject in subjects.items()
     }
-
-
-def _turn_of(subject: Subject, num_discarded: int) -> Callable[[], TurnResult]:
-    return lambda: subject.turn(num_discarded)
 
 
 def _expected_rounds(num_rounds: int, elapsed: float, plan: Plan) -> int:

@@ -263,17 +263,10 @@ def cpu_clock(pid: int) -> int:
     return ~pid << 3 | CPUCLOCK_SCHED
 
 
-def tells_cpu_time() -> bool:
-    """Return whether the system has clocks of other processes' CPU time."""
-    try:
-        return (
-            sys.platform.startswith("linux") and time.clock_gettime_ns(cpu_clock(os.getpid())) > 0
-        )
-    except OSError:
-        return False
-
-
-TELLS_CPU_TIME = tells_cpu_time()
+TELLS_CPU_TIME = False
+"""Whether the system has clocks of other processes' CPU time."""
+with contextlib.suppress(OSError, AttributeError):
+    TELLS_CPU_TIME = sys.platform == "linux" and time.clock_gettime_ns(cpu_clock(os.getpid())) > 0
 
 
 def settle(pids: tuple[int, ...]) -> None:

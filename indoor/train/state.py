@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from indoor.errors import IndoorError
 from indoor.files import replace_file
+from indoor.measure.proportions import wilson
 from indoor.model import hash_tensors
 from indoor.records import Epoch, Recipe, TrainingCurves, from_json, to_json
 
@@ -178,10 +179,10 @@ def overfit_note(best: Epoch, num_train: int, num_val: int) -> str | None:
     """
     train, val = best.train_accuracy, best.val_accuracy
     gap = train - val
-    train_low, train_high = _wilson(train, num_train)
-    val_low, val_high = _wilson(val, num_val)
-    low = gap - ((train - train_low) ** 2 + (val_high - val) ** 2) ** 0.5
-    high = gap + ((train_high - train) ** 2 + (val - val_low) ** 2) ** 0.5
+    of_train = wilson(round(train * num_train), num_train).interval
+    of_val = wilson(round(val * num_val), num_val).interval
+    low = gap - ((train - of_train.low) ** 2 + (of_val.high - val) ** 2) ** 0.5
+    high = gap + ((of_train.high - train) ** 2 + (val - of_val.low) ** 2) ** 0.5
     if gap <= OVERFIT_GAP or low <= 0:
         return None
     return (
@@ -189,13 +190,6 @@ def overfit_note(best: Epoch, num_train: int, num_val: int) -> str | None:
         f"{num_val} validation photographs are right, {100 * gap:.1f} points apart "
         f"(95% interval {100 * low:.1f} to {100 * high:.1f})"
     )
-
-
-def _wilson(rate: float, num_total: int) -> tuple[float, float]:
-    from scipy.stats import binomtest  # half a second, which every worker of a gate would spend
-
-    interval = binomtest(round(rate * num_total), num_total).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
