@@ -11,7 +11,7 @@ from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
 from indoor.runs.partial import Cell
-from indoor.runtimes import find_variant, native_variants
+from indoor.runtimes import all_variants, find_variant, native_variants, why_not
 
 MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""
@@ -24,12 +24,23 @@ def resolve_device(settings: Settings) -> Settings:
         pytest.UsageError: There is no such device, or one that was named cannot run there.
     """
     try:
-        settings = dataclasses.replace(settings, device=choose_device(settings.device).type)
+        device = choose_device(settings.device).type
+    except IndoorError as error:
+        raise pytest.UsageError(f"--device: {error}") from error
+    try:
         for name in settings.variants or ():
-            find_variant(name, settings.device)
+            find_variant(name, device)
     except IndoorError as error:
         raise pytest.UsageError(f"--{error}") from error
-    return settings
+    return dataclasses.replace(settings, device=device)
+
+
+def left_out(settings: Settings) -> tuple[str, ...]:
+    """Return a line for each variant that was not named and cannot be measured on the device."""
+    if settings.variants is not None:
+        return ()
+    known = all_variants(settings.device).values()
+    return tuple(f"left out {v.name}: {reason}" for v in known if (reason := why_not(v)))
 
 
 def variants(settings: Settings) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.adapter import as_saved
-from bench.cases import resolve_device, variants
+from bench.cases import left_out, resolve_device, variants
 from bench.gate_run import run_gate
 from bench.options import ROOT, SETTINGS, SHARED, Settings
 from bench.saving import Saving, write_comparison, write_tables
@@ -207,6 +207,8 @@ class SuiteSession:
         )
         if self._bench_session.disabled:
             return
+        for line in left_out(settings):
+            say(self._config, line)
         say(
             self._config,
             f"measuring {', '.join(variants(settings))} side by side, batch "

@@ -184,3 +184,42 @@ def test_help_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "example:" in done.stdout
+
+
+ASKS_BY_NAME = {
+    "indoor/runtimes/eager.py": "the runtime whose variants these are",
+    "indoor/quantize": "makes int8 out of float32, whoever runs it",
+    "indoor/report/caption.py": "the label of the line on how int8 was made",
+    "indoor/report/headline.py": "files of before do not list what was left out",
+    "indoor/report/select.py": "files of before tell nothing but the precision",
+}
+"""Who may compare a variant's name, precision or runtime with a text, and why."""
+
+
+@pytest.mark.parametrize(
+    "path", sources("indoor", "bench"), ids=lambda p: p.relative_to(ROOT).as_posix()
+)
+def test_variants_are_asked_and_not_compared_with_names(path: Path) -> None:
+    """Limits, places, colours and roles are the variant's own, so that one more needs no edit."""
+    name = path.relative_to(ROOT).as_posix()
+    if name.startswith(("bench/studies/", *ASKS_BY_NAME)):
+        return
+    known = {"int8", "bfloat16", "eager"}
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        asked: list[ast.AST] = []
+        if isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            asked = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) != "Literal":
+            asked = [node.slice]
+        elif isinstance(node, ast.MatchValue):
+            asked = [node.value]
+        found += [
+            f"line {node.lineno}: {leaf.value}"  # type: ignore[attr-defined]
+            for one in asked
+            for leaf in ast.walk(one)
+            if isinstance(leaf, ast.Constant) and leaf.value in known
+        ]
+    assert not found

@@ -330,6 +330,13 @@ def test_the_allocator_is_changed_and_recorded(suite: Suite) -> None:
         (("--results", "README.md"), f"cannot write into {ROOT / 'README.md'}: File exists"),
         (("--gate", "no-such-revision"), "revision 'no-such-revision' is"),
         (("--benchmark-compare-fail=min:5%",), "--benchmark-compare-fail: nothing to compare"),
+        (("--device", "tpu"), "--device: unknown device 'tpu'; expected one of auto, cuda"),
+        (("--benchmark-max-time=2",), "--benchmark-max-time 2: nothing to heed it here, since"),
+        (("--benchmark-min-time=1",), "--benchmark-min-time 1: nothing to heed it here, since a"),
+        (("--benchmark-precision=0.1",), "--benchmark-precision 0.1: nothing to heed it here"),
+        (("--benchmark-warmup=on",), "--benchmark-warmup True: nothing to heed it here, since a"),
+        (("--benchmark-warmup-iterations=5",), "--benchmark-warmup-iterations 5: nothing to heed"),
+        (("--benchmark-calibration-precision=3",), "--benchmark-calibration-precision 3: nothing"),
         (("--benchmark-compare=0099",), "--benchmark-compare=0099: there is no such run"),
     ],
 )

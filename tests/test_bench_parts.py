@@ -5,12 +5,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from pytest_benchmark.utils import parse_compare_fail
 from report_records import identity
 
 from bench import options, session
 from bench.adapter import Replay, replayed_rounds
+from bench.cases import default_names, left_out, resolve_device
 from bench.options import ALL, Settings
+from indoor.runs.partial import Cell
 
 
 def test_the_fed_timer_gives_the_rounds_exactly_and_then_real_time() -> None:
@@ -112,3 +115,32 @@ def test_garbage_that_is_not_collected_is_recorded(disabled: bool) -> None:
     assert run.timer == "time.perf_counter"
     assert run.environment is not None
     assert run.environment.get("garbage collection") == ("off" if disabled else None)
+def test_the_device_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` becomes its name before cells are made, and a missing one is told in one line."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device(settings(device="auto")).device == "cpu"
+    with pytest.raises(pytest.UsageError, match=r"^--device: device 'cuda' is not usable .* cpu;"):
+        resolve_device(settings(device="cuda"))
+
+
+def test_what_a_device_cannot_run_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variant that was named is refused; one that was not is left out with the reason."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda _: True)
+    reason = "torch computes eager int8 on the CPU only, not on cuda"
+    with pytest.raises(pytest.UsageError, match=rf"^--variant int8: {reason}; expected one of"):
+        resolve_device(settings(device="cuda", variants=("float32", "int8")))
+    assert left_out(settings(device="cuda")) == (f"left out int8: {reason}",)
+    assert left_out(settings(device="cuda", variants=("float32",))) == ()
+
+
+def test_another_device_stands_in_a_cells_words_and_its_tests_name() -> None:
+    """On the CPU both are what they have always been."""
+    assert str(Cell(batch=8, threads=1)) == "batch 8, 1 thread"
+    assert str(Cell(batch=8, threads=1, device="cuda")) == "batch 8, 1 thread, cuda"
+    narrow = {"variants": ("float32",), "batches": (8,), "threads": (1,)}
+    names = default_names(settings(device="cuda", **narrow))
+    assert "bench/test_artifacts.py::test_load[float32-cuda]" in names
+    names = default_names(settings(device="cpu", **narrow))
+    assert "bench/test_artifacts.py::test_load[float32]" in names

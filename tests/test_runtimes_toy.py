@@ -1,4 +1,4 @@
-"""A runtime dropped in as one file shows up everywhere, and one that crashes costs its own cells."""
+"""A runtime dropped in as one file shows up everywhere; one that crashes costs its own cells."""
 
 import json
 import os
@@ -164,7 +164,6 @@ def test_a_toy_stands_in_the_gate(suite: Suite, tmp_path: Path) -> None:
         check=False,
     )
     report = read_record(out, GateReport)
-    assert [cell.name.partition("[")[2] for cell in report.cells] == ["toy-batch1-threads2]"] or (
-        len(report.cells) == 1
-    ), gate.stderr
+    (cell,) = report.cells
+    assert cell.name.startswith("bench/test_latency.py::test_latency[toy-batch1-"), gate.stderr
     assert {check.name for check in report.checks} >= {"size of toy", "logits of toy"}, gate.stderr
