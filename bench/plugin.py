@@ -82,8 +82,10 @@ def pytest_configure(config: pytest.Config) -> None:
         _require_pygal()
     # A case whose output check fails never reaches its call; one error is enough.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
-    from bench.session import SuiteSession  # torch, which no mistake above has to wait for
+    from bench.cases import resolve_device  # torch, which no mistake above has to wait for
+    from bench.session import SuiteSession
 
+    settings = config.stash[SETTINGS] = resolve_device(settings)
     if alone:
         _own_the_storage(config, settings)
     config.pluginmanager.register(SuiteSession(config, settings, saves=alone), "indoor-bench")

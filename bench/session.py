@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench.adapter import as_saved
-from bench.cases import left_out, resolve_device, variants
+from bench.cases import left_out, variants
 from bench.gate_run import run_gate
-from bench.options import ROOT, SETTINGS, SHARED, Settings
+from bench.options import ROOT, SHARED, Settings
 from bench.saving import Saving, write_comparison, write_tables
 from bench.shared import MIN_ROUNDS, Shared
 from bench.terminal import say
@@ -63,8 +63,6 @@ class SuiteSession:
         Raises:
             pytest.UsageError: One line.
         """
-        self._settings = self._config.stash[SETTINGS] = resolve_device(self._settings)
-        self._saving = Saving(self._config, self._settings)
         self._settings.suite_threads(num_usable_cores())
         if self._saves:
             with _mistakes_in_one_line():

@@ -91,7 +91,8 @@ def test_a_toys_own_process_has_its_threads(suite: Suite, done: object) -> None:
 def test_a_toy_stands_in_the_tables(done: subprocess.CompletedProcess[str]) -> None:
     """What the run found names both toys, in their order."""
     tables = done.stdout.split("what this run found")[1]
-    assert tables.index("toy") < tables.index("apart")
+    assert "toy on cpu: toy (float32); apart on cpu: apart (float32)" in " ".join(tables.split())
+    assert tables.index("\ntoy ") < tables.index("\napart ")
 
 
 def test_a_toy_stands_in_the_reports_json_and_csv(suite: Suite, done: object) -> None:  # noqa: ARG001
