@@ -115,6 +115,8 @@ def test_garbage_that_is_not_collected_is_recorded(disabled: bool) -> None:
     assert run.timer == "time.perf_counter"
     assert run.environment is not None
     assert run.environment.get("garbage collection") == ("off" if disabled else None)
+
+
 def test_the_device_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` becomes its name before cells are made, and a missing one is told in one line."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
