@@ -99,6 +99,7 @@ def test_the_gate_gets_what_was_given_to_the_suite(tmp_path: Path) -> None:
         data=tmp_path / "data",
         weights=None,
         arch="resnet18",
+        device="cpu",
         home=tmp_path / "home",
     )
     config = gate_config("bench", "--data=data", "--model", "resnet18", "--no-download")
