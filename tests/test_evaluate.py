@@ -12,16 +12,9 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from indoor.errors import IndoorError
-from indoor.evaluate import (
-    MAX_SQNR_DB,
-    compare,
-    difference_interval,
-    evaluate,
-    mcnemar_p,
-    predict,
-    sqnr_db,
-    wilson,
-)
+from indoor.evaluate import compare, evaluate, predict, sqnr_db
+from indoor.measure.answers import MAX_SQNR_DB
+from indoor.measure.proportions import difference_interval, mcnemar_p, wilson
 from indoor.records import EvaluationReport, PairedEvaluation, from_json, to_json
 
 Z2 = float(ndtri(0.975)) ** 2
