@@ -28,6 +28,10 @@ def resolve_device(settings: Settings) -> Settings:
     except IndoorError as error:
         raise pytest.UsageError(f"--device: {error}") from error
     try:
+        all_variants(device)
+    except IndoorError as error:  # a runtime's file that cannot be imported
+        raise pytest.UsageError(str(error)) from error
+    try:
         for name in settings.variants or ():
             find_variant(name, device)
     except IndoorError as error:

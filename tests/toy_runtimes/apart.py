@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from indoor.model import read_float
+from indoor.model import load_float
 from indoor.records import Ran, Variant
 
 VARIANTS = (
@@ -41,7 +41,7 @@ class Apart:
     """The network, which tells its process and threads as kernels."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self.model = read_float(path)[0]
+        self.model = load_float(path).model
         self.threads = threads
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from indoor.model import read_float
+from indoor.model import load_float
 from indoor.records import Ran, Variant
 
 VARIANTS = (
@@ -30,7 +30,7 @@ def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:
     """Convert the checkpoint once for each batch."""
     artefact = checkpoint.with_name(f"{variant.name}-batch{batch}.pt")
     if not artefact.is_file():
-        torch.save(read_float(checkpoint)[0].double(), artefact)
+        torch.save(load_float(checkpoint).model.double(), artefact)
     return artefact
 
 
