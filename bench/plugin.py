@@ -1,5 +1,6 @@
 """The hooks that make `pytest bench` what it is; `pytest tests` sees nothing but the options."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -151,9 +152,8 @@ def _require_pygal() -> None:
     Raises:
         pytest.UsageError: One line.
     """
-    try:
-        import pygal  # type: ignore[import-not-found]  # noqa: F401
-    except ImportError as error:
+    # Not imported yet: it adds a finder to Python's that makes every later import warn.
+    if importlib.util.find_spec("pygal") is None:
         raise pytest.UsageError(
             "--benchmark-histogram needs pygal; pip install 'pytest-benchmark[histogram]'"
-        ) from error
+        )

@@ -112,7 +112,7 @@ class SuiteSession:
         except IndoorError as error:
             if not item.path.is_relative_to(BENCH):
                 raise
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember it, whatever the exit status becomes: what is not whole is not saved."""
