@@ -2,7 +2,7 @@
 
 The gate copies this file out of head's tree and loads it (`-p`) into a pytest process of each tree.
 Of a tree it knows `bench.options.SHARED` and the `Shared` that is kept there,
-`bench.cases.variants` and `indoor.runtimes.host.measure_peak`, and what these were called before.
+`bench.cases.variants` and `indoor.runtimes.own_process.measure_peak`, or what they were before.
 The suite's own hooks prepare; this one then takes the place of the tests. The environment says what
 to do: INDOOR_GATE_FACTS_OUT is an empty folder, INDOOR_GATE_FACTS_MODE `prepare` or `predictions`,
 INDOOR_GATE_FACTS_BUDGET_S the seconds for predictions, INDOOR_GATE_FACTS_VARIANTS those to predict
@@ -124,7 +124,7 @@ def peak_of(lab: Any, name: str, inputs: Tensor) -> int | None:
     """Return the most memory that a fresh process took with the variant alone."""
     folder = lab.prepared.run_folder
     try:
-        from indoor.runtimes.host import measure_peak
+        from indoor.runtimes.own_process import measure_peak
     except ImportError:
         from bench.probe import measure_peak as measured_before
 

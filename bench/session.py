@@ -11,10 +11,10 @@ import pytest
 
 from bench.adapter import as_saved
 from bench.cases import left_out, variants
-from bench.gate_run import run_gate
+from bench.gate_option import run_gate
+from bench.measuring import MIN_ROUNDS, Shared
 from bench.options import ROOT, SHARED, Settings
 from bench.saving import Saving, write_comparison, write_tables
-from bench.shared import MIN_ROUNDS, Shared
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.errors import IndoorError

@@ -7,7 +7,7 @@ import pytest
 from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import allocator_cell
 from bench.cases import parametrize as pytest_generate_tests
-from bench.shared import Shared
+from bench.measuring import Shared
 from indoor.records import Allocator, to_builtins
 
 __all__ = ["pytest_generate_tests"]

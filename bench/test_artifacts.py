@@ -8,11 +8,11 @@ import torch
 from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell, memory_batch
 from bench.cases import parametrize as pytest_generate_tests
-from bench.shared import Shared
+from bench.measuring import Shared
 from indoor.measure import summarize_latency
 from indoor.records import to_builtins
 from indoor.runtimes import check_output, load_variant
-from indoor.runtimes.host import measure_peak
+from indoor.runtimes.own_process import measure_peak
 
 __all__ = ["pytest_generate_tests"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.cases import parametrize as pytest_generate_tests
-from bench.shared import Shared
+from bench.measuring import Shared
 from indoor.dataset import load_batches
 from indoor.devices import use_threads
 from indoor.measure import summarize_latency

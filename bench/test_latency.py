@@ -7,7 +7,7 @@ import pytest
 from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell
 from bench.cases import parametrize as pytest_generate_tests
-from bench.shared import Shared
+from bench.measuring import Shared
 from indoor.devices import use_threads
 from indoor.records import to_builtins
 from indoor.runtimes import check_output

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, packed or plain; locks; hashes that are remembered."""
+"""Files written whole or not at all, packed or plain; hashes that are remembered."""
 
 import errno
 import gzip

@@ -19,7 +19,7 @@ import pytest
 from indoor.gate.controller import run_gate
 from indoor.gate.records import CellReport, GateReport
 from indoor.gate.settings import GateConfig, PlanRules
-from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.setup import GateJob
 from indoor.machine import environment_without_git
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -32,7 +32,7 @@ from suite_process import (
 )
 
 import bench.saving
-from bench import gate_run
+from bench import gate_option
 from bench.options import Settings
 from bench.saving import Saving
 from indoor.cli.arguments import parse
@@ -103,7 +103,7 @@ def test_the_gate_gets_what_was_given_to_the_suite(tmp_path: Path) -> None:
         home=tmp_path / "home",
     )
     config = gate_config("bench", "--data=data", "--model", "resnet18", "--no-download")
-    command = gate_run.gate_command(config, settings, tmp_path / "gate.json")
+    command = gate_option.gate_command(config, settings, tmp_path / "gate.json")
     assert command[:5] == [sys.executable, "-m", "indoor", "gate", "--base=origin/main"]
     assert command[5:9] == ["--suite", "bench", "--out", str(tmp_path / "gate.json")]
     assert command[9:] == [
@@ -146,7 +146,7 @@ def test_ctrl_c_reaches_the_gate_which_ends_by_itself(
 
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted_once)
     with out.open("wb") as printed:
-        assert gate_run._wait([sys.executable, "-c", code], printed) == 3
+        assert gate_option._wait([sys.executable, "-c", code], printed) == 3
     assert marker.is_file()
 
 
@@ -163,9 +163,9 @@ def test_a_suite_that_is_told_to_end_ends_its_gate(tmp_path: Path) -> None:
     )
     suite = (
         "import sys\n"
-        "from bench import gate_run\n"
+        "from bench import gate_option\n"
         f"with open({str(tmp_path / 'out')!r}, 'wb') as out:\n"
-        f"    sys.exit(gate_run._wait([sys.executable, '-c', {gate!r}], out))\n"
+        f"    sys.exit(gate_option._wait([sys.executable, '-c', {gate!r}], out))\n"
     )
     command = [sys.executable, "-c", HEAR_INTERRUPTS, sys.executable, "-c", suite]
     process = subprocess.Popen(command, cwd=ROOT)
@@ -252,7 +252,7 @@ def test_a_gate_that_a_signal_ended_is_no_pass(tmp_path: Path) -> None:
     """Killed for memory is told as a shell would."""
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"
     with (tmp_path / "out").open("wb") as printed:
-        assert gate_run._wait([sys.executable, "-c", code], printed) == 128 + signal.SIGKILL
+        assert gate_option._wait([sys.executable, "-c", code], printed) == 128 + signal.SIGKILL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -411,7 +411,7 @@ def test_the_gates_verdict_is_the_suites(suite: Suite, tmp_path: Path) -> None:
     """After the suite the gate's table is printed and its exit status is pytest's."""
     fake = tmp_path / "fake.py"
     fake.write_text(FAKE_GATE)
-    plugin = f"import sys, bench.gate_run as g\ng.COMMAND = (sys.executable, {str(fake)!r})\n"
+    plugin = f"import sys, bench.gate_option as g\ng.COMMAND = (sys.executable, {str(fake)!r})\n"
     (tmp_path / "fake_gate.py").write_text(plugin)
     command = suite.command("-p", "fake_gate", "--gate", "HEAD~1", *NARROW, target=LATENCY)
     done = finish(["env", f"PYTHONPATH={python_path(tmp_path)}", *command], ROOT)

@@ -15,7 +15,7 @@ from gate_records import PASSED, SLOWER, gate
 from indoor.cli import main
 from indoor.cli.bar import Bar
 from indoor.gate.records import CellReport, GateReport
-from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.setup import GateJob
 
 
 @pytest.fixture
@@ -405,6 +405,6 @@ def test_ctrl_c_is_one_line(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("indoor.cli.verify.verify", interrupt)
+    monkeypatch.setattr("indoor.cli.data.verify", interrupt)
     assert main(["data", "verify", str(photographs)]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1

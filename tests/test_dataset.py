@@ -19,11 +19,11 @@ from PIL import Image
 
 from indoor.dataset import (
     IndoorScenes,
-    content,
     identify,
     load_batches,
     load_photograph,
     read_split_lists,
+    soundness,
     stratified_sample,
     validation_indices,
     verify,
@@ -552,7 +552,7 @@ def test_a_photograph_is_decoded_once_to_know(
         return decode_photograph(data, source)
 
     monkeypatch.setenv("INDOOR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(content, "decode_photograph", decode)
+    monkeypatch.setattr(soundness, "decode_photograph", decode)
     IndoorScenes(root, "test", skip_broken=True)
     assert len(decoded) == 12
     copy = Path(shutil.copytree(root, root.parent / "copy"))

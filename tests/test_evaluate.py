@@ -13,7 +13,7 @@ from torch import Tensor
 
 from indoor.errors import IndoorError
 from indoor.evaluate import compare, evaluate, predict, sqnr_db
-from indoor.measure.answers import MAX_SQNR_DB
+from indoor.measure.logit_statistics import MAX_SQNR_DB
 from indoor.measure.proportions import difference_interval, mcnemar_p, wilson
 from indoor.records import EvaluationReport, PairedEvaluation, from_json, to_json
 

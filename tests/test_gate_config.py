@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indoor.errors import IndoorError
-from indoor.gate.names import matches
 from indoor.gate.settings import (
     AccuracyRules,
     CellOverride,
@@ -20,6 +19,7 @@ from indoor.gate.settings import (
     selects,
     unmatched_globs,
 )
+from indoor.gate.wording import matches
 
 FULL = """
 suite = "suite"

@@ -27,8 +27,8 @@ from bench.gate_facts import (
 from bench.gate_facts import (
     pytest_runtestloop as run_loop,
 )
+from bench.measuring import Shared
 from bench.options import SHARED
-from bench.shared import Shared
 from indoor.errors import IndoorError
 from indoor.gate.facts.accuracy import compare_predictions
 from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
@@ -44,7 +44,7 @@ from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.settings import load_config, selects
 from indoor.model import FORMAT, build_model, read_manifest, save_float
 from indoor.records import CheckpointManifest, WeightSource
-from indoor.runtimes.host import Peak
+from indoor.runtimes.own_process import Peak
 from indoor.transforms import DEFAULT_PREPROCESSING
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -472,7 +472,7 @@ def shared(home: Path, photographs: Path) -> Shared:
 def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the fresh processes that measure memory."""
     peak = Peak(peak_memory_bytes=10**9, seconds=1.0)
-    monkeypatch.setattr("indoor.runtimes.host.measure_peak", lambda *_: peak)
+    monkeypatch.setattr("indoor.runtimes.own_process.measure_peak", lambda *_: peak)
 
 
 def test_a_tree_writes_what_it_is(shared: Shared, no_probe: None, tmp_path: Path) -> None:  # noqa: ARG001
@@ -512,7 +512,7 @@ def test_a_probe_that_fails_is_told(
     def fail(*_: object) -> Peak:
         raise IndoorError("int8: died by SIGKILL")
 
-    monkeypatch.setattr("indoor.runtimes.host.measure_peak", fail)
+    monkeypatch.setattr("indoor.runtimes.own_process.measure_peak", fail)
     write_facts(shared, ("int8",), tmp_path)
     found = load_facts(tmp_path)
     check = check_of("peak memory", found, found)

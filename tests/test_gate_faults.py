@@ -41,7 +41,7 @@ from indoor.errors import IndoorError
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.setup import GateJob
 from indoor.records import read_record
 
 BROKEN = "raise ImportError('naps needs a newer Python')\n"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from indoor.gate.decide.decisions import CellDecision, CellRules, advice
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
-from indoor.gate.names import percent
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
+from indoor.gate.wording import percent
 
 RULES = CellRules(margin=0.01, tolerance=0.03)
 PLAN = PlanRules()

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from indoor.gate.decide.verdicts import combine, exit_status
-from indoor.gate.names import shorten
 from indoor.gate.records import CheckReport, GatedVariant, GateReport, GateVerdict
 from indoor.gate.report import describe_packages, render_gate
+from indoor.gate.wording import shorten
 from indoor.records import Interval, from_json, to_json
 from indoor.report.units import (
     duration,

@@ -33,7 +33,6 @@ from bench.studies.replay import describe_noise, join_runs, replay
 from bench.studies.rivals import compare_fail, judge_as_rivals, mann_whitney, replay_rivals
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_suite
 from indoor.errors import IndoorError
-from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_suite
 from indoor.gate.records import (
     CellReport,
     CellTrace,
@@ -45,6 +44,7 @@ from indoor.gate.records import (
 )
 from indoor.gate.selftest import GateOutcome, SelfTestReport, render_self_test, self_test
 from indoor.gate.settings import PlanRules
+from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_suite
 from indoor.measure.proportions import (
     format_at_least,
     format_at_most,
@@ -686,17 +686,17 @@ def test_calibrate_hands_its_words_to_the_suite(
 
 
 def test_the_slowing_plugin_is_one_file_loaded_by_path(tmp_path: Path) -> None:
-    """A copy outside the tree wraps the `bench.shared` of the tree that pytest runs in."""
+    """A copy outside the tree wraps the `bench.measuring` of the tree that pytest runs in."""
     folder, tree, units = tmp_path / "plugin", tmp_path / "tree", tmp_path / "units.json"
     folder.mkdir()
     shutil.copy(ROOT / "bench" / "studies" / "slowdown.py", folder / "gate_slowdown.py")
     (tree / "bench").mkdir(parents=True)
     (tree / "bench" / "__init__.py").touch()
-    (tree / "bench" / "shared.py").write_text(
+    (tree / "bench" / "measuring.py").write_text(
         "class Shared:\n    def call(self, variant, batch):\n        return lambda: 'logits'\n"
     )
     (tree / "test_it.py").write_text(
-        "from bench.shared import Shared\n\n"
+        "from bench.measuring import Shared\n\n"
         "def test_it():\n    assert Shared().call('int8', 1)() == 'logits'\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(folder), SLOWDOWN: "0.05", UNITS: str(units)}

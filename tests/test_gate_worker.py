@@ -12,7 +12,7 @@ import pytest
 from gate_trees import LEAN, NAP, PLAN, config, own_temporary_files, workers, write_tree
 
 from indoor.gate.decide.instrument import MAX_IDLE_SHARE, judge_instrument
-from indoor.gate.sides.opening import GateJob, open_sides
+from indoor.gate.sides.setup import GateJob, open_sides
 from indoor.gate.worker import (
     CONTROL,
     Gauge,

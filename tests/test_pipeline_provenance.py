@@ -11,7 +11,7 @@ import torch
 
 from indoor import files
 from indoor.cli import main
-from indoor.dataset import content, identify
+from indoor.dataset import identify, soundness
 from indoor.errors import IndoorError
 from indoor.machine import read_machine
 from indoor.model import build_model, read_manifest, sources, verify
@@ -201,7 +201,7 @@ def test_a_second_preparation_reads_no_content(
     monkeypatch.setattr(files, "_MEMORY", files._Memory())
     for module, name in (
         (files, "sha256_of_file"),
-        (content, "read_photograph_bytes"),
+        (soundness, "read_photograph_bytes"),
         (sources, "load_float"),
         (preparation_module, "load_float"),
     ):

@@ -33,7 +33,7 @@ from indoor.quantize import (
     supported_engines,
     vnni_supported,
 )
-from indoor.quantize import flow as flow_module
+from indoor.quantize import conversion as flow_module
 from indoor.records import (
     CheckpointManifest,
     Engine,

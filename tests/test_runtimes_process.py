@@ -13,14 +13,14 @@ import torch
 from pytest_benchmark.utils import NameWrapper
 
 from bench.cases import Cell
-from bench.shared import Shared
+from bench.measuring import Shared
 from indoor.errors import IndoorError
 from indoor.measure import current_allocator
 from indoor.measure.pairs import Plan, RemoteCall, measure_interleaved
 from indoor.model import read_manifest
 from indoor.runs.partial import PartialRun
-from indoor.runtimes import find_variant, host, load_variant
-from indoor.runtimes.host import Host, measure_peak
+from indoor.runtimes import find_variant, load_variant, own_process
+from indoor.runtimes.own_process import Host, measure_peak
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 FLOAT32, INT8 = find_variant("float32"), find_variant("int8")
@@ -113,7 +113,7 @@ def test_a_long_cell_is_not_a_hang(shared: Shared, cell_s: float) -> None:
         hosts = shared._hosts(cell, other, stack)
         subject = shared._subject("int8", cell, hosts)
     assert isinstance(subject, RemoteCall)
-    assert subject.timeout_s == host.ANSWER_S + shared.plan().max_warmup_s > cell_s / 4
+    assert subject.timeout_s == own_process.ANSWER_S + shared.plan().max_warmup_s > cell_s / 4
 
 
 def test_the_other_allocators_cell_is_measured_in_a_fresh_process(shared: Shared) -> None:

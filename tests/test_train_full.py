@@ -16,6 +16,7 @@ from indoor.dataset import IndoorScenes
 from indoor.model import build_model, load_float
 from indoor.progress import NO_PROGRESS
 from indoor.train import FullResult, fine_tune, train_full
+from indoor.train.augmented_views import AugmentedScenes, PlainScenes
 from indoor.train.loop import (
     Run,
     Schedule,
@@ -26,8 +27,7 @@ from indoor.train.loop import (
     start_run,
     update_average,
 )
-from indoor.train.state import capture, restore
-from indoor.train.views import AugmentedScenes, PlainScenes
+from indoor.train.resume_state import capture, restore
 from indoor.transforms import inference_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

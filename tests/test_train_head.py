@@ -20,13 +20,13 @@ from indoor.model import WeightsResult, build_model, load_float
 from indoor.records import Epoch, TrainingCurves, read_record
 from indoor.train import Features, fine_tune, is_trained_for, train_head
 from indoor.train.head import epoch_order
+from indoor.train.resume_state import State, best_epoch, overfit_note, read_state, write_state
 from indoor.train.scratch import (
     fold_standardisation,
     reestimate_batch_norm,
     standardise,
     zero_residuals,
 )
-from indoor.train.state import State, best_epoch, overfit_note, read_state, write_state
 from indoor.transforms import inference_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")

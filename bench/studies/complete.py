@@ -12,10 +12,10 @@ from bench.options import ROOT
 from bench.studies.records import FalseAlarmStudy, RunOutcome
 from indoor.errors import IndoorError
 from indoor.gate.controller import run_gate
-from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.gate.records import GateReport, GateVerdict
 from indoor.gate.settings import GateConfig, PlanRules
-from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.setup import GateJob
+from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.records import read_record, write_record
 

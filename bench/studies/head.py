@@ -26,6 +26,7 @@ from indoor.measure import current_allocator
 from indoor.measure.worker import minor_faults
 from indoor.model import ARCHS, replace_head, resolve_weights
 from indoor.records import Preprocessing, to_builtins
+from indoor.train.augmented_views import PlainScenes
 from indoor.train.features import read_features
 from indoor.train.head import (
     HEAD_BATCH,
@@ -35,8 +36,7 @@ from indoor.train.head import (
     epoch_order,
     train_head,
 )
-from indoor.train.state import read_state
-from indoor.train.views import PlainScenes
+from indoor.train.resume_state import read_state
 
 VAL_PER_TRAIN = 0.15 / 0.85
 MAX_DIFFERENCE = 1e-4

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from indoor.errors import IndoorError
-from indoor.gate.names import shorten
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
+from indoor.gate.wording import shorten
 from indoor.measure.proportions import format_at_most, format_share, rate_at_most
 from indoor.report.blocks import Column
 from indoor.report.markdown import markdown_table

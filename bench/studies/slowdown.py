@@ -44,7 +44,7 @@ def pytest_sessionstart() -> None:
             f"{SLOWDOWN}={text!r}, {UNITS}={source!r}: {error}; expected a number and the file "
             "that `python -m bench.studies.gate calibrate` wrote"
         ) from error
-    from bench.shared import (
+    from bench.measuring import (
         Shared,  # the tree's own; it must not be loaded before pytest's conftest
     )
 

@@ -61,7 +61,7 @@ def _add_data(commands: Any) -> None:
         "verify",
         "check every list and photograph of a data set; exit 1 where something is wrong",
         "indoor data verify data/mit67",
-        module="verify",
+        module="data",
     )
     verify.add_argument("root", type=Path, metavar="ROOT", help="the folder with Images/ and lists")
 

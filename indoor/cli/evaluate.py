@@ -3,8 +3,8 @@
 import argparse
 
 from indoor.cli.bar import Bar
+from indoor.cli.chosen_run import data_root, run_folder
 from indoor.cli.output import Outcome, use_color, width
-from indoor.cli.runs import data_root, run_folder
 from indoor.devices import choose_device
 from indoor.machine import read_machine
 from indoor.pipeline import evaluate_run

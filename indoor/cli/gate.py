@@ -12,13 +12,13 @@ from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
-from indoor.gate.example_suite import EXAMPLE_PLAN, SUITE
 from indoor.gate.records import GateReport
 from indoor.gate.report import render_gate
 from indoor.gate.selftest import render_self_test, self_test
 from indoor.gate.settings import GateConfig, load_config
-from indoor.gate.sides.opening import GateJob
 from indoor.gate.sides.repository import find_root
+from indoor.gate.sides.setup import GateJob
+from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE
 
 BROKEN = 3
 """As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from indoor.cli.chosen_run import run_folder
 from indoor.cli.output import Outcome
-from indoor.cli.runs import run_folder
 from indoor.dataset import load_photograph
 from indoor.devices import choose_device
 from indoor.errors import IndoorError

@@ -3,8 +3,8 @@
 import argparse
 
 from indoor.cli.bar import Bar
+from indoor.cli.chosen_run import data_root, run_folder
 from indoor.cli.output import Outcome
-from indoor.cli.runs import data_root, run_folder
 from indoor.files import check_writable
 from indoor.model import load_float, recorded_split, unknown_split
 from indoor.quantize import default_config, quantize_checkpoint

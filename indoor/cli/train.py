@@ -6,8 +6,8 @@ from pathlib import Path
 
 from indoor import places
 from indoor.cli.bar import Bar
+from indoor.cli.chosen_run import data_root
 from indoor.cli.output import Outcome
-from indoor.cli.runs import data_root
 from indoor.errors import IndoorError
 from indoor.model import resolve_weights
 from indoor.report import plot_curves

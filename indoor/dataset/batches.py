@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from indoor.dataset.content import map_ordered
+from indoor.dataset.soundness import map_ordered
 from indoor.machine import num_usable_cores
 
 

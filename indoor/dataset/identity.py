@@ -3,9 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from indoor.dataset.content import hash_files
 from indoor.dataset.lists import read_split_lists
 from indoor.dataset.scenes import IndoorScenes
+from indoor.dataset.soundness import hash_files
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import DataIdentity, Split
 

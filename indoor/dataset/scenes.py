@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from indoor.dataset.content import find_broken
 from indoor.dataset.lists import SplitLists, photographs_folder, read_split_lists
 from indoor.dataset.photographs import load_photograph
+from indoor.dataset.soundness import find_broken
 from indoor.errors import IndoorError
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Split

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from indoor.dataset.content import find_broken, hash_files
 from indoor.dataset.lists import SplitLists, examine_lists
 from indoor.dataset.scenes import split_names
+from indoor.dataset.soundness import find_broken, hash_files
 from indoor.progress import NO_PROGRESS, Progress
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from indoor.errors import IndoorError
-from indoor.measure import answers
+from indoor.measure import logit_statistics
 from indoor.measure.proportions import wilson
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import ClassAccuracy, Evaluation, Split
@@ -100,8 +100,8 @@ def evaluate(
 
 
 def sqnr_db(reference: Tensor, actual: Tensor) -> float:
-    """Return `measure.answers.sqnr_db` of two tensors of any floating type, on any device."""
-    return answers.sqnr_db(
+    """Return the SQNR (`measure.logit_statistics`) of two tensors of any float type or device."""
+    return logit_statistics.sqnr_db(
         *(t.detach().to("cpu", torch.float64).numpy() for t in (reference, actual))
     )
 

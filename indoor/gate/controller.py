@@ -10,11 +10,11 @@ from indoor.errors import IndoorError
 from indoor.gate.decide.decisions import CellRules
 from indoor.gate.facts.preparation import prepare_sides
 from indoor.gate.launches import measure_cells
-from indoor.gate.names import matches
 from indoor.gate.records import CheckReport, GateReport, GateVerdict
 from indoor.gate.settings import rules_for, selects, unmatched_globs
-from indoor.gate.sides.opening import GateJob, Sides, open_sides
+from indoor.gate.sides.setup import GateJob, Sides, open_sides
 from indoor.gate.tally import Tally
+from indoor.gate.wording import matches
 from indoor.gate.worker import LaunchRules, collect_cells
 from indoor.locks import machine_lock
 from indoor.measure.process import ChildLostError

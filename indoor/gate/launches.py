@@ -11,7 +11,7 @@ from indoor.gate.decide.decisions import CellDecision
 from indoor.gate.decide.failures import Failures
 from indoor.gate.decide.instrument import judge_instrument
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
-from indoor.gate.sides.opening import GateJob
+from indoor.gate.sides.setup import GateJob
 from indoor.gate.tally import Tally, log_ratios
 from indoor.gate.worker import (
     CONTROL,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from indoor.gate.names import shorten
 from indoor.gate.records import (
     CellReport,
     GatedVariant,
@@ -13,6 +12,7 @@ from indoor.gate.records import (
     InstrumentReport,
     SideIdentity,
 )
+from indoor.gate.wording import shorten
 from indoor.records import to_json
 from indoor.report.blocks import (
     Block,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.gate.example_suite import write_suite
 from indoor.gate.records import GateReport, GateVerdict
+from indoor.gate.trial_suite import write_suite
 from indoor.measure.proportions import format_at_least, format_at_most, rate_at_least, rate_at_most
 from indoor.report.blocks import Column, Grid
 from indoor.report.text import as_text

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from indoor.errors import IndoorError
-from indoor.gate.names import matches
+from indoor.gate.wording import matches
 
 _FILE_NAME = "gate.toml"
 

@@ -22,7 +22,7 @@ from indoor.gate.records import (
     LaunchTrace,
     SideIdentity,
 )
-from indoor.gate.sides.opening import GateJob, Sides
+from indoor.gate.sides.setup import GateJob, Sides
 from indoor.gate.worker import Collected
 from indoor.machine import num_usable_cores
 from indoor.machine.processor import read_processor

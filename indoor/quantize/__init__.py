@@ -1,8 +1,9 @@
 """Calibrated int8: configuration, the eager flow, its check, and int8 checkpoints."""
 
-from indoor.quantize.check import WatchedBatches, check, refuse_collapse
 from indoor.quantize.checkpoints import load_int8, save_int8
+from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
 from indoor.quantize.config import default_config, validate_config
+from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import (
     EngineBound,
     is_exact,
@@ -10,8 +11,7 @@ from indoor.quantize.engines import (
     using_engine,
     vnni_supported,
 )
-from indoor.quantize.flow import count_quantized_modules, quantize
-from indoor.quantize.photographs import NUM_CHECK, quantize_checkpoint
+from indoor.quantize.from_checkpoint import NUM_CHECK, quantize_checkpoint
 
 __all__ = [
     "NUM_CHECK",

@@ -18,7 +18,7 @@ from indoor.runtimes.base import (  # noqa: E402 - the folders above are searche
     native_variants,
     why_not,
 )
-from indoor.runtimes.host import load_variant  # noqa: E402
+from indoor.runtimes.own_process import load_variant  # noqa: E402
 
 __all__ = [
     "Loaded",

@@ -18,8 +18,8 @@ from indoor.locks import locked
 from indoor.model import fold, hash_tensors
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
-from indoor.train.state import remove_leftovers
-from indoor.train.views import PlainScenes
+from indoor.train.augmented_views import PlainScenes
+from indoor.train.resume_state import remove_leftovers
 
 FEATURE_BATCH = 8
 """Photographs a forward pass. The activations of 16 pass 32 MiB, above which glibc maps and

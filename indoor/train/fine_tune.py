@@ -27,6 +27,7 @@ from indoor.records import CheckpointManifest, Recipe, TrainingCurves, to_json, 
 from indoor.train.features import read_features
 from indoor.train.full import FULL_BACKBONE_FACTOR, FULL_EPOCHS, train_full
 from indoor.train.head import HEAD_EPOCHS, train_head
+from indoor.train.resume_state import State, read_state, remove_leftovers, write_state
 from indoor.train.scratch import (
     SCRATCH_EPOCHS,
     SCRATCH_SIZE,
@@ -35,7 +36,6 @@ from indoor.train.scratch import (
     train_backbone,
     zero_residuals,
 )
-from indoor.train.state import State, read_state, remove_leftovers, write_state
 
 _VERSION = 3
 """Counted up whenever a change of the code would make a resumed training end elsewhere."""

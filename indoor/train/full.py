@@ -12,6 +12,7 @@ from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.model import fold
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Epoch, Preprocessing, TrainingCurves
+from indoor.train.augmented_views import AugmentedScenes, PlainScenes
 from indoor.train.head import epoch_order
 from indoor.train.loop import (
     LABEL_SMOOTHING,
@@ -21,7 +22,7 @@ from indoor.train.loop import (
     run_epoch,
     start_run,
 )
-from indoor.train.state import (
+from indoor.train.resume_state import (
     State,
     capture,
     make_curves,
@@ -30,7 +31,6 @@ from indoor.train.state import (
     restore,
     write_state,
 )
-from indoor.train.views import AugmentedScenes, PlainScenes
 
 FULL_EPOCHS = 20
 FULL_BATCH = 32

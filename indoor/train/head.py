@@ -12,7 +12,7 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Epoch, TrainingCurves
 from indoor.train.features import Features
 from indoor.train.loop import generator_for
-from indoor.train.state import (
+from indoor.train.resume_state import (
     State,
     capture,
     make_curves,

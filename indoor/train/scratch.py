@@ -11,11 +11,11 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing
+from indoor.train.augmented_views import AugmentedScenes, PlainScenes
 from indoor.train.features import Features
 from indoor.train.head import epoch_order
 from indoor.train.loop import Schedule, run_epoch, start_run
-from indoor.train.state import State, capture, read_state, restore, write_state
-from indoor.train.views import AugmentedScenes, PlainScenes
+from indoor.train.resume_state import State, capture, read_state, restore, write_state
 
 SCRATCH_EPOCHS = 8
 SCRATCH_SIZE = 64

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from indoor.gate.decide.evidence import Evidence, Summary, gather, summarize
-from indoor.gate.names import count, percent, percent_range
 from indoor.gate.records import CellReport, GateVerdict
 from indoor.gate.settings import PlanRules
+from indoor.gate.wording import count, percent, percent_range
 from indoor.records import Interval
 
 

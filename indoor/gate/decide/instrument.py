@@ -14,9 +14,9 @@ from indoor.gate.decide.evidence import (
     summarize,
     upper_bound,
 )
-from indoor.gate.names import percent, percent_range
 from indoor.gate.records import CellReport, GateVerdict, InstrumentReport
 from indoor.gate.settings import PlanRules
+from indoor.gate.wording import percent, percent_range
 from indoor.gate.worker import CONTROL
 
 MAX_IDLE_SHARE = 0.05

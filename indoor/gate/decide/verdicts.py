@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from indoor.gate.names import count, listed, matches, shorten
 from indoor.gate.records import (
     CellReport,
     CheckReport,
@@ -11,6 +10,7 @@ from indoor.gate.records import (
     GateVerdict,
     InstrumentReport,
 )
+from indoor.gate.wording import count, listed, matches, shorten
 
 _EXIT_STATUS = {
     GateVerdict.PASS: 0,
@@ -43,7 +43,7 @@ def combine(
         cells: The timed cells. One without a finite ratio is unknown, whatever its verdict claims.
         checks: What was compared without a clock.
         vanished: Cells of base that head does not have.
-        allowed: Globs (see `indoor.gate.names.matches`) of those that may vanish.
+        allowed: Globs (see `indoor.gate.wording.matches`) of those that may vanish.
         instrument: What the run found of itself.
         partial: Whether the run was interrupted or something broke.
     """

@@ -7,7 +7,7 @@ import numpy as np
 
 from indoor.gate.facts.sheets import Predictions
 from indoor.gate.records import CheckReport, GateVerdict
-from indoor.measure.answers import entropy_bits
+from indoor.measure.logit_statistics import entropy_bits
 from indoor.measure.pair_statistics import holm_adjusted
 from indoor.measure.proportions import difference_interval, mcnemar_p
 from indoor.records import Interval

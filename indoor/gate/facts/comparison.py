@@ -4,7 +4,7 @@ import numpy as np
 
 from indoor.gate.facts.sheets import Facts
 from indoor.gate.records import CheckReport, GateVerdict
-from indoor.measure.answers import MAX_SQNR_DB, sqnr_db
+from indoor.measure.logit_statistics import MAX_SQNR_DB, sqnr_db
 
 SIZE_TOLERANCE = 0.01
 """A share; one more scale in a checkpoint is no reason to stop a change."""

@@ -10,7 +10,7 @@ from indoor.gate.facts.accuracy import compare_predictions
 from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
 from indoor.gate.facts.sheets import Facts, Predictions, load_facts, load_predictions
 from indoor.gate.records import CheckReport, GatedVariant, GateVerdict
-from indoor.gate.sides.opening import FACTS_PLUGIN, Sides
+from indoor.gate.sides.setup import FACTS_PLUGIN, Sides
 from indoor.gate.worker import PLUGIN, Arm, Collected, LaunchRules
 from indoor.measure.process import lacking_space, run_logged, telling_lines
 

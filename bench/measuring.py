@@ -47,7 +47,7 @@ from indoor.records import (
 )
 from indoor.runs.partial import CellResult, PartialRun
 from indoor.runtimes import Loaded, all_variants, baseline, load_variant
-from indoor.runtimes.host import LOST, Host, Hosted, ProcessOptions, lost_line, time_loads
+from indoor.runtimes.own_process import LOST, Host, Hosted, ProcessOptions, lost_line, time_loads
 from indoor.transforms import inference_transform
 
 MIN_ROUNDS = 12

@@ -18,11 +18,11 @@ from indoor.model import (
     recorded_split,
 )
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.quantize.check import WatchedBatches, check, refuse_collapse
 from indoor.quantize.checkpoints import save_int8
+from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
 from indoor.quantize.config import validate_config
+from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import is_exact, vnni_supported
-from indoor.quantize.flow import count_quantized_modules, quantize
 from indoor.records import QuantizationConfig, QuantizationRecord, Split
 
 NUM_CHECK = 128

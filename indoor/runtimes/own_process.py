@@ -91,7 +91,11 @@ class Host:
         try:
             self._process = ChildProcess(
                 name,
-                [sys.executable, "-c", f"{free}from indoor.runtimes.host import serve; serve()"],
+                [
+                    sys.executable,
+                    "-c",
+                    f"{free}from indoor.runtimes.own_process import serve; serve()",
+                ],
                 log=Path(self._folder.name) / "log.txt",
                 folder=Path(indoor.__file__).parent.parent,
                 environment=known | {"INDOOR_RUNTIMES": folders},

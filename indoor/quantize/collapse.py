@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from indoor.errors import CollapseError, IndoorError
 from indoor.evaluate import sqnr_db
 from indoor.evaluate.figures import require_finite
-from indoor.measure.answers import entropy_bits
+from indoor.measure.logit_statistics import entropy_bits
 from indoor.measure.proportions import wilson
 from indoor.records import InputStatistics, QuantizationCheck, Rate
 
