@@ -35,7 +35,7 @@ from indoor.measure.pairs import (
     measure_interleaved,
 )
 from indoor.measure.worker import timed
-from indoor.pipeline import Prepared
+from indoor.pipeline import Prepared, refuse_changed
 from indoor.records import (
     SCHEMA_VERSION,
     Allocator,
@@ -226,7 +226,12 @@ class Shared:
         )
 
     def measurement(self, case: Case, variant: str | None = None, **fields: object) -> Measurement:
-        """Return our part of a benchmark's result, with the run's identity in it."""
+        """Return our part of a benchmark's result, with the run's identity in it.
+
+        Raises:
+            IndoorError: Another command changed the run's checkpoints meanwhile.
+        """
+        refuse_changed(self.prepared.run_folder, self.prepared.checkpoint_sha256)
         known = None if variant is None else self.variant(variant)
         measured_at, load_1min = read_moment()
         values: dict[str, object] = {
@@ -268,6 +273,7 @@ class Shared:
                     for name in [n for n, one in subjects.items() if _process(one) == error.name]:
                         del subjects[name]
                         lost[name] = lost_line(error)
+        refuse_changed(self.prepared.run_folder, self.prepared.checkpoint_sha256)
         return self._partial_run.store(cell, names, allocator, series, blocked)
 
     def _take_turns(

@@ -207,7 +207,7 @@ def _memory_path() -> Path:
 
 @lru_cache(maxsize=1)  # asked once a photograph
 def _memory_path_in(folder: str | None, _xdg: str | None, _home: str | None) -> Path:
-    if folder is None:
+    if not folder:
         import platformdirs
 
         folder = platformdirs.user_cache_dir("indoor")

@@ -214,12 +214,6 @@ class CheckpointManifest:
     provenance: Provenance | None = None
     content_sha256: Sha256 | None = None
 
-    @property
-    def split(self) -> tuple[int | None, float | None]:
-        """The seed and the share that chose the validation photographs; None: not recorded."""
-        data = self.provenance and self.provenance.data
-        return (data.seed, data.val_fraction) if data else (None, None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:

@@ -1,6 +1,7 @@
 """The suite's parts without pytest around them: replay, options, output checks."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 from pytest_benchmark.utils import parse_compare_fail
 from report_records import identity
 
-from bench import options, session
+from bench import measuring, options, session
 from bench.adapter import Replay, replayed_rounds
 from bench.cases import default_names, left_out, resolve_device
 from bench.options import ALL, Settings
+from indoor.errors import IndoorError
 from indoor.runs.partial import Cell
 
 
@@ -115,6 +117,27 @@ def test_garbage_that_is_not_collected_is_recorded(disabled: bool) -> None:
     assert run.timer == "time.perf_counter"
     assert run.environment is not None
     assert run.environment.get("garbage collection") == ("off" if disabled else None)
+
+
+def test_nothing_is_kept_of_checkpoints_that_changed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another command put into the run's folder is not recorded as the prepared int8."""
+    (tmp_path / "int8.safetensors").write_bytes(b"another")
+    nobodys: Any = None
+    shared = measuring.Shared(
+        nobodys,
+        settings(device="cpu", variants=("float32", "int8")),
+        SimpleNamespace(run_folder=tmp_path, checkpoint_sha256={"int8": "0" * 64}),  # type: ignore[arg-type]
+        identity(),
+        SimpleNamespace(load=lambda *_: None, store=lambda *_: pytest.fail("kept")),  # type: ignore[arg-type]
+    )
+    monkeypatch.setattr(shared, "_subject", lambda *_: None)
+    monkeypatch.setattr(shared, "_take_turns", lambda *_: ({"int8": None}, None))
+    with pytest.raises(IndoorError, match=r"a checkpoint changed while .* measured"):
+        shared.cell(Cell(batch=1, threads=1))
+    with pytest.raises(IndoorError, match=r"a checkpoint changed while .* measured"):
+        shared.measurement("load", "int8")
 
 
 def test_the_device_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

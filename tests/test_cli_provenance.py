@@ -12,6 +12,7 @@ import pytest
 from indoor.cli import main
 from indoor.dataset import IndoorScenes
 from indoor.model import load_float, read_manifest
+from indoor.pipeline import evaluation
 from indoor.records import to_builtins
 
 
@@ -183,6 +184,41 @@ def test_a_run_of_format_1_says_that_its_split_is_unknown(
     assert any("not recorded" in note and "seed 4" in note for note in report["notes"])
     assert any("int8" in note and "not recorded" in note for note in report["notes"])
     assert "int8" in [evaluation["variant"] for evaluation in report["evaluations"]]
+
+
+def test_int8_of_format_1_beside_a_newer_float32_is_left_out(
+    world: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An earlier indoor's int8 cannot be of a float32 that this one trained."""
+    as_format_1(tmp_path / "home" / "runs" / "a" / "int8.safetensors")
+    assert world("evaluate", "a", "--json") == 0
+    report = read_json(capsys)
+    assert "int8" not in [evaluation["variant"] for evaluation in report["evaluations"]]
+    assert "another float32" in report["left_out"]["int8"]
+
+
+def test_a_run_that_changes_while_it_is_evaluated_is_one_line(
+    world: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Figures of one float32 are not paired with those of the next one."""
+    assert world("train", "--name", "b", "--seed", "1") == 0
+    capsys.readouterr()
+    runs = tmp_path / "home" / "runs"
+    predict = evaluation.predict
+
+    def trained_meanwhile(*words: Any, **more: Any) -> Any:
+        shutil.copy(runs / "b" / "float32.safetensors", runs / "a")
+        return predict(*words, **more)
+
+    monkeypatch.setattr(evaluation, "predict", trained_meanwhile)
+    assert world("evaluate", "a") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert "changed while it was evaluated" in said.err
 
 
 def test_validation_of_other_photographs_is_refused(

@@ -109,6 +109,18 @@ def test_a_place_that_cannot_be_written_to_costs_nothing(
     assert remembered_sha256(old) == expected
 
 
+def test_an_empty_variable_is_none(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As everywhere, INDOOR_CACHE= means the user's own cache, and not the working directory."""
+    monkeypatch.setenv("INDOOR_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.chdir(tmp_path)
+    remembered_sha256(old)
+    assert not (tmp_path / "facts-1.txt").exists()
+    assert (tmp_path / "xdg" / "indoor" / "facts-1.txt").is_file()
+
+
 def test_processes_write_side_by_side(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four writers at once lose no line."""
     code = (

@@ -50,13 +50,14 @@ def describe_pair(run_folder: Path, name: str = "int8") -> tuple[bool, str]:
     float32, made = read_manifest(source), read_manifest(run_folder / f"{name}.safetensors")
     remedy = f"make it again with indoor quantize {run_folder.name}"
     if made.classes != float32.classes:
-        found = f"knows other classes ({len(made.classes)}) than"
-    elif made.provenance is None:
+        found = f"knows other classes ({len(made.classes)}) than float32.safetensors,"
+    elif made.provenance is None and made.format == float32.format:
         return True, (
             f"{run_folder.name}: from which float32 {name}.safetensors was made is not recorded "
             f"(format {made.format}); to know, {remedy}"
         )
-    elif made.provenance.made_from.get("float32") != (
+    # An earlier indoor, which recorded nothing, cannot have read a float32 of a later format.
+    elif made.provenance is None or made.provenance.made_from.get("float32") != (
         float32.content_sha256 or remembered_sha256(source)
     ):
         found = "was made from another float32.safetensors than"

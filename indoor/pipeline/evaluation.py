@@ -111,6 +111,7 @@ def evaluate_run(
             if not variant.own_process:
                 raise
             left_out[variant.name] = str(error)  # the others' accuracies are known without it
+    refuse_changed(run_folder, hashes)
     return EvaluationReport(
         data=identify(root, **how),
         weights=manifest.weights,
@@ -131,6 +132,19 @@ def evaluate_run(
         ),
         notes=tuple(notes),
     )
+
+
+def refuse_changed(run_folder: Path, hashes: dict[str, str]) -> None:
+    """Raise an IndoorError where the run's checkpoints are not those of the hashes any more.
+
+    Figures that were taken meanwhile could be of one float32 and of an int8 of another.
+    """
+    if checkpoint_hashes(run_folder) != hashes:
+        raise IndoorError(
+            f"{run_folder}: a checkpoint changed while it was evaluated or measured, so its "
+            "figures could be of two networks; expected no train or quantize into it at that "
+            "time; start again once they have ended"
+        )
 
 
 def checkpoint_hashes(run_folder: Path) -> dict[str, str]:
