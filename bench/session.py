@@ -12,7 +12,7 @@ import pytest
 from bench.adapter import as_saved
 from bench.cases import left_out, variants
 from bench.gate_option import run_gate
-from bench.measuring import MIN_ROUNDS, Shared
+from bench.measuring import Shared
 from bench.options import ROOT, SHARED, Settings
 from bench.saving import Saving, write_comparison, write_tables
 from bench.terminal import say
@@ -200,9 +200,8 @@ class SuiteSession:
         code = code_sha256([ROOT / "indoor", ROOT / "bench"])
         key = unfinished_key(here, code, settings.cell_s, str(options["min_rounds"]))
         self._finished = PartialRun(self._saving.results / ".partial" / key, fresh=settings.fresh)
-        self._config.stash[SHARED] = Shared(
-            self._config, settings, prepared, identity, self._finished
-        )
+        shared = Shared(self._config, settings, prepared, identity, self._finished)
+        self._config.stash[SHARED] = shared
         if self._bench_session.disabled:
             return
         for line in left_out(settings):
@@ -212,7 +211,7 @@ class SuiteSession:
             f"measuring {', '.join(variants(settings))} side by side, batch "
             f"{_listed(settings.suite_batches)}, threads "
             f"{_listed(settings.suite_threads(num_usable_cores()))}: {settings.cell_s:g} s or "
-            f"{MIN_ROUNDS} rounds each",
+            f"{shared.plan().min_rounds} rounds each",
         )
         if self._saves and settings.compare is not None:
             storage = self._saving.storage
@@ -244,11 +243,16 @@ class SuiteSession:
             )
 
     def _check_places(self) -> None:
-        """Refuse a folder that no run can be saved in, and a revision that nobody knows."""
+        """Refuse a place that no run can be saved in, and a revision that nobody knows."""
         options = self._config.option
         measures = not (self._bench_session.disabled or options.benchmark_skip)
         if measures and not (options.collectonly or options.showfixtures):
             check_writable(self._saving.results)
+            dump = options.benchmark_json
+            if dump is not None and dump.is_dir():
+                raise IndoorError(f"--benchmark-json {dump}: it is a folder; expected a file")
+            if dump is not None and not dump.exists():
+                check_writable(dump.parent)
         if self._settings.gate:
             resolve_revision(ROOT, self._settings.gate)
 

@@ -316,6 +316,13 @@ def test_the_allocator_is_changed_and_recorded(suite: Suite) -> None:
     assert {m.allocator for m in measurements(suite.saved()[0]).values()} == {"retain"}
 
 
+def test_how_many_rounds_are_made_is_said(suite: Suite) -> None:
+    """--benchmark-min-rounds stands in the line that says what is measured."""
+    done = suite.run("--benchmark-min-rounds=13", *NARROW, "-k", "float32", target=LATENCY)
+    assert done.returncode == 0, done.stdout
+    assert "0.1 s or 13 rounds each" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -329,6 +336,8 @@ def test_the_allocator_is_changed_and_recorded(suite: Suite) -> None:
         (("--allocator", "jemalloc"), "--allocator jemalloc: expected default or retain"),
         (("--results", "README.md"), f"cannot write into {ROOT / 'README.md'}: File exists"),
         (("--gate", "no-such-revision"), "revision 'no-such-revision' is"),
+        (("--benchmark-json=README.md/x.json",), "cannot write into README.md: File exists"),
+        (("--benchmark-json=tests",), "--benchmark-json tests: it is a folder; expected a file"),
         (("--benchmark-compare-fail=min:5%",), "--benchmark-compare-fail: nothing to compare"),
         (("--device", "tpu"), "--device: unknown device 'tpu'; expected one of auto, cuda"),
         (("--benchmark-max-time=2",), "--benchmark-max-time 2: nothing to heed it here, since"),

@@ -174,6 +174,12 @@ def broken(change: str) -> dict[str, Any]:
             ours["run"] = {**ours["run"], "machine": {**ours["run"]["machine"], "cpu_model": "Z80"}}
         case "two networks":
             ours["run"] = {**ours["run"], "checkpoint_sha256": {"float32": "0" * 64}}
+        case "twice":
+            data["benchmarks"].append(data["benchmarks"][0])
+        case "no rounds":
+            data["benchmarks"][0]["stats"]["rounds"] = 0
+        case "before its time":
+            data["benchmarks"][0]["stats"]["median"] = -1.0
     return data
 
 
@@ -197,6 +203,9 @@ def broken(change: str) -> dict[str, Any]:
         ("stats without median", "has no usable stats; expected pytest-benchmark's rounds"),
         ("two machines", "mixes 2 machines (AMD EPYC 7763 64-Core Processor, Z80)"),
         ("two networks", "mixes 2 sets of checkpoints"),
+        ("twice", " 2 times; expected each case once"),
+        ("no rounds", "has no usable stats; expected pytest-benchmark's rounds"),
+        ("before its time", "has no usable stats; expected pytest-benchmark's rounds"),
     ],
 )
 def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, change: str, message: str) -> None:
@@ -678,6 +687,19 @@ def test_another_machines_times_are_not_compared() -> None:
     assert "differ in CPU" in comparison["refusal"]
     assert {one["change"] for one in comparison["changes"]} == {None}
     assert "bfloat16, batch 8, 2 threads" in comparison["missing"]
+
+
+def test_what_a_baseline_lacks_is_what_is_asked_for() -> None:
+    """Seconds of two clocks are no change of time, and the clock is what to take a baseline of."""
+    timed = full_json()
+    for entry in timed["benchmarks"]:
+        entry["extra_info"]["indoor"]["run"]["timer"] = "time.process_time"
+    timed_so = from_benchmark_json(timed, "0002")
+    other = copy.deepcopy(timed)
+    for entry in other["benchmarks"]:
+        entry["extra_info"]["indoor"]["run"]["timer"] = "time.perf_counter"
+    text = squeezed(render([timed_so], baseline=from_benchmark_json(other, "0001")))
+    assert "the runs differ in timer: take a baseline with the same timer." in text
 
 
 def test_another_torch_is_compared_and_named() -> None:

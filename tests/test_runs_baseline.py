@@ -305,6 +305,21 @@ def test_another_environment_gives_ratios_only() -> None:
     assert choice.lines[0].endswith("ONEDNN_MAX_CPU_ISA AVX2 there, not set here")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timer": "time.process_time"},
+        {"environment": {"ONEDNN_MAX_CPU_ISA": "AVX2"}, "arch": "resnet18"},
+        {"cpu_model": "Z80", "arch": "resnet18"},
+    ],
+)
+def test_seconds_that_cannot_stand_side_by_side_do_not(changes: dict[str, Any]) -> None:
+    """A run by another clock, or of another machine and network, has neither times nor ratios."""
+    choice = choose_baseline([saved(1, **changes)], "0001", here())
+    assert (choice.runs, choice.elsewhere) == ((), ())
+    assert choice.lines[0].startswith("comparing nothing with 0001_resnet50, ")
+
+
 def test_what_an_older_version_did_not_record_is_said() -> None:
     """A run without environment and timer is compared, and both are called not recorded."""
     old = saved(1, environment=None, timer=None)

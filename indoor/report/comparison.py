@@ -64,7 +64,7 @@ def compare_runs(baseline: RunResult, candidate: RunResult) -> Comparison:
         labels = " and ".join(dict.fromkeys(one.label for one in found.decisive))
         refusal = (
             f"Times are not compared, since the runs differ in {labels}: "
-            "take a baseline on this machine with the same network."
+            f"take a baseline with the same {labels}."
         )
     return Comparison(
         changes=tuple(

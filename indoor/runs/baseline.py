@@ -22,6 +22,9 @@ from indoor.runs.storage import SavedRun, read_run
 FIRST = "0001"
 """The number that the first run of an empty storage gets."""
 
+_SAME_SECONDS = ("model", "input")
+"""What leaves times that were at least taken on one machine by one clock."""
+
 NUMBERED = "[0-9][0-9][0-9][0-9]_"
 
 
@@ -114,10 +117,10 @@ def choose_baseline(
     """Return what to compare with.
 
     A run that was named is taken, with a warning where it is of something else; where only ratios
-    may be compared, only they are (`refuse_other_machines` has asked whether it is allowed).
-    Otherwise it is the newest promoted one, else the newest that holds all cases and failed
-    nothing, which `comparable` finds to be of the same machine and subject, since any other says
-    nothing about a change of the code.
+    may be compared, only they are (`refuse_other_machines` has asked whether it is allowed), and
+    where another clock leaves not even them, nothing is. Otherwise it is the newest promoted one,
+    else the newest that holds all cases and failed nothing, which `comparable` finds to be of the
+    same machine and subject, since any other says nothing about a change of the code.
 
     Args:
         candidates: From `find_runs`, the oldest first.
@@ -247,6 +250,9 @@ def _named_runs(runs: tuple[SavedRun, ...], here: Subject, *, judges_times: bool
         if found.level == "ratios":
             elsewhere.append(run)
             lines.append(f"comparing only the speedups with {run.name}, {found.other}: {found}")
+            continue
+        if any(one.name not in _SAME_SECONDS for one in found.decisive):
+            lines.append(f"comparing nothing with {run.name}, {found.other}: {found}")
             continue
         times.append(run)
         lines += [f"comparing with {run.name}", *_notes(run, found)]

@@ -14,7 +14,7 @@ import msgspec
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
 from indoor.records import SCHEMA_VERSION, Measurement
-from indoor.runs.comparable import Subject, describe_mixture
+from indoor.runs.comparable import Subject, case_key, describe_mixture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,13 @@ def from_benchmark_json(data: object, source: str) -> RunResult:
             '`extra_info["indoor"]` in them; give a file that `pytest bench` saved'
         )
     cases = tuple(_case(entry, source) for entry in ours)
+    counted = Counter((case.fullname, case_key(case.measurement)) for case in cases)
+    ((name, _), times), *_ = counted.most_common(1)
+    if times > 1:
+        raise IndoorError(
+            f"{source} holds {name} {times} times; expected each case once, as in one run; report "
+            "the runs' own files one by one"
+        )
     mixture = describe_mixture([case.measurement.run for case in cases])
     if mixture:
         raise IndoorError(
@@ -282,11 +289,12 @@ def _rounds(stats: object, where: str) -> Rounds:
             median_s=float(stats["median"]),
             q3_s=float(stats["q3"]),
         )
-        assert all(math.isfinite(figure) for figure in astuple(rounds))
+        assert rounds.num_rounds > 0
+        assert all(math.isfinite(figure) and figure >= 0 for figure in astuple(rounds))
     except (AssertionError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise IndoorError(
             f"{where} has no usable stats; expected pytest-benchmark's rounds, min, q1, median "
-            "and q3, finite numbers; measure again"
+            "and q3, finite numbers, none negative; measure again"
         ) from error
     return rounds
 
