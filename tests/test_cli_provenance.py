@@ -11,6 +11,7 @@ import pytest
 
 from indoor.cli import main
 from indoor.dataset import IndoorScenes
+from indoor.errors import IndoorError
 from indoor.model import load_float, read_manifest
 from indoor.pipeline import evaluation
 from indoor.records import to_builtins
@@ -195,6 +196,16 @@ def test_int8_of_format_1_beside_a_newer_float32_is_left_out(
     report = read_json(capsys)
     assert "int8" not in [evaluation["variant"] for evaluation in report["evaluations"]]
     assert "another float32" in report["left_out"]["int8"]
+
+
+def test_a_flipped_bit_makes_no_plain_weights_of_a_checkpoint(
+    backbone: Path, tmp_path: Path
+) -> None:
+    """Where the manifest's own name is damaged, its classes and preprocessing are not guessed."""
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(backbone.read_bytes().replace(b'"indoor":', b'"indooR":', 1))
+    with pytest.raises(IndoorError, match="is damaged .*copy or make it again"):
+        load_float(path)
 
 
 def test_a_run_that_changes_while_it_is_evaluated_is_one_line(

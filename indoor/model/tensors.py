@@ -104,8 +104,11 @@ def verify(path: Path) -> CheckpointManifest:
 def read_metadata(path: Path) -> CheckpointManifest | None:
     """Return the manifest of a safetensors file, None where somebody else wrote the file."""
     with _opened(path) as file:
-        text = (file.metadata() or {}).get(_KEY)
+        metadata = file.metadata() or {}
+    text = metadata.get(_KEY)
     if text is None:
+        if any(map(_SEAL.search, metadata.values())):
+            raise _damaged(path, f"a manifest that is not named {_KEY!r}")
         return None
     try:
         version = msgspec.json.decode(text)["format"]
