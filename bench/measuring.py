@@ -47,7 +47,15 @@ from indoor.records import (
 )
 from indoor.runs.partial import CellResult, PartialRun
 from indoor.runtimes import Loaded, all_variants, baseline, load_variant
-from indoor.runtimes.own_process import LOST, Host, Hosted, ProcessOptions, lost_line, time_loads
+from indoor.runtimes.own_process import (
+    LOST,
+    Host,
+    Hosted,
+    ProcessOptions,
+    lost_line,
+    lost_name,
+    time_loads,
+)
 from indoor.transforms import inference_transform
 
 MIN_ROUNDS = 12
@@ -270,7 +278,8 @@ class Shared:
                 try:
                     series, blocked = self._take_turns(cell, subjects, allocator)
                 except LOST as error:  # the others' rounds are taken again without it
-                    for name in [n for n, one in subjects.items() if _process(one) == error.name]:
+                    dead = lost_name(error)
+                    for name in [n for n, one in subjects.items() if dead in (n, _process(one))]:
                         del subjects[name]
                         lost[name] = lost_line(error)
         refuse_changed(self.prepared.run_folder, self.prepared.checkpoint_sha256)

@@ -13,7 +13,7 @@ from indoor.evaluate import compare, evaluate, predict
 from indoor.files import remembered_sha256
 from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.records import EvaluationReport, Machine, Split
+from indoor.records import Evaluation, EvaluationReport, Machine, Split
 from indoor.runtimes import all_variants, baseline, load_variant, native_variants
 
 EVALUATION_BATCH = 8
@@ -93,6 +93,7 @@ def evaluate_run(
             notes.append(line)
     variants = [variant for variant in native_variants(device) if variant.checkpoint in hashes]
     logits: dict[str, Tensor] = {}
+    evaluations: list[Evaluation] = []
     labels = torch.empty(0, dtype=torch.int64)
     left_out = {v.name: unpaired[v.checkpoint] for v in variants if v.checkpoint in unpaired}
     for variant in variants:
@@ -100,15 +101,19 @@ def evaluate_run(
             continue
         try:
             with closing(load_variant(variant, run_folder, EVALUATION_BATCH)) as run:
-                logits[variant.name], labels = predict(
+                values, labels = predict(
                     run.logits,
                     load_batches(dataset, EVALUATION_BATCH),
                     progress,
                     description=f"evaluating {variant.name} on {split}",
                     num_photographs=len(dataset),
                 )
+            evaluations.append(
+                evaluate(values, labels, dataset.classes, variant=variant.name, split=split)
+            )
+            logits[variant.name] = values
         except IndoorError as error:
-            if not variant.own_process:
+            if variant.runtime == baseline().runtime:
                 raise
             left_out[variant.name] = str(error)  # the others' accuracies are known without it
     refuse_changed(run_folder, hashes)
@@ -121,10 +126,7 @@ def evaluate_run(
         torch_version=machine.torch,
         device=device,
         left_out=left_out,
-        evaluations=tuple(
-            evaluate(values, labels, dataset.classes, variant=name, split=split)
-            for name, values in logits.items()
-        ),
+        evaluations=tuple(evaluations),
         pairs=tuple(
             compare(logits[first], values, labels, baseline=first, candidate=name)
             for name, values in logits.items()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol, cast
+from typing import Protocol, cast, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
 from indoor.measure.pairs import Clock
 from indoor.model import read_manifest
-from indoor.records import CheckpointManifest, Ran, Variant
+from indoor.records import CheckpointManifest, Precision, Ran, Variant
 
 
 class Runnable(Protocol):
@@ -74,6 +74,16 @@ class Runtime(Protocol):
         """
 
 
+class VariantError(IndoorError):
+    """A runtime failed in its own way; `name` is the variant's, `reason` one line."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        kind = "" if isinstance(error, IndoorError) else f"{type(error).__name__}: "
+        self.name = name
+        self.reason = " ".join(f"{kind}{error}".split())
+        super().__init__(f"{name}: {self.reason}")
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A variant that can be called; `close` it when done, which ends its own process if it has one.
@@ -91,8 +101,17 @@ class Loaded:
     close: Callable[[], object] = lambda: None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the logits of photographs, both as in `Runnable`."""
-        return self.network(images)
+        """Return the logits of photographs, both as in `Runnable`.
+
+        Raises:
+            IndoorError: The runtime failed, in whatever way.
+        """
+        try:
+            return self.network(images)
+        except IndoorError:
+            raise
+        except Exception as error:  # its own, which is to cost nobody else a cell
+            raise VariantError(self.variant.name, error) from error
 
     def size_bytes(self) -> int:
         """Return the size of its artefact, a file or a folder of files."""
@@ -106,7 +125,14 @@ class Loaded:
         """
         missing = self.batch - len(images) if self.variant.static_batch else 0
         filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-        return self(filled.to(self.variant.device))[: len(images)].cpu()
+        logits = self(filled.to(self.variant.device))[: len(images)].cpu()
+        expected = (len(images), len(self.manifest.classes))
+        if logits.shape != expected:
+            raise IndoorError(
+                f"{self.variant.name} gives logits of the shape {tuple(logits.shape)}; expected "
+                f"{expected}; repair its runtime"
+            )
+        return logits
 
 
 def all_variants(device: str = "cpu") -> dict[str, Variant]:
@@ -146,7 +172,10 @@ def baseline() -> Variant:
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
-    return _runtimes()[variant.runtime].why_not(variant)
+    try:
+        return _runtimes()[variant.runtime].why_not(variant)
+    except Exception as error:
+        raise VariantError(variant.name, error) from error
 
 
 def load_here(
@@ -164,10 +193,15 @@ def load_here(
         IndoorError: The checkpoint is missing or cannot be used.
     """
     runtime, checkpoint = _runtimes()[variant.runtime], checkpoint_of(variant, run_folder)
-    artefact = runtime.prepare(variant, checkpoint, batch)
-    began = clock()
-    network = runtime.load(variant, artefact, torch.get_num_threads())
-    seconds = clock() - began
+    try:
+        artefact = runtime.prepare(variant, checkpoint, batch)
+        began = clock()
+        network = runtime.load(variant, artefact, torch.get_num_threads())
+        seconds = clock() - began
+    except IndoorError:
+        raise
+    except Exception as error:
+        raise VariantError(variant.name, error) from error
     return Loaded(variant, read_manifest(checkpoint), network, artefact, seconds, batch)
 
 
@@ -213,9 +247,11 @@ def _runtimes() -> dict[str, Runtime]:
     """Import every runtime of this folder and of those that INDOOR_RUNTIMES names, by its name.
 
     Raises:
-        IndoorError: A file cannot be imported, or says that its variants are another runtime's.
+        IndoorError: A file cannot be imported, is not whole, or has a variant that cannot be told
+            from another or be recorded.
     """
     found: dict[str, Runtime] = {}
+    files: dict[str, str] = {}
     for module in pkgutil.iter_modules(indoor.runtimes.__path__):
         runtime = _imported(module.name)
         variants = getattr(runtime, "VARIANTS", ())
@@ -223,6 +259,24 @@ def _runtimes() -> dict[str, Runtime]:
             raise IndoorError(
                 f"indoor/runtimes/{module.name}.py: {', '.join(others)} of another runtime; "
                 f"expected runtime={module.name!r}"
+            )
+        for variant in variants:
+            if other := files.get(variant.name):
+                raise IndoorError(
+                    f"the runtimes {other}.py and {module.name}.py both have a variant "
+                    f"{variant.name}; expected one of that name; rename one"
+                )
+            files[variant.name] = module.name
+            if variant.precision not in get_args(Precision):
+                raise IndoorError(
+                    f"the runtime {module.name}.py: variant {variant.name} has the precision "
+                    f"{variant.precision}; expected one of {', '.join(get_args(Precision))}"
+                )
+        lacking = [name for name in ("why_not", "prepare", "load") if not hasattr(runtime, name)]
+        if variants and lacking:
+            raise IndoorError(
+                f"the runtime {module.name}.py has no {', '.join(lacking)}; expected the functions "
+                "of the protocol in indoor/runtimes/base.py"
             )
         if variants:
             found[module.name] = cast(Runtime, runtime)
@@ -232,8 +286,9 @@ def _runtimes() -> dict[str, Runtime]:
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"indoor.runtimes.{name}")
-    except ImportError as error:
+    except Exception as error:
         raise IndoorError(
-            f"the runtime {name}.py cannot be imported: {error}; expected a file that imports what "
-            "may be missing only when it loads, and says so in why_not; repair or remove it"
+            f"the runtime {name}.py cannot be imported: {' '.join(str(error).split())}; expected a "
+            "file that imports what may be missing only when it loads, and says so in why_not; "
+            "repair or remove it"
         ) from error

@@ -26,15 +26,15 @@ from indoor.measure.process import ChildLostError, ChildProcess
 from indoor.measure.worker import Link, answer, die_with_parent, timed
 from indoor.model import read_manifest
 from indoor.records import Ran, Variant, from_builtins, to_builtins
-from indoor.runtimes.base import Loaded, all_variants, checkpoint_of, load_here
+from indoor.runtimes.base import Loaded, VariantError, all_variants, checkpoint_of, load_here
 
 ANSWER_S = 600.0
 """For one load, which may convert and compile, or one call; what takes longer hangs."""
 
 NUM_PEAK_CALLS = 3
 
-LOST = (ChildLostError, UnexpectedAnswerError)
-"""What a measurement raises where a process is lost; `name` is the process's."""
+LOST = (ChildLostError, UnexpectedAnswerError, VariantError)
+"""What a measurement raises where a variant or its process is lost; see `lost_name`."""
 
 
 class ProcessOptions(TypedDict, total=False):
@@ -247,10 +247,17 @@ def time_loads(
     return [load_here(variant, run_folder, clock=clock).seconds for _ in range(num_loads + 1)][1:]
 
 
-def lost_line(error: Exception) -> str:
-    """Return in one line why a process is lost."""
+def lost_name(error: ChildLostError | UnexpectedAnswerError | VariantError) -> str:
+    """Return the variant that is lost, or else the process, as the error tells it."""
     if isinstance(error, UnexpectedAnswerError):
-        return f"{error.name}: {error.message.get('message', error.message)}"
+        return str(error.message.get("variant", error.name))
+    return error.name
+
+
+def lost_line(error: ChildLostError | UnexpectedAnswerError | VariantError) -> str:
+    """Return in one line why a variant or a process is lost."""
+    if isinstance(error, UnexpectedAnswerError):
+        return f"{lost_name(error)}: {error.message.get('message', error.message)}"
     return str(error)
 
 
@@ -262,6 +269,8 @@ def serve() -> None:
         message = link.listen()
         try:
             told = variants.do(message)
+        except VariantError as error:
+            link.tell("failed", variant=error.name, message=error.reason)
         except Exception as error:  # noqa: BLE001 - a runtime's own, which its asker is told
             kind = "" if isinstance(error, IndoorError) else f"{type(error).__name__}: "
             link.tell("failed", message=" ".join(f"{kind}{error}".split()))
