@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from bench.options import ROOT, SETTINGS, SHARED, Settings, add_options, read_settings
+from indoor.cli.parser import needing_the_whole_installation
+from indoor.errors import IndoorError
 from indoor.measure import allocator_environment, current_allocator
 
 BENCH = ROOT / "bench"
@@ -83,8 +85,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _require_pygal()
     # A case whose output check fails never reaches its call; one error is enough.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
-    from bench.cases import resolve_device  # torch, which no mistake above has to wait for
-    from bench.session import SuiteSession
+    try:
+        with needing_the_whole_installation("pytest bench"):
+            from bench.cases import resolve_device  # torch, which no mistake above has to wait for
+            from bench.session import SuiteSession
+    except IndoorError as error:
+        raise pytest.UsageError(str(error)) from error
 
     settings = config.stash[SETTINGS] = resolve_device(settings)
     if alone:

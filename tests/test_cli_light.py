@@ -34,16 +34,16 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent())
-from indoor.cli import main
-raise SystemExit(main())
 """
-"""`indoor` in a Python that finds none of them."""
+"""A Python that finds none of them."""
+
+INDOOR = f"{WITHOUT}from indoor.cli import main; raise SystemExit(main())"
 
 
 def run(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """Call `indoor` with the words in a process that finds none of the heavy packages."""
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT, *map(str, words)],
+        [sys.executable, "-c", INDOOR, *map(str, words)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -136,3 +136,14 @@ def test_what_needs_torch_says_so_in_one_line(tmp_path: Path, words: tuple[str, 
         line,
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_suite_needs_torch_and_says_so_in_one_line() -> None:
+    """`pytest bench` is a usage error there, and no traceback."""
+    suite = f"{WITHOUT}import pytest; raise SystemExit(pytest.main(['bench', '-q']))"
+    done = subprocess.run(
+        [sys.executable, "-c", suite], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line)
+    assert line.startswith("ERROR: pytest bench needs torch, which is not installed here; expected")

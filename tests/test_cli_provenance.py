@@ -204,7 +204,7 @@ def test_a_flipped_bit_makes_no_plain_weights_of_a_checkpoint(
     """Where the manifest's own name is damaged, its classes and preprocessing are not guessed."""
     path = tmp_path / "x.safetensors"
     path.write_bytes(backbone.read_bytes().replace(b'"indoor":', b'"indooR":', 1))
-    with pytest.raises(IndoorError, match="is damaged .*copy or make it again"):
+    with pytest.raises(IndoorError, match=r"is damaged .*copy or make it again"):
         load_float(path)
 
 

@@ -2,7 +2,8 @@
 
 import argparse
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from indoor.errors import IndoorError
@@ -49,19 +50,30 @@ def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
     """Return a function that imports the command's module only when it is called."""
 
     def command(parsed: argparse.Namespace) -> Any:
-        try:
+        with needing_the_whole_installation(prog):
             return importlib.import_module(f"indoor.cli.{module}").run(parsed)
-        except ModuleNotFoundError as error:
-            lacking = (error.name or "").partition(".")[0]
-            if lacking not in _NOT_IN_LIGHT:
-                raise
-            raise IndoorError(
-                f"{prog} needs {lacking}, which is not installed here; expected the whole "
-                "installation, not the light one of the gate and the tables; run pip install with "
-                "the project's folder and without --no-deps"
-            ) from error
 
     return command
+
+
+@contextmanager
+def needing_the_whole_installation(prog: str) -> Iterator[None]:
+    """Say in one line that `prog` needs what a light installation lacks, where it does.
+
+    Raises:
+        IndoorError: The block imported torch, say, and it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        lacking = (error.name or "").partition(".")[0]
+        if lacking not in _NOT_IN_LIGHT:
+            raise
+        raise IndoorError(
+            f"{prog} needs {lacking}, which is not installed here; expected the whole "
+            "installation, not the light one of the gate and the tables; run pip install with "
+            "the project's folder and without --no-deps"
+        ) from error
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
