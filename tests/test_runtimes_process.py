@@ -54,6 +54,7 @@ def shared(run_folder: Path, photographs: Path, tmp_path: Path) -> Shared:
         root=photographs,
         run_folder=run_folder,
         manifest=read_manifest(run_folder / "float32.safetensors"),
+        checkpoint_sha256=checkpoint_hashes(run_folder),
     )
     options = {"min_rounds": 5, "timer": NameWrapper(time.perf_counter), "disable_gc": False}
     config: Any = SimpleNamespace(
