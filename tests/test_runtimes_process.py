@@ -18,6 +18,7 @@ from indoor.errors import IndoorError
 from indoor.measure import current_allocator
 from indoor.measure.pairs import Plan, RemoteCall, measure_interleaved
 from indoor.model import read_manifest
+from indoor.pipeline.evaluation import checkpoint_hashes
 from indoor.runs.partial import PartialRun
 from indoor.runtimes import find_variant, load_variant, own_process
 from indoor.runtimes.own_process import Host, measure_peak
