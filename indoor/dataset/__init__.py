@@ -1,7 +1,7 @@
 """The split lists of a data set and their photographs."""
 
 from indoor.dataset.batches import load_batches
-from indoor.dataset.identity import identify
+from indoor.dataset.identity import identify, identify_with_and_without_test
 from indoor.dataset.lists import SplitLists, read_split_lists
 from indoor.dataset.photographs import load_photograph
 from indoor.dataset.scenes import (
@@ -18,6 +18,7 @@ __all__ = [
     "SplitLists",
     "VerifyReport",
     "identify",
+    "identify_with_and_without_test",
     "load_batches",
     "load_photograph",
     "read_split_lists",

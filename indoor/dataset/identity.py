@@ -1,6 +1,7 @@
 """What makes two data sets the same: their lists and the content of their photographs."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from indoor.dataset.lists import read_split_lists
@@ -39,6 +40,28 @@ def identify(
     Raises:
         IndoorError: As `IndoorScenes`.
     """
+    look = _look(root, val_fraction, seed, skip_broken, progress, test=test)
+    return look(test)
+
+
+def identify_with_and_without_test(
+    root: Path, *, val_fraction: float = 0.15, seed: int = 0, skip_broken: bool = False
+) -> tuple[DataIdentity, DataIdentity]:
+    """Return both of `identify`'s answers, with the test list and without, from one look."""
+    look = _look(root, val_fraction, seed, skip_broken, NO_PROGRESS, test=True)
+    return look(True), look(False)
+
+
+def _look(
+    root: Path,
+    val_fraction: float,
+    seed: int,
+    skip_broken: bool,
+    progress: Progress,
+    *,
+    test: bool,
+) -> Callable[[bool], DataIdentity]:
+    """Look at all files once, and return what makes an identity with or without the test list."""
     splits: tuple[Split, ...] = ("train", "val", "test") if test else ("train", "val")
     scenes = {
         split: IndoorScenes(
@@ -52,22 +75,28 @@ def identify(
         for split in splits
     }
     lists = read_split_lists(root)
-    listed = lists.test if test else ()
-    names = [*lists.train, *listed]
+    names = [*lists.train, *(lists.test if test else ())]
     progress.start("hashing photographs", len(names))
-    total = hashlib.sha256(f"train {len(lists.train)} test {len(listed)}\n".encode())
-    hashes = hash_files([root / "Images" / name for name in names], progress=progress)
-    for name, digest in zip(names, hashes, strict=True):
-        total.update(f"{digest} {name}\n".encode())
+    hashes = list(hash_files([root / "Images" / name for name in names], progress=progress))
     progress.finish()
-    return DataIdentity(
-        name=root.resolve().name,
-        num_classes=len(lists.classes),
-        num_train=len(scenes["train"]),
-        num_val=len(scenes["val"]),
-        num_test=len(scenes["test"]) if test else 0,
-        num_skipped=sum(split.num_skipped for split in scenes.values()),
-        sha256=total.hexdigest(),
-        seed=seed,
-        val_fraction=val_fraction,
-    )
+
+    def identity(with_test: bool) -> DataIdentity:
+        num_test = len(lists.test) if with_test else 0
+        total = hashlib.sha256(f"train {len(lists.train)} test {num_test}\n".encode())
+        end = len(lists.train) + num_test
+        for name, digest in zip(names[:end], hashes[:end], strict=True):
+            total.update(f"{digest} {name}\n".encode())
+        counted = [scenes[split] for split in splits if with_test or split != "test"]
+        return DataIdentity(
+            name=root.resolve().name,
+            num_classes=len(lists.classes),
+            num_train=len(scenes["train"]),
+            num_val=len(scenes["val"]),
+            num_test=len(scenes["test"]) if with_test else 0,
+            num_skipped=sum(split.num_skipped for split in counted),
+            sha256=total.hexdigest(),
+            seed=seed,
+            val_fraction=val_fraction,
+        )
+
+    return identity

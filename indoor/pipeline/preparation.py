@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indoor import places
-from indoor.dataset import IndoorScenes, identify
+from indoor.dataset import IndoorScenes, identify_with_and_without_test
 from indoor.demo import draw_demo
 from indoor.errors import IndoorError
 from indoor.locks import locked
@@ -116,8 +116,7 @@ def prepare(
     )
     config = config or default_config(seed=seed)
     root = root or job.drawn()
-    data = identify(root, seed=seed, skip_broken=skip_broken)
-    trained_on = identify(root, seed=seed, test=False, skip_broken=skip_broken)
+    data, trained_on = identify_with_and_without_test(root, seed=seed, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
     found = find_weights(weights, arch, allow_download=allow_download, progress=progress)
