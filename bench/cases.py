@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.options import SETTINGS, Settings
+from bench.options import SETTINGS, Settings, mistakes_in_one_line
 from indoor.devices import choose_device
-from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
 from indoor.runs.partial import Cell
@@ -23,19 +22,13 @@ def resolve_device(settings: Settings) -> Settings:
     Raises:
         pytest.UsageError: There is no such device, or one that was named cannot run there.
     """
-    try:
+    with mistakes_in_one_line("--device: "):
         device = choose_device(settings.device).type
-    except IndoorError as error:
-        raise pytest.UsageError(f"--device: {error}") from error
-    try:
+    with mistakes_in_one_line():  # a runtime's file that cannot be imported
         all_variants(device)
-    except IndoorError as error:  # a runtime's file that cannot be imported
-        raise pytest.UsageError(str(error)) from error
-    try:
+    with mistakes_in_one_line("--"):
         for name in settings.variants or ():
             find_variant(name, device)
-    except IndoorError as error:
-        raise pytest.UsageError(f"--{error}") from error
     return dataclasses.replace(settings, device=device)
 
 

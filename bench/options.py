@@ -1,7 +1,8 @@
 """The suite's options on pytest's command line, and what they add up to."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from indoor import places
+from indoor.errors import IndoorError
 from indoor.records import Allocator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +77,15 @@ SETTINGS = pytest.StashKey[Settings]()
 
 SHARED = pytest.StashKey[Any]()
 """Where the session's `Shared` is kept; Any, so that reading options imports no torch."""
+
+
+@contextmanager
+def mistakes_in_one_line(prefix: str = "") -> Iterator[None]:
+    """Turn a user's mistake into pytest's own error of one line, after `prefix`, and exit 4."""
+    try:
+        yield
+    except IndoorError as error:
+        raise pytest.UsageError(f"{prefix}{error}") from error
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
-from bench.options import ROOT, SETTINGS, SHARED, Settings, add_options, read_settings
+from bench.options import (
+    ROOT,
+    SETTINGS,
+    SHARED,
+    Settings,
+    add_options,
+    mistakes_in_one_line,
+    read_settings,
+)
 from indoor.cli.parser import needing_the_whole_installation
-from indoor.errors import IndoorError
 from indoor.measure import allocator_environment, current_allocator
 
 BENCH = ROOT / "bench"
@@ -85,12 +92,9 @@ def pytest_configure(config: pytest.Config) -> None:
         _require_pygal()
     # A case whose output check fails never reaches its call; one error is enough.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
-    try:
-        with needing_the_whole_installation("pytest bench"):
-            from bench.cases import resolve_device  # torch, which no mistake above has to wait for
-            from bench.session import SuiteSession
-    except IndoorError as error:
-        raise pytest.UsageError(str(error)) from error
+    with mistakes_in_one_line(), needing_the_whole_installation("pytest bench"):
+        from bench.cases import resolve_device  # torch, which no mistake above has to wait for
+        from bench.session import SuiteSession
 
     settings = config.stash[SETTINGS] = resolve_device(settings)
     if alone:

@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from bench.adapter import as_saved
 from bench.cases import left_out, variants
 from bench.gate_option import run_gate
 from bench.measuring import Shared
-from bench.options import ROOT, SHARED, Settings
+from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
 from bench.saving import Saving, write_comparison, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
@@ -65,7 +64,7 @@ class SuiteSession:
         """
         self._settings.suite_threads(num_usable_cores())
         if self._saves:
-            with _mistakes_in_one_line():
+            with mistakes_in_one_line():
                 self._check_named()
                 self._check_places()
 
@@ -87,7 +86,7 @@ class SuiteSession:
         if not wanted or session.testsfailed or options.collectonly or options.benchmark_skip:
             return
         began = time.perf_counter()
-        with _mistakes_in_one_line():
+        with mistakes_in_one_line():
             prepared = prepare(
                 self._settings.data,
                 self._settings.weights,
@@ -292,15 +291,6 @@ def _identify(settings: Settings, prepared: Prepared, options: Mapping[str, Any]
         timer=str(options["timer"]),
         environment=read_environment() | uncollected,
     )
-
-
-@contextmanager
-def _mistakes_in_one_line() -> Iterator[None]:
-    """Turn a user's mistake into pytest's own error of one line and exit 4."""
-    try:
-        yield
-    except IndoorError as error:
-        raise pytest.UsageError(str(error)) from error
 
 
 def _listed(numbers: Iterable[int]) -> str:
