@@ -3,7 +3,7 @@ PYTHON ?= python3
 # TORCH=2.15 installs that torch (constraints-torch2.15.txt) into an environment of its own.
 TORCH ?=
 VENV ?= .venv$(if $(TORCH),-torch$(TORCH))
-# Where to get torch from; see README.md for CPU-only wheels.
+# Where to get torch from; see docs/install.md for CPU-only wheels.
 TORCH_INDEX ?=
 DATA ?=
 WEIGHTS ?=

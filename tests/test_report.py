@@ -842,7 +842,7 @@ def test_csv_has_a_row_a_measurement() -> None:
 
 
 def test_json_is_the_documented_structure() -> None:
-    """The JSON has the members that results/README.md lists, and the identity once a run."""
+    """The JSON has the members that docs/results.md lists, and the identity once a run."""
     data = json.loads(render([full_run(AMX)], format="json"))
     assert data["report_format"] == 1
     (run,) = data["runs"]
@@ -860,11 +860,11 @@ def test_json_is_the_documented_structure() -> None:
     assert run["headline"]["mean_speedups"]["int8"]["batches"] == [8, 16]
     assert run["identity"]["machine"]["cpu_model"] == AMX.cpu_model
     assert "run" not in run["cases"][0]["measurement"]
-    readme = (GOLDEN.parent.parent / "results" / "README.md").read_text(encoding="utf-8")
+    page = (GOLDEN.parent.parent / "docs" / "results.md").read_text(encoding="utf-8")
     for name in [*run, *run["headline"], *run["cases"][0], *run["cases"][0]["rounds"]]:
-        assert f'"{name}"' in readme, name
+        assert f'"{name}"' in page, name
     for name in run["cases"][0]["measurement"]:
-        assert f"`{name}`" in readme, name
+        assert f"`{name}`" in page, name
 
 
 def test_json_has_no_nan_nor_infinity() -> None:

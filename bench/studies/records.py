@@ -1,4 +1,4 @@
-"""What the gate's studies store, one file a study, and the README's tables of it."""
+"""What the gate's studies store, one file a study, and the tables of docs/gate-error-study.md."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

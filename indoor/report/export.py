@@ -11,7 +11,7 @@ from indoor.report.headline import Headline, headline
 from indoor.runs.results import MeasuredCase, RunResult
 
 REPORT_FORMAT = 1
-"""The version of the JSON's structure, which results/README.md describes."""
+"""The version of the JSON's structure, which docs/results.md describes."""
 
 
 def as_json(results: Sequence[RunResult], baseline: RunResult | None) -> str:

@@ -45,7 +45,7 @@ def render(
     Args:
         results: One run or more.
         format: `table` for a terminal, `markdown` as GitHub reads it, `json` and `csv` as
-            results/README.md describes them.
+            docs/results.md describes them.
         width: Characters a line of `table`, 40 or more; from 80 on nothing has to be stacked.
         color: Whether `table` may hold escape codes.
         baseline: An earlier run to compare each with, advisory; `csv` leaves it out.
