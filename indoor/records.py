@@ -82,6 +82,9 @@ class WeightSource:
     kind: Literal["file", "imagenet-cache", "imagenet-download", "none"]
     name: str
     sha256: Sha256 | None
+    assumed: tuple[str, ...] = field(default=(), compare=False)
+    """What the file does not say and what was taken instead, one clause each, to be read beside
+    every figure; it does not tell these weights from others."""
 
     @property
     def identity(self) -> str:

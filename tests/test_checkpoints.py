@@ -80,6 +80,8 @@ def test_a_checkpoint_comes_back(network: nn.Module, saved: Path) -> None:
     loaded = load_float(saved, arch="resnet18", classes=CLASSES)
     assert same_weights(loaded.model, network)
     assert unsealed(loaded.manifest) == MANIFEST
+    assert loaded.manifest.weights.assumed == ()
+    assert loaded.notes == ()
     assert not loaded.model.training
     assert loaded.model.conv1.weight.requires_grad
     assert loaded.path == saved
@@ -284,6 +286,26 @@ def test_a_plain_state_dict_is_read(network: nn.Module, tmp_path: Path) -> None:
         name="finetuned_model.pt",
         sha256=sha256_of_file(tmp_path / "finetuned_model.pt"),
     )
+
+
+def test_what_a_file_does_not_say_stands_beside_its_weights(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    """`assumed` has what was taken in its place, and survives in a checkpoint of ours."""
+    torch.save({"model": halved(network), "std": [0.25] * 3}, tmp_path / "x.pt")
+    loaded = load_float(tmp_path / "x.pt", classes=CLASSES)
+    expected = (
+        "says no mean: ImageNet's",
+        "says no input size: the whole photograph at 224 x 224",
+        "names no classes: taken to be the data set's 3, in sorted order",
+    )
+    assert loaded.manifest.weights.assumed == expected
+    given = load_float(tmp_path / "x.pt", preprocessing=CROP)
+    assert given.manifest.weights.assumed == ()
+    save_float(tmp_path / "ours.safetensors", loaded.model, loaded.manifest)
+    again = load_float(tmp_path / "ours.safetensors", classes=CLASSES)
+    assert again.manifest.weights.assumed == expected
+    assert again.manifest.weights.identity == loaded.manifest.weights.identity
 
 
 def test_a_nested_state_dict_says_more(network: nn.Module, tmp_path: Path) -> None:

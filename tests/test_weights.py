@@ -430,10 +430,26 @@ def test_a_file_comes_first(tmp_path: Path, imagenet: Path) -> None:
 
 
 def test_a_file_without_names_says_so(imagenet: Path) -> None:
-    """Weights that name no classes are a backbone only."""
+    """Weights that name no classes keep their last layer, and say what they do not know."""
     found = resolve_weights(imagenet, "resnet18")
     assert found.classes is None
-    assert found.notes == (f"{imagenet.name} names no classes, so its last layer is not used",)
+    assert found.num_outputs == 1000
+    assert torch.equal(fc_of(found.model), fc_of(build_model("resnet18", 1000, seed=9)))
+    assert found.source.assumed == (
+        "says no mean and std: ImageNet's",
+        "says no input size: the whole photograph at 224 x 224",
+    )
+
+
+def test_as_many_classes_as_outputs_are_taken(imagenet: Path) -> None:
+    """A file that names none takes the data's classes where it has as many outputs, and says so."""
+    names = tuple(f"{index:03d}" for index in range(1000))
+    found = resolve_weights(imagenet, "resnet18", classes=names)
+    assert found.classes == names
+    assert found.source.assumed[-1] == (
+        "names no classes: taken to be the data set's 1000, in sorted order"
+    )
+    assert resolve_weights(imagenet, "resnet18", classes=names[:-1]).classes is None
 
 
 def test_a_bad_file_is_an_error_and_no_fallback(tmp_path: Path, imagenet: Path) -> None:
@@ -458,6 +474,7 @@ def test_the_cache_comes_before_the_network(server: Server, tmp_path: Path, imag
     assert found.classes is None
     assert found.preprocessing == DEFAULT_PREPROCESSING
     assert found.notes == ()
+    assert found.source.assumed == ()
     assert torch.equal(fc_of(found.model), fc_of(build_model("resnet18", 1000, seed=9)))
 
 

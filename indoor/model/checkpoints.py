@@ -20,12 +20,15 @@ from indoor.records import CheckpointManifest, Preprocessing
 class LoadedModel:
     """A model in eval mode with what its file says.
 
-    `manifest.classes` is empty where the file names none (a plain state dict).
+    `manifest.classes` is empty where the file names none (a plain state dict) and the caller gave
+    none; `manifest.weights.assumed` is what the file does not say. `notes` are lines for the user:
+    where in the file the weights were, and what was left out.
     """
 
     model: nn.Module
     manifest: CheckpointManifest
     path: Path
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -78,8 +81,8 @@ def load_float(
     Args:
         path: The file.
         arch: The architecture that it must hold; None takes what it holds.
-        classes: The class names that it must have, in this order; they are taken where the file
-            names none.
+        classes: The class names that it must have, in this order. Where the file names none they
+            are taken, if it has as many outputs, and `manifest.weights.assumed` says so.
         preprocessing: Replaces what the file says. A plain state dict says little: without mean
             and std in it ImageNet's are taken, and always the whole photograph at 224 x 224.
 
@@ -107,13 +110,24 @@ def load_float(
             f"{path} holds a {found}, expected a {arch}; choose --model {found} or other weights"
         )
     if manifest is None:
-        manifest = describe(path, found, about)
+        manifest = describe(path, found, about, preprocessing)
     _check_preprocessing(path, manifest.preprocessing)
     names = _agree_on_classes(path, manifest.classes, tensors["fc.weight"].shape[0], classes)
+    assumed = manifest.weights.assumed
+    if names and not manifest.classes:
+        assumed += (assumed_classes(names),)
     manifest = replace(
-        manifest, classes=names, preprocessing=preprocessing or manifest.preprocessing
+        manifest,
+        classes=names,
+        preprocessing=preprocessing or manifest.preprocessing,
+        weights=replace(manifest.weights, assumed=assumed),
     )
     return LoadedModel(model, manifest, path)
+
+
+def assumed_classes(names: Sequence[str]) -> str:
+    """Return the clause of `WeightSource.assumed` where the data set's classes were taken."""
+    return f"names no classes: taken to be the data set's {len(names)}, in sorted order"
 
 
 def _assemble(path: Path, tensors: dict[str, Tensor], arch: str | None) -> tuple[nn.Module, str]:

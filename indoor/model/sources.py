@@ -1,7 +1,8 @@
 """Where the weights come from: a file, ImageNet's from torch's cache or the network, or nowhere."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
-from indoor.model.checkpoints import load_float
+from indoor.model.checkpoints import assumed_classes, load_float
 from indoor.model.download import fetch
 from indoor.model.network import ARCHS, build_model
 from indoor.model.tensors import identify_kind
@@ -53,7 +54,10 @@ class FoundWeights:
 class WeightsResult:
     """Weights that were loaded: a float32 network in eval mode, with the last layer it came with.
 
-    `classes` is None where that layer is of no use (ImageNet, random, a file that names none).
+    `classes` is None where nobody knows what its outputs mean: ImageNet's and random weights, and
+    a file that names none and was not given as many. `num_outputs` counts the outputs of the last
+    layer that the file has; 0 where it has none, and `model.fc` is only a place for a new one.
+    `source.assumed` is what the file does not say.
     """
 
     model: nn.Module
@@ -61,11 +65,14 @@ class WeightsResult:
     preprocessing: Preprocessing
     source: WeightSource
     notes: tuple[str, ...]
+    num_outputs: int = 0
 
 
-def resolve_weights(weights: Path | None, arch: str, **how: Any) -> WeightsResult:
+def resolve_weights(
+    weights: Path | None, arch: str, *, classes: Sequence[str] | None = None, **how: Any
+) -> WeightsResult:
     """Find and load the weights of the first source that answers; see both."""
-    return load_weights(find_weights(weights, arch, **how))
+    return load_weights(find_weights(weights, arch, **how), classes)
 
 
 def find_weights(
@@ -135,8 +142,14 @@ def find_weights(
     return found("none", f"random (seed {seed})", None)
 
 
-def load_weights(found: FoundWeights) -> WeightsResult:
+def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> WeightsResult:
     """Load weights that `find_weights` found.
+
+    Args:
+        found: Where they are.
+        classes: What the outputs of a file that names no classes are taken to be, if there are as
+            many; `source.assumed` says so then. The last layer of a file with another number of
+            outputs, or with names of its own, stays what it is: compare before it is used.
 
     Raises:
         IndoorError: The file cannot be used, or holds another architecture.
@@ -148,19 +161,27 @@ def load_weights(found: FoundWeights) -> WeightsResult:
             preprocessing=DEFAULT_PREPROCESSING,
             source=found.source,
             notes=found.notes,
+            num_outputs=_NUM_IMAGENET_CLASSES,
         )
-    loaded = load_float(found.path, arch=found.arch)
-    manifest = loaded.manifest
     is_file = found.source.kind == "file"
-    notes = found.notes
-    if is_file and not manifest.classes:
-        notes += (f"{found.path.name} names no classes, so its last layer is not used",)
+    loaded = load_float(
+        found.path, arch=found.arch, preprocessing=None if is_file else DEFAULT_PREPROCESSING
+    )
+    manifest = loaded.manifest
+    num_outputs = loaded.model.get_submodule("fc").out_features
+    assert isinstance(num_outputs, int)
+    known = (manifest.classes or None) if is_file else None
+    assumed = manifest.weights.assumed
+    if is_file and known is None and classes is not None and num_outputs == len(classes):
+        known = tuple(classes)
+        assumed += (assumed_classes(known),)
     return WeightsResult(
         model=loaded.model,
-        classes=(manifest.classes or None) if is_file else None,
-        preprocessing=manifest.preprocessing if is_file else DEFAULT_PREPROCESSING,
-        source=found.source,
-        notes=notes,
+        classes=known,
+        preprocessing=manifest.preprocessing,
+        source=replace(found.source, assumed=assumed),
+        notes=found.notes + loaded.notes,
+        num_outputs=num_outputs,
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.tensors import FORMAT
-from indoor.records import CheckpointManifest, WeightSource
+from indoor.records import CheckpointManifest, Preprocessing, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
@@ -77,9 +77,18 @@ def as_float32(path: Path, state: Mapping[str, object]) -> dict[str, Tensor]:
     return tensors
 
 
-def describe(path: Path, arch: str, about: Mapping[str, object]) -> CheckpointManifest:
-    """Return the manifest of somebody else's file, from what lies beside its state dict."""
+def describe(
+    path: Path, arch: str, about: Mapping[str, object], preprocessing: Preprocessing | None
+) -> CheckpointManifest:
+    """Return the manifest of somebody else's file, from what lies beside its state dict.
+
+    `weights.assumed` names what the file does not say, unless the caller gave the `preprocessing`.
+    """
     epoch = about.get("epoch")
+    unsaid = [key for key in ("mean", "std") if about.get(key) is None]
+    assumed = [f"says no {' and '.join(unsaid)}: ImageNet's"] if unsaid else []
+    size = DEFAULT_PREPROCESSING.size
+    assumed.append(f"says no input size: the whole photograph at {size} x {size}")
     return CheckpointManifest(
         format=FORMAT,
         arch=arch,
@@ -90,7 +99,12 @@ def describe(path: Path, arch: str, about: Mapping[str, object]) -> CheckpointMa
             mean=_channels(path, about, "mean", DEFAULT_PREPROCESSING.mean),
             std=_channels(path, about, "std", DEFAULT_PREPROCESSING.std),
         ),
-        weights=WeightSource(kind="file", name=path.name, sha256=remembered_sha256(path)),
+        weights=WeightSource(
+            kind="file",
+            name=path.name,
+            sha256=remembered_sha256(path),
+            assumed=() if preprocessing else tuple(assumed),
+        ),
         epoch=epoch if isinstance(epoch, int) else None,
     )
 

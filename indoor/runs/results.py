@@ -162,10 +162,11 @@ def from_benchmark_json(data: object, source: str) -> RunResult:
 
 def measurement_schema() -> dict[str, object]:
     """Return the JSON Schema (draft 2020-12) of `extra_info["indoor"]`, from the records."""
+    schema = msgspec.json.encode(msgspec.json.schema(Measurement))  # a default may be a tuple
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:indoor:measurement:v{SCHEMA_VERSION}",
-        **msgspec.json.schema(Measurement),
+        **msgspec.json.decode(schema),
     }
 
 
