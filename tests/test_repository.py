@@ -56,7 +56,7 @@ def test_recorded_traces_can_be_replayed(path: Path) -> None:
 
 
 def test_the_documented_tables_are_what_the_studies_say(capsys: pytest.CaptureFixture[str]) -> None:
-    """`bench.studies.gate table` prints the tables that docs/gate-error-study.md quotes, figure for figure."""
+    """`bench.studies.gate table` prints the tables of the error study, figure for figure."""
     studies = [*STUDIES.glob("gate-replay-*"), *STUDIES.glob("gate-complete-*")]
     assert main(["table", *map(str, studies)]) == 0
     printed = capsys.readouterr().out.splitlines()

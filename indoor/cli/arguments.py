@@ -16,6 +16,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         SystemExit: After `--help` or `--version` (status 0), or a mistake (status 2).
     """
+    parsed = build_parser().parse_args(arguments)
+    check = getattr(parsed, "check", None)
+    if check is not None:
+        check(parsed)
+    return parsed
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `indoor` with all its commands."""
     parser = Parser(
         prog="indoor",
         description="What int8 really buys on your CPU: prepare, quantize, evaluate, report.",
@@ -33,11 +42,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _add_results(commands)
     add_gate(commands)
     _add_doctor(commands)
-    parsed = parser.parse_args(arguments)
-    check = getattr(parsed, "check", None)
-    if check is not None:
-        check(parsed)
-    return parsed
+    return parser
 
 
 def _add_demo(commands: Any) -> None:
