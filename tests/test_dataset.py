@@ -28,7 +28,8 @@ from indoor.dataset import (
     validation_indices,
     verify,
 )
-from indoor.dataset.photographs import _pillow_warnings_ignored, decode_photograph
+from indoor.dataset.photographs import decode_photograph
+from indoor.dataset.quiet import decoders_silenced
 from indoor.errors import IndoorError
 from indoor.records import Preprocessing, to_json
 from indoor.transforms import inference_transform
@@ -365,23 +366,10 @@ def test_corrupt_exif_data_does_not_spoil_a_photograph(tmp_path: Path) -> None:
     assert caught == []
 
 
-def test_unreadable_exif_data_leaves_the_photograph_as_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where reading the orientation fails outright, the stored pixels count."""
-    quadrants().save(tmp_path / "odd.png")
-
-    def fail(image: Image.Image) -> Image.Image:
-        raise SyntaxError(f"not a TIFF file ({image.size})")
-
-    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
-    assert corner_colours(load_photograph(tmp_path / "odd.png")) == ["r", "g", "b", "w"]
-
-
 def test_warnings_stay_quiet_until_the_last_thread_has_decoded() -> None:
     """A thread that ends first does not bring the warnings back for one that still decodes."""
     before = list(warnings.filters)
-    first, second = _pillow_warnings_ignored(), _pillow_warnings_ignored()
+    first, second = decoders_silenced(), decoders_silenced()
     first.__enter__()
     during = list(warnings.filters)
     second.__enter__()

@@ -2,16 +2,14 @@
 
 import io
 import struct
-import threading
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from indoor.dataset.metadata import hide_orientation, turn_upright, without_metadata
+from indoor.dataset.quiet import decoders_silenced
 from indoor.errors import IndoorError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
@@ -24,8 +22,11 @@ _DECODER_ERRORS = (
     ValueError,
     LookupError,
     TypeError,
+    AttributeError,
+    AssertionError,
     EOFError,
-    OverflowError,
+    ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -101,9 +102,16 @@ def decode_photograph(data: bytes, source: str) -> Image.Image:
         BrokenPhotographError: It is truncated, or holds no photograph.
     """
     try:
-        with _pillow_warnings_ignored(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.load()
-            return _to_rgb(_upright(image))
+        with decoders_silenced():
+            try:
+                return _decode(data)
+            except _DECODER_ERRORS:
+                # Where metadata alone are at fault (a text that unpacks to gigabytes, a checksum),
+                # the pixels are whole.
+                bare = without_metadata(data)
+                if bare == data:
+                    raise
+                return _decode(bare)
     except UnidentifiedImageError as error:
         what = f"is no image of a known kind ({', '.join(FORMATS)}; {len(data)} bytes)"
         raise BrokenPhotographError(source, what) from error
@@ -112,12 +120,13 @@ def decode_photograph(data: bytes, source: str) -> Image.Image:
         raise BrokenPhotographError(source, f"cannot be decoded: {reason}") from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a photograph with unreadable EXIF data stays as it is."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except _DECODER_ERRORS:
-        return image.copy()
+def _decode(data: bytes) -> Image.Image:
+    """Decode upright RGB, or raise what the decoder raises."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.format == "TIFF":
+            hide_orientation(image)
+        image.load()
+        return _to_rgb(turn_upright(image, data))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -137,30 +146,3 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     if grey.min() < 0 or grey.max() > 65535:
         raise ValueError(f"pixels of {grey.min()}..{grey.max()}, expected 16 bits (0..65535)")
     return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
-
-
-_lock = threading.Lock()
-_num_decoding = 0
-_filters = ExitStack()
-
-
-@contextmanager
-def _pillow_warnings_ignored() -> Iterator[None]:
-    """Keep Pillow's warnings about odd but decodable files (corrupt EXIF data, size) to itself.
-
-    `warnings.catch_warnings` alone is not made for a pool of threads that enter and leave in any
-    order: the first one to decode sets the filter, the last one to end puts the old ones back.
-    """
-    global _num_decoding
-    with _lock:
-        if _num_decoding == 0:
-            _filters.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-        _num_decoding += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _num_decoding -= 1
-            if _num_decoding == 0:
-                _filters.close()
