@@ -2,6 +2,7 @@
 
 import mmap
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from indoor.measure.pairs import (
     Series,
     measure_blocked,
     measure_interleaved,
+    measure_pair,
+    take_rounds,
 )
 from indoor.measure.worker import Warmup, timed
 
@@ -317,3 +320,34 @@ def test_the_gates_warm_up_takes_its_time_and_no_more(machine: FakeMachine) -> N
     subject = machine.subjects({"a": machine.call("a", lambda i: 0.9**i)})["a"]
     assert subject.warm_up(min_calls=1, min_s=1.5, max_s=1.5).num_calls == 2
     assert subject.warm_up(min_calls=2, min_s=0.0, max_s=0.0).num_calls == 2
+
+
+def test_a_pair_of_functions_gives_a_speedup(machine: FakeMachine) -> None:
+    """Baseline over candidate, per call, though each has its own number of calls a round."""
+    long, short = machine.call("long", lambda _: 3e-4), machine.call("short", lambda _: 1e-7)
+    found = measure_pair(long, short, budget_s=1.0, clock=machine.clock)
+    assert found.speedup == pytest.approx(3000)
+    assert found.interval.low == pytest.approx(3000)
+    assert (found.baseline, found.candidate) == ("baseline", "candidate")
+    assert found.num_pairs >= 12
+
+
+async def coroutine() -> None:
+    """Does nothing."""
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (None, "which cannot be called"),
+        ("mine:plain", "which cannot be called"),
+        (sum(range(3)), "which cannot be called"),
+        (coroutine, "a call of which only makes a coroutine"),
+        (lambda: (yield), "a call of which only makes a generator"),
+        (take_rounds, "a call of which only makes a generator"),
+    ],
+)
+def test_what_cannot_be_timed_is_no_pair(call: Any, reason: str) -> None:
+    """What was called already, or does its work later, is refused in one line."""
+    with pytest.raises(ValueError, match=rf"candidate is .*{reason}; expected a function without"):
+        measure_pair(int, call)

@@ -138,9 +138,14 @@ def load_config(
         config = msgspec.convert(table, GateConfig)
     except msgspec.ValidationError as error:
         raise IndoorError(_mistyped(table, where, str(error))) from error
+    check_config(config, where)
+    return config
+
+
+def check_config(config: GateConfig, where: str) -> None:
+    """Raise IndoorError where a value cannot be worked with; `where` names who said it."""
     for key, value, expected in _faults(config):
         raise IndoorError(f"{where}: {key} is {value!r}; expected {expected}; correct it")
-    return config
 
 
 def rules_for(
