@@ -11,6 +11,7 @@ from indoor.dataset import identify, load_batches
 from indoor.errors import IndoorError
 from indoor.evaluate import compare, evaluate, predict
 from indoor.files import remembered_sha256
+from indoor.machine import read_machine
 from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Evaluation, EvaluationReport, Machine, Split
@@ -27,7 +28,7 @@ page faults a photograph, and 117 instead of 70 ms on an EPYC with two cores.
 def evaluate_run(
     root: Path,
     run_folder: Path,
-    machine: Machine,
+    machine: Machine | None = None,
     *,
     split: Split = "test",
     seed: int | None = None,
@@ -42,7 +43,7 @@ def evaluate_run(
     Args:
         root: The data set.
         run_folder: Holds `float32.safetensors` and perhaps `int8.safetensors`.
-        machine: The machine that computes.
+        machine: The machine that computes; None to read it now.
         split: Which photographs; `test` is for final figures only.
         seed: Decides what is validation where the checkpoint does not say it; None for 0.
         skip_broken: Leave photographs out that cannot be decoded.
@@ -56,6 +57,7 @@ def evaluate_run(
         IndoorError: The run was trained with another seed, on other classes or, where validation
             is asked for, on other photographs; or a file cannot be used.
     """
+    machine = machine or read_machine()
     source = run_folder / "float32.safetensors"
     manifest = read_manifest(source)
     notes: list[str] = []

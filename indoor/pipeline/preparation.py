@@ -63,10 +63,10 @@ class Prepared:
 
 
 def prepare(
-    root: Path | None,
-    weights: Path | None,
+    root: Path | None = None,
+    weights: Path | None = None,
     *,
-    home: Path,
+    home: Path | None = None,
     arch: str = "resnet50",
     recipe: Recipe = "head",
     seed: int = 0,
@@ -85,7 +85,8 @@ def prepare(
     Args:
         root: A data set in MIT Indoor-67's layout; None for the drawn one.
         weights: A checkpoint; None for the first source that answers.
-        home: The folder that holds `demo/`, `runs/` and `features/`.
+        home: The folder that holds `demo/`, `runs/` and `features/`; None for that of the
+            commands (`places.data_folder`).
         arch: `resnet18` or `resnet50`.
         recipe: How to fine-tune where the weights' classes are not the data's.
         seed: Decides the drawn photographs' split, the new head and the order of training.
@@ -103,6 +104,7 @@ def prepare(
     Raises:
         IndoorError: The data set or the weights cannot be used, or int8 collapsed.
     """
+    home = home or places.data_folder()
     job = _Job(
         home=home,
         arch=arch,

@@ -20,7 +20,7 @@ from indoor.model import (
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize.checkpoints import save_int8
 from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
-from indoor.quantize.config import validate_config
+from indoor.quantize.config import default_config, validate_config
 from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import is_exact, vnni_supported
 from indoor.records import QuantizationConfig, QuantizationRecord, Split
@@ -32,7 +32,7 @@ NUM_CHECK = 128
 def quantize_checkpoint(
     loaded: LoadedModel,
     root: Path,
-    config: QuantizationConfig,
+    config: QuantizationConfig | None = None,
     *,
     out: Path,
     force: bool = False,
@@ -50,8 +50,9 @@ def quantize_checkpoint(
     Args:
         loaded: A float32 checkpoint. Its model is not changed.
         root: The data set that it was trained on.
-        config: How to quantize. If `num_calibration` is more than the train split holds, all of
-            it is used; `check.calibration_input` in the record counts what was.
+        config: How to quantize; None for this CPU's default. If `num_calibration` is more than
+            the train split holds, all of it is used; `check.calibration_input` in the record
+            counts what was.
         out: The file to write, usually `int8.safetensors` beside the float32 one.
         force: Write a model that collapsed, too; the record says so.
         skip_broken: Leave out photographs that cannot be decoded.
@@ -70,6 +71,7 @@ def quantize_checkpoint(
         IndoorError: The data set, its classes or the configuration cannot be used, or the file
             cannot be written.
     """
+    config = config or default_config()
     validate_config(config)
     source = loaded.manifest
     made_from = {"float32": source.content_sha256 or loaded.sha256}
