@@ -19,6 +19,7 @@ from indoor.cli.bar import Bar
 from indoor.errors import IndoorError
 from indoor.files import check_writable
 from indoor.gate.sides.repository import resolve_revision
+from indoor.hints import command_line
 from indoor.machine import (
     code_identity,
     code_sha256,
@@ -219,11 +220,12 @@ class SuiteSession:
                 runs, settings.compare, here, judges_times=bool(settings.compare_fail)
             )
             folders = {storage.path / run.path.parent for run in runs}
+            promote = command_line("results", "promote", "NUMBER", results=self._saving.results)
             for folder, name in lost_promotions(folders if settings.compare is True else ()):
                 say(
                     self._config,
                     f"WARNING: {name} was promoted and is not in {folder.name} any more; "
-                    "promote another with `indoor results promote`",
+                    f"promote another with `{promote}`",
                 )
             for line in self._choice.lines:
                 say(self._config, line)

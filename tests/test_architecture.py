@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-BOTTOM = {"errors", "files", "locks", "progress"}
+BOTTOM = {"errors", "files", "hints", "locks", "progress"}
 NUMBERS = {"measure", "runs", "report", "gate"}
 
 ALLOWED = {
@@ -21,9 +21,10 @@ ALLOWED = {
     "locks": {"errors"},
     "records": {"errors", "files"},
     "places": set(),
+    "hints": {"places"},
     "machine": {"errors", "records"},
     "measure": {"errors", "files", "records", "machine"},
-    "runs": {"errors", "files", "locks", "records", "machine", "measure"},
+    "runs": {"errors", "files", "hints", "locks", "records", "machine", "measure"},
     "report": {"errors", "files", "records", "machine", "measure", "runs"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
     "devices": {"errors", "machine"},

@@ -7,6 +7,7 @@ from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome
 from indoor.dataset import identify
 from indoor.demo import draw_demo
+from indoor.hints import command_line
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -23,5 +24,5 @@ def run(parsed: argparse.Namespace) -> Outcome:
     return Outcome(
         record=data,
         text=f"drew {data.num_classes} classes in {out}: {data.num_train} train, "
-        f"{data.num_val} validation, {data.num_test} test\nnext: indoor train --data {out}",
+        f"{data.num_val} validation, {data.num_test} test\nnext: {command_line('train', data=out)}",
     )

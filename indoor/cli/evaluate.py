@@ -5,7 +5,10 @@ import argparse
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import data_root, run_folder
 from indoor.cli.output import Outcome, use_color, width
+from indoor.dataset import read_split_lists
+from indoor.dataset.lists import photographs_folder
 from indoor.devices import choose_device
+from indoor.hints import command_line, run_word
 from indoor.machine import read_machine
 from indoor.pipeline import evaluate_run
 from indoor.report import render_evaluation
@@ -13,9 +16,9 @@ from indoor.report import render_evaluation
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Evaluate all variants that the run has on the same photographs."""
-    folder = run_folder(parsed)
+    folder, root = run_folder(parsed), data_root(parsed)
     report = evaluate_run(
-        data_root(parsed),
+        root,
         folder,
         read_machine(),
         split=parsed.split,
@@ -24,4 +27,13 @@ def run(parsed: argparse.Namespace) -> Outcome:
         device=choose_device(parsed.device).type,
         progress=Bar(),
     )
-    return Outcome(record=report, text=render_evaluation(report, width=width(), color=use_color()))
+    lists = read_split_lists(root)
+    following = command_line(
+        "predict",
+        photographs_folder(root) / (lists.test or lists.train)[0],
+        run=run_word(folder),
+        variant=report.evaluations[-1].variant,
+        device=parsed.device if parsed.device != "cpu" else None,
+    )
+    text = render_evaluation(report, width=width(), color=use_color())
+    return Outcome(record=report, text=f"{text}\nnext: {following}")

@@ -6,6 +6,7 @@ from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import data_root, run_folder
 from indoor.cli.output import Outcome
 from indoor.files import check_writable
+from indoor.hints import command_line, run_word
 from indoor.model import load_float, recorded_split, unknown_split
 from indoor.quantize import default_config, quantize_checkpoint
 
@@ -27,10 +28,10 @@ def run(parsed: argparse.Namespace) -> Outcome:
     out = folder / "int8.safetensors"
     check_writable(folder)
     loaded = load_float(folder / "float32.safetensors")
-    seed = parsed.seed or 0
+    root, seed = data_root(parsed), parsed.seed or 0
     record = quantize_checkpoint(
         loaded,
-        data_root(parsed),
+        root,
         config,
         out=out,
         force=parsed.force,
@@ -63,5 +64,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
             f"{check.entropy_float32_bits:.2f})",
             *(f"kept by --force although: {finding}" for finding in check.findings),
         ]
-    lines += [f"checkpoint: {out}", f"next: indoor evaluate {folder.name}"]
+    following = command_line(
+        "evaluate", run_word(folder), data=root, skip_broken=parsed.skip_broken
+    )
+    lines += [f"checkpoint: {out}", f"next: {following}"]
     return Outcome(record=record, text="\n".join(lines))

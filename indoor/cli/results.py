@@ -1,6 +1,7 @@
 """`indoor results`: the saved runs, and which of them is the baseline."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
 def _list(results: Path, columns: int) -> Outcome:
     runs = [read_run(path) for path in list_runs(results)]
     if not runs:
-        return Outcome(record=[], text=f"no runs in {results}; make one with pytest bench")
+        measure = shlex.join(["pytest", "bench", "--results", str(results)])
+        return Outcome(record=[], text=f"no runs in {results}; make one with {measure}")
     entries = [_entry(run, group) for run, group in zip(runs, group_runs(runs), strict=True)]
     blocks: list[Block] = []
     for folder in dict.fromkeys(entry.folder for entry in entries):

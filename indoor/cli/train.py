@@ -9,6 +9,7 @@ from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import data_root
 from indoor.cli.output import Outcome
 from indoor.errors import IndoorError
+from indoor.hints import command_line, run_word
 from indoor.model import resolve_weights
 from indoor.report import plot_curves
 from indoor.train import TrainResult, fine_tune
@@ -46,6 +47,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     )
     curves = result.curves
     best = curves.best
+    following = command_line("quantize", run_word(out), data=root, skip_broken=parsed.skip_broken)
     lines = [
         *weights.notes,
         f"weights: {weights.source.kind} {weights.source.name}",
@@ -54,7 +56,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         *([curves.note] if curves.note else []),
         f"checkpoint: {result.path}",
         _plot(result, out),
-        f"next: indoor quantize {out.name} --data {root}",
+        f"next: {following}",
     ]
     return Outcome(record=curves, text="\n".join(lines))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from indoor.errors import IndoorError
+from indoor.hints import command_line
 
 ListName = Literal["train", "test"]
 
@@ -14,8 +15,6 @@ LIST_NAMES: dict[ListName, tuple[str, str]] = {
     "test": ("TestImages.txt", "Test Images.txt"),
 }
 """Each list's file name as published, and as the talhankoc repository has it."""
-
-_REMEDY = "`indoor data verify` lists everything wrong with a data set"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,8 @@ def read_split_lists(root: Path) -> SplitLists:
     lists, problems = examine_lists(root)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise IndoorError(f"{problems[0]}{more}; {_REMEDY}")
+        verify = command_line("data", "verify", root)
+        raise IndoorError(f"{problems[0]}{more}; `{verify}` lists everything wrong with it")
     return lists
 
 

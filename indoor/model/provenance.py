@@ -9,6 +9,7 @@ import torch
 from indoor.dataset import IndoorScenes
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
+from indoor.hints import command_line, run_word
 from indoor.machine import read_environment
 from indoor.model.tensors import read_manifest
 from indoor.records import CheckpointManifest, DataIdentity, Provenance, Split
@@ -37,8 +38,15 @@ def record_provenance(
     )
 
 
-def describe_pair(run_folder: Path, name: str = "int8") -> tuple[bool, str]:
+def describe_pair(
+    run_folder: Path, name: str = "int8", *, root: Path | None = None
+) -> tuple[bool, str]:
     """Tell whether a run's checkpoint of that name was made from the float32 beside it.
+
+    Args:
+        run_folder: Holds both.
+        name: The other checkpoint's, without its ending.
+        root: The data set to make it again with, where it is known.
 
     Returns:
         Whether they may be compared, and one line where something is wrong or unknown.
@@ -48,7 +56,8 @@ def describe_pair(run_folder: Path, name: str = "int8") -> tuple[bool, str]:
     """
     source = run_folder / "float32.safetensors"
     float32, made = read_manifest(source), read_manifest(run_folder / f"{name}.safetensors")
-    remedy = f"make it again with indoor quantize {run_folder.name}"
+    again = command_line("quantize", run_word(run_folder), data=root or "ROOT")
+    remedy = f"make it again with {again}"
     if made.classes != float32.classes:
         found = f"knows other classes ({len(made.classes)}) than float32.safetensors,"
     elif made.provenance is None and made.format == float32.format:

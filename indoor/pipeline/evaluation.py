@@ -88,7 +88,7 @@ def evaluate_run(
     first, source_name = baseline().name, baseline().checkpoint
     unpaired: dict[str, str] = {}
     for name in [name for name in hashes if name != source_name]:
-        may_be_paired, line = describe_pair(run_folder, name)
+        may_be_paired, line = describe_pair(run_folder, name, root=root)
         if not may_be_paired:
             unpaired[name] = line
         elif line:

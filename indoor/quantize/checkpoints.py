@@ -12,6 +12,7 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
 
 from indoor.errors import IndoorError
+from indoor.hints import command_line
 from indoor.model import ARCHS, LoadedModel, read_tensors, write_tensors
 from indoor.model.network import build_empty
 from indoor.quantize.engines import (
@@ -71,7 +72,7 @@ def load_int8(path: Path) -> LoadedModel:
     if manifest.precision != "int8" or record is None:
         raise IndoorError(
             f"{path} holds a {manifest.precision} model, expected int8; "
-            "make one from it with indoor quantize"
+            f"make one from it with {command_line('quantize', path, data='ROOT')}"
         )
     _require_engine(path, record)
     if manifest.arch not in ARCHS or not manifest.classes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from indoor.errors import IndoorError
+from indoor.hints import command_line
 from indoor.locks import locked
 from indoor.records import RunIdentity, read_record, write_record
 from indoor.runs.comparable import Subject, comparable
@@ -125,7 +126,7 @@ def find_run(results: Path, wanted: str) -> Path:
         known = ", ".join(path.name.split("_")[0] for path in runs[-8:]) or "none yet"
         raise IndoorError(
             f"no run {wanted!r} in {results}; expected a file there or a number: {known}; "
-            "see indoor results list"
+            f"see {command_line('results', 'list', results=results)}"
         )
     if len(found) > 1:
         raise IndoorError(

@@ -1,0 +1,46 @@
+"""Commands that a message tells people to paste: complete, quoted, and right where they stand."""
+
+import os
+import shlex
+from pathlib import Path
+
+from indoor import places
+
+
+def command_line(*words: object, **options: object) -> str:
+    """Return `indoor WORDS --option VALUE`, quoted for a shell.
+
+    Args:
+        words: The command's words; capitals such as ROOT stand for what nobody here knows.
+        options: By their names, with `_` for `-`. None and False leave one out, True is a flag.
+    """
+    line = ["indoor", *map(_no_option, words)]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            line.append(option)
+        elif value is not None and value is not False:
+            text = str(value)
+            line += [f"{option}={text}"] if text.startswith("-") else [option, text]
+    return shlex.join(line)
+
+
+def run_word(folder: Path) -> Path | str:
+    """Return what to call a run on the command line: its name where that finds it, or its folder.
+
+    A name is looked up in the data folder of the day, so with `INDOOR_HOME`, which the next command
+    need not have, and beside a file of that name it is the folder.
+    """
+    found_by_name = (
+        not os.environ.get("INDOOR_HOME")
+        and folder.parent == places.runs_folder(places.data_folder())
+        and not folder.name.startswith("-")
+        and not Path(folder.name).exists()
+    )
+    return folder.name if found_by_name else folder
+
+
+def _no_option(word: object) -> str:
+    """Return a word that no parser takes for an option."""
+    text = str(word)
+    return f"./{text}" if text.startswith("-") and isinstance(word, Path) else text
