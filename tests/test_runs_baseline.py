@@ -160,10 +160,12 @@ def test_the_first_number_may_be_named_before_there_is_a_run(tmp_path: Path) -> 
 
 
 def test_an_unreadable_file_is_no_run(tmp_path: Path) -> None:
-    """A truncated file and one that is no benchmark are left out."""
+    """A truncated file and one that is no benchmark hold none, and say why."""
     (tmp_path / "0001_x.json").write_text('{"benchmarks": [')
     (tmp_path / "0002_x.json").write_text("[]")
-    assert find_runs(Storage(tmp_path), True) == ()
+    found = find_runs(Storage(tmp_path), True)
+    assert [run.result for run in found] == [None, None]
+    assert all("expected" in run.reason for run in found)
 
 
 def test_regressions_are_judged_by_each_check() -> None:

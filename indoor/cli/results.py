@@ -41,6 +41,8 @@ class _Entry:
     group: str | None
     """Runs of one group may be compared in time."""
     weakened: tuple[str, ...]
+    reason: str | None = None
+    """Why it cannot be read or trusted."""
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -71,6 +73,11 @@ def _list(results: Path, columns: int) -> Outcome:
         )
         for folder, name in lost_promotions(run.path.parent for run in runs)
     ]
+    blocks += [
+        Paragraph(f"{run.name} is {run.fault}: {run.reason}")
+        for run in runs
+        if run.fault in ("unreadable", "changed")
+    ]
     if any(entry.group for entry in entries):
         blocks.append(
             Paragraph("Runs of one letter have the same machine, environment and subject.", "faint")
@@ -95,6 +102,7 @@ def _entry(run: SavedRun, group: str | None) -> _Entry:
         promoted=run.promoted,
         group=group,
         weakened=(identity.weakened or ()) if identity else (),
+        reason=run.reason or None,
     )
 
 

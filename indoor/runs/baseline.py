@@ -42,7 +42,7 @@ class Choice:
 
 
 def find_runs(storage: Any, compare: bool | str) -> tuple[SavedRun, ...]:
-    """Return the saved runs that may be meant, by name; what cannot be read is left out.
+    """Return the saved runs that may be meant, by name; why one cannot be is in its `fault`.
 
     Args:
         storage: pytest-benchmark's, or whatever has a `path` and a `query` of files by name.
@@ -50,19 +50,18 @@ def find_runs(storage: Any, compare: bool | str) -> tuple[SavedRun, ...]:
 
     Raises:
         IndoorError: The storage holds runs, but none that `compare` names, or the named one or the
-            file that names the promoted ones cannot be read.
+            file that names the promoted ones cannot be read or trusted.
     """
     everything = _read_all(storage, NUMBERED)
     if compare is True:
-        return tuple(run for run in everything if run.fault != "unreadable")
+        return everything
     try:
         found = _read_all(storage, str(compare))
     except ValueError as error:
         raise IndoorError(f"--benchmark-compare={compare}: {error}") from error
     for run in found:
-        if run.fault == "changed":
+        if run.fault in ("changed", "unreadable"):
             raise IndoorError(f"--benchmark-compare: {run.reason}")
-    found = tuple(run for run in found if run.fault != "unreadable")
     if found or (not everything and str(compare) == FIRST):
         return found
     known = ", ".join(run.name.split("_")[0] for run in everything[-8:])

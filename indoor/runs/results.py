@@ -2,30 +2,28 @@
 
 import hashlib
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from indoor.errors import IndoorError
-from indoor.files import read_bytes
-from indoor.records import SCHEMA_VERSION, Measurement
-from indoor.runs.comparable import Subject, case_key, describe_mixture
+from indoor.records import SCHEMA_VERSION, Measurement, RunIdentity, to_builtins
+from indoor.runs.comparable import CaseKey, Subject, case_key, describe_mixture
+from indoor.runs.document import ONE_BY_ONE, read_document
+from indoor.runs.figures import (
+    Rounds,
+    check_numbers,
+    check_stats,
+    contradiction,
+    no_numbers,
+    read_rounds,
+)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Rounds:
-    """What pytest-benchmark keeps of a case's rounds: seconds a call, not a photograph."""
-
-    num_rounds: int
-    minimum_s: float
-    q1_s: float
-    median_s: float
-    q3_s: float
+_AS_WRITTEN = "expected what this version of indoor writes; measure again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +116,10 @@ def from_benchmark_json(data: object, source: str) -> RunResult:
     Raises:
         IndoorError: As for `load_results`.
     """
+    if isinstance(data, list) and any(isinstance(one, Mapping) for one in data):
+        raise IndoorError(
+            f"{source} holds a list of {len(data)} documents; expected one run; {ONE_BY_ONE}"
+        )
     if not isinstance(data, Mapping) or not isinstance(data.get("benchmarks"), list):
         raise IndoorError(
             f"{source} holds no benchmarks; expected JSON that pytest-benchmark wrote; "
@@ -130,32 +132,31 @@ def from_benchmark_json(data: object, source: str) -> RunResult:
             "in `indoor.content_sha256`; expected the file as `pytest bench` wrote it; take a "
             "copy, or measure again"
         )
-    benchmarks = [entry for entry in data["benchmarks"] if isinstance(entry, Mapping)]
+    benchmarks = data["benchmarks"]
+    for index, entry in enumerate(benchmarks):
+        if not isinstance(entry, Mapping):
+            raise IndoorError(
+                f"{source}: benchmarks[{index}] is no benchmark but a {type(entry).__name__}; "
+                f"expected one run's; {ONE_BY_ONE}"
+            )
     ours = [entry for entry in benchmarks if _is_ours(entry)]
     if not ours:
         raise ForeignRunError(
             f"{source} holds {len(benchmarks)} benchmarks and none of this suite; expected "
             '`extra_info["indoor"]` in them; give a file that `pytest bench` saved'
         )
+    check_numbers(data, source)
     cases = tuple(_case(entry, source) for entry in ours)
-    counted = Counter((case.fullname, case_key(case.measurement)) for case in cases)
-    ((name, _), times), *_ = counted.most_common(1)
-    if times > 1:
-        raise IndoorError(
-            f"{source} holds {name} {times} times; expected each case once, as in one run; report "
-            "the runs' own files one by one"
-        )
-    mixture = describe_mixture([case.measurement.run for case in cases])
-    if mixture:
-        raise IndoorError(
-            f"{source} mixes {_short(mixture)}; expected one run; report the runs' own files one "
-            "by one"
-        )
+    for entry in benchmarks:
+        if not _is_ours(entry):
+            check_stats(entry.get("stats"), f"{source}, {_fullname(entry)}")
+    foreign = tuple(_fullname(entry) for entry in benchmarks if not _is_ours(entry))
+    _refuse_several(cases, foreign, source)
     return RunResult(
         source=source,
         datetime=str(data.get("datetime") or ""),
         cases=cases,
-        foreign=tuple(_fullname(entry) for entry in benchmarks if not _is_ours(entry)),
+        foreign=foreign,
         stats={_fullname(entry): _stats(entry) for entry in benchmarks},
     )
 
@@ -170,29 +171,51 @@ def measurement_schema() -> dict[str, object]:
     }
 
 
-def _load(path: Path) -> RunResult:
-    try:
-        text = read_bytes(path).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _no_json(path, "it is not UTF-8 text") from error
-    except OSError as error:
+def _refuse_several(cases: Sequence[MeasuredCase], foreign: Sequence[str], source: str) -> None:
+    """Refuse more than one run's cases: a table has one caption, and each case one row."""
+    names: dict[CaseKey | str, list[str]] = {name: [] for name in foreign}
+    for name in foreign:
+        names[name].append(name)
+    for case in cases:
+        names.setdefault(case_key(case.measurement), []).append(case.fullname)
+    most = max(names.values(), key=len)
+    if len(most) > 1:
+        others = [name for name in dict.fromkeys(most) if name != most[0]]
+        again = f", also as {', '.join(others)}" if others else ""
         raise IndoorError(
-            f"cannot read {path}: {error.strerror or error}; expected a file that "
-            "`pytest bench` saved; see results/ for those there are"
-        ) from error
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "it is empty" if not text.strip() else str(error)
-        raise _no_json(path, reason) from error
-    return replace(from_benchmark_json(data, str(path)), source=path.name)
+            f"{source} holds {most[0]} {len(most)} times{_short(again)}; expected each case once, "
+            f"as in one run; {ONE_BY_ONE}"
+        )
+    mixture = describe_mixture([case.measurement.run for case in cases])
+    if mixture:
+        raise IndoorError(f"{source} mixes {_short(mixture)}; expected one run; {ONE_BY_ONE}")
+    first = cases[0]
+    for case in cases:
+        if case.measurement.run != first.measurement.run:
+            member, there, here = _difference(first.measurement.run, case.measurement.run)
+            raise IndoorError(
+                f"{source}, {case.fullname} is of another run than {first.fullname}: run.{member} "
+                f"is {_short(here)} and not {_short(there)}; expected one run; {ONE_BY_ONE}"
+            )
 
 
-def _no_json(path: Path, reason: str) -> IndoorError:
-    return IndoorError(
-        f"{path} is no JSON: {reason}; expected a file that `pytest bench` saved; "
-        "measure again if it was cut off"
-    )
+def _difference(there: RunIdentity, here: RunIdentity) -> tuple[str, str, str]:
+    """Return the first member in which two runs differ, and its two values."""
+    one, other = dict(_leaves(to_builtins(there))), dict(_leaves(to_builtins(here)))
+    member = next(name for name in (*one, *other) if one.get(name) != other.get(name))
+    return member, str(one.get(member)), str(other.get(member))
+
+
+def _leaves(data: object, member: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(data, Mapping):
+        for name, value in data.items():
+            yield from _leaves(value, f"{member}.{name}" if member else str(name))
+    else:
+        yield member, data
+
+
+def _load(path: Path) -> RunResult:
+    return replace(from_benchmark_json(read_document(path), str(path)), source=path.name)
 
 
 def _is_ours(entry: Mapping[str, object]) -> bool:
@@ -216,12 +239,15 @@ def _case(entry: Mapping[str, object], source: str) -> MeasuredCase:
     ours = extra["indoor"]
     where = f"{source}, {fullname}"
     version = _version(ours, where)
-    measurement = _measurement(ours, f"{where} breaks version {version} of the schema at")
-    return MeasuredCase(
-        fullname=fullname,
-        rounds=_rounds(entry.get("stats"), where),
-        measurement=measurement,
-    )
+    breaks = f"{where} breaks version {version} of the schema at"
+    measurement = _measurement(ours, breaks)
+    rounds = read_rounds(entry.get("stats"), where)
+    for member, problem in no_numbers({name: entry[name] for name in entry if name != "stats"}):
+        raise IndoorError(f"{where}: {member}: {problem}; {_AS_WRITTEN}")
+    disagrees = contradiction(measurement, rounds)
+    if disagrees is not None:
+        raise IndoorError(f"{breaks} {disagrees}; {_AS_WRITTEN}")
+    return MeasuredCase(fullname=fullname, rounds=rounds, measurement=measurement)
 
 
 def _version(ours: object, where: str) -> int:
@@ -240,29 +266,15 @@ def _version(ours: object, where: str) -> int:
 
 def _measurement(ours: object, breaks: str) -> Measurement:
     """Return the record, once all of its figures are numbers and within their limits."""
-    remedy = "expected what this version of indoor writes; measure again"
-    for member, value in _floats(ours):
-        if not math.isfinite(value):
-            raise IndoorError(f"{breaks} {member}: {value} is no finite number; {remedy}")
+    for member, problem in no_numbers(ours):
+        raise IndoorError(f"{breaks} {member}: {problem}; {_AS_WRITTEN}")
     try:
         return msgspec.convert(ours, type=Measurement)
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at `$")
         member = place.strip("`.") or "its top level"
         found = "" if ", got " in problem else _found(ours, place)
-        raise IndoorError(f"{breaks} {member}: {problem}{found}; {remedy}") from error
-
-
-def _floats(data: object, member: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every float below `data`, by the members that lead to it."""
-    if isinstance(data, float):
-        yield member, data
-    elif isinstance(data, Mapping):
-        for name, value in data.items():
-            yield from _floats(value, f"{member}.{name}" if member else str(name))
-    elif isinstance(data, Sequence) and not isinstance(data, str):
-        for index, value in enumerate(data):
-            yield from _floats(value, f"{member}[{index}]")
+        raise IndoorError(f"{breaks} {member}: {problem}{found}; {_AS_WRITTEN}") from error
 
 
 def _found(data: object, place: str) -> str:
@@ -278,26 +290,6 @@ def _found(data: object, place: str) -> str:
         else:
             return ""
     return "" if isinstance(data, Mapping | list | tuple) else f", got {_short(repr(data))}"
-
-
-def _rounds(stats: object, where: str) -> Rounds:
-    try:
-        assert isinstance(stats, Mapping)
-        rounds = Rounds(
-            num_rounds=int(stats["rounds"]),
-            minimum_s=float(stats["min"]),
-            q1_s=float(stats["q1"]),
-            median_s=float(stats["median"]),
-            q3_s=float(stats["q3"]),
-        )
-        assert rounds.num_rounds > 0
-        assert all(math.isfinite(figure) and figure >= 0 for figure in astuple(rounds))
-    except (AssertionError, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise IndoorError(
-            f"{where} has no usable stats; expected pytest-benchmark's rounds, min, q1, median "
-            "and q3, finite numbers, none negative; measure again"
-        ) from error
-    return rounds
 
 
 def _short(text: str, length: int = 160) -> str:

@@ -232,9 +232,11 @@ def promote_run(path: Path, *, force: bool) -> tuple[SavedRun, tuple[str, ...]]:
     """
     chosen = read_run(path)
     if chosen.subject is None:
-        what = "holds nothing of this suite" if _is_foreign(chosen) else "cannot be read"
+        if not _is_foreign(chosen):
+            raise IndoorError(f"a run that cannot be read is no baseline: {chosen.reason}")
         raise IndoorError(
-            f"{path} {what}; expected a run that `pytest bench` saved; promote another"
+            f"{path} holds nothing of this suite; expected a run that `pytest bench` saved; "
+            "promote another"
         )
     refused = [problem for problem in chosen.problems if problem in ("narrowed", "failed")]
     if refused and not force:

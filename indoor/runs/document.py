@@ -1,0 +1,63 @@
+"""A file of results as JSON: one document, in which an object names each member once."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from indoor.errors import IndoorError
+from indoor.files import read_bytes
+
+ONE_BY_ONE = "report the runs' own files one by one"
+"""The remedy where a file holds more than one run."""
+
+
+def read_document(path: Path) -> object:
+    """Return what the file holds, packed by gzip or not.
+
+    Raises:
+        IndoorError: It cannot be read, is no JSON or holds several documents, or an object in it
+            names a member twice, of which Python's own reader would keep the last in silence.
+    """
+    try:
+        text = read_bytes(path).decode("utf-8-sig")  # editors of another system begin with a mark
+    except UnicodeDecodeError as error:
+        raise _no_json(path, "it is not UTF-8 text") from error
+    except OSError as error:
+        raise IndoorError(
+            f"cannot read {path}: {error.strerror or error}; expected a file that "
+            "`pytest bench` saved; see results/ for those there are"
+        ) from error
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except _TwiceError as error:
+        raise IndoorError(
+            f"{path} names {error} twice in one object; expected one run; {ONE_BY_ONE}"
+        ) from error
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text[error.pos] in "[{":
+            raise IndoorError(
+                f"{path} holds more than one JSON document, the second from line {error.lineno} "
+                f"on; expected one run; {ONE_BY_ONE}"
+            ) from error
+        raise _no_json(path, str(error) if text.strip() else "it is empty") from error
+    except (ValueError, RecursionError) as error:
+        raise _no_json(path, str(error)) from error
+
+
+class _TwiceError(Exception):
+    """An object names this member twice."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise _TwiceError(repr(name))
+    return found
+
+
+def _no_json(path: Path, reason: str) -> IndoorError:
+    return IndoorError(
+        f"{path} is no JSON: {reason}; expected a file that `pytest bench` saved; "
+        "measure again if it was cut off"
+    )
