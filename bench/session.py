@@ -23,6 +23,7 @@ from indoor.hints import command_line
 from indoor.machine import (
     code_identity,
     code_sha256,
+    identify_code,
     num_usable_cores,
     read_environment,
     read_machine,
@@ -275,12 +276,13 @@ class SuiteSession:
 
 def _identify(settings: Settings, prepared: Prepared, options: Mapping[str, Any]) -> RunIdentity:
     """Return the code, data, weights and machine of a run that begins now."""
-    commit, dirty = code_identity(ROOT)
+    code = identify_code(ROOT)
     # pytest-benchmark's option changes times as a variable of the environment does.
     uncollected = {"garbage collection": "off"} if options["disable_gc"] else {}
     return RunIdentity(
-        commit=commit,
-        dirty=dirty,
+        commit=code.commit,
+        dirty=code.dirty,
+        commit_unknown=code.unknown,
         arch=settings.arch,
         preprocessing=prepared.manifest.preprocessing,
         data=prepared.data,

@@ -415,6 +415,8 @@ class RunIdentity:
     environment: dict[str, str] | None = None
     """What changes kernels, memory or clocks, as `machine.read_environment` tells it; None: not
     recorded."""
+    commit_unknown: str | None = None
+    """Why there is no `commit`, as git says it; None: there is one, or not recorded."""
 
     @property
     def device(self) -> str | None:

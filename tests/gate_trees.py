@@ -20,7 +20,7 @@ from indoor.gate.controller import run_gate
 from indoor.gate.records import CellReport, GateReport
 from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.setup import GateJob
-from indoor.machine import environment_without_git
+from indoor.machine import unredirected_environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SUITE = "suite"
@@ -165,7 +165,7 @@ def git(repo: Path, *words: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        env=environment_without_git(),
+        env=unredirected_environment(),
     ).stdout.strip()
 
 
@@ -197,7 +197,7 @@ def cell(report: GateReport, name: str) -> CellReport:
 @contextmanager
 def running(repo: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run `python -m indoor gate` on the suite until the block ends."""
-    environment = environment_without_git() | {"PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
+    environment = unredirected_environment() | {"PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "indoor", "gate", "--suite", SUITE, *words],
         cwd=repo,

@@ -27,7 +27,7 @@ from indoor.gate.sides.setup import HOME, NUM_HOMES, GateJob, Sides, open_sides
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import Collected, LaunchRules, collect_cells
 from indoor.locks import machine_lock, take_lock
-from indoor.machine import code, environment_without_git
+from indoor.machine import code, unredirected_environment
 from indoor.measure import worker as worker_plugin
 
 PYTHON = Path(sys.executable)
@@ -58,7 +58,7 @@ def git(repo: Path, *words: str) -> str:
         check=True,
         capture_output=True,
         text=True,
-        env=environment_without_git(),
+        env=unredirected_environment(),
     ).stdout.strip()
 
 

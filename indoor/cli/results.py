@@ -43,6 +43,7 @@ class _Entry:
     weakened: tuple[str, ...]
     reason: str | None = None
     """Why it cannot be read or trusted."""
+    commit_unknown: str | None = None
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -78,6 +79,11 @@ def _list(results: Path, columns: int) -> Outcome:
         for run in runs
         if run.fault in ("unreadable", "changed")
     ]
+    blocks += [
+        Paragraph(f"{entry.name}: commit unknown: {entry.commit_unknown}")
+        for entry in entries
+        if entry.commit_unknown
+    ]
     if any(entry.group for entry in entries):
         blocks.append(
             Paragraph("Runs of one letter have the same machine, environment and subject.", "faint")
@@ -103,6 +109,7 @@ def _entry(run: SavedRun, group: str | None) -> _Entry:
         group=group,
         weakened=(identity.weakened or ()) if identity else (),
         reason=run.reason or None,
+        commit_unknown=identity.commit_unknown if identity else None,
     )
 
 
@@ -124,7 +131,7 @@ def _grid(entries: Sequence[_Entry]) -> Grid:
             (
                 entry.number,
                 (entry.saved_at or "")[:16].replace("T", " "),
-                (entry.commit or "")[:8] + ("+" if entry.dirty else ""),
+                _commit(entry),
                 str(entry.num_cases),
                 entry.group or "",
                 ", ".join((*(["promoted"] if entry.promoted else []), *entry.problems)),
@@ -136,6 +143,12 @@ def _grid(entries: Sequence[_Entry]) -> Grid:
             for entry in entries
         ),
     )
+
+
+def _commit(entry: _Entry) -> str:
+    if entry.commit is None:
+        return "unknown" if entry.commit_unknown else ""
+    return entry.commit[:8] + ("+" if entry.dirty else "")
 
 
 def _promote(results: Path, wanted: str, *, force: bool) -> Outcome:

@@ -106,6 +106,8 @@ class SideIdentity:
     python: str
     packages: dict[str, str] = field(default_factory=dict)
     """The installed distributions and their versions."""
+    commit_unknown: str | None = None
+    """Why there is no `commit`, as git says it; None: there is one, or not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,7 +167,8 @@ def _sides(report: GateReport) -> Facts:
 
 def _side(side: SideIdentity) -> str:
     """Return which code a side is: as the user named it, its commit, its Python."""
-    commit = "no commit" if side.commit is None else f"commit {side.commit[:12]}"
+    unknown = f"commit unknown: {side.commit_unknown}" if side.commit_unknown else "no commit"
+    commit = unknown if side.commit is None else f"commit {side.commit[:12]}"
     if side.dirty:
         commit += " with changes"
     return f"{side.label}, {commit}, Python {side.python}"

@@ -155,6 +155,7 @@ class Tally:
         return SideIdentity(
             label=tree.label if tree else "unknown",
             commit=tree.commit if tree else None,
+            commit_unknown=tree.unknown if tree else None,
             dirty=tree.dirty if tree else None,
             python=collected.python if collected else "unknown",
             packages=collected.packages if collected else {},

@@ -1,11 +1,16 @@
 """The machine a figure is taken on, what to distrust about it, and which code measured."""
 
 from indoor.machine.code import (
+    CodeIdentity,
     code_identity,
     code_sha256,
-    environment_without_git,
     files_sha256,
+    how_git_may_go_on,
+    identify_code,
+    redirects_git,
     run_git,
+    unredirected_environment,
+    why_git_failed,
 )
 from indoor.machine.diagnosis import Advice, diagnose
 from indoor.machine.environment import read_environment
@@ -13,15 +18,20 @@ from indoor.machine.reading import computes_bfloat16, num_usable_cores, read_mac
 
 __all__ = [
     "Advice",
+    "CodeIdentity",
     "code_identity",
     "code_sha256",
     "computes_bfloat16",
     "diagnose",
-    "environment_without_git",
     "files_sha256",
+    "how_git_may_go_on",
+    "identify_code",
     "num_usable_cores",
     "read_environment",
     "read_machine",
     "read_moment",
+    "redirects_git",
     "run_git",
+    "unredirected_environment",
+    "why_git_failed",
 ]

@@ -2,20 +2,45 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
 
 _SOURCES = (".py", ".json")
 
+_REDIRECTING = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "COMMON_DIR", "INDEX_FILE", "PREFIX"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "QUARANTINE_PATH", "SHALLOW_FILE"),
+        *("GRAFT_FILE", "NO_REPLACE_OBJECTS", "REPLACE_REF_BASE", "NAMESPACE"),
+        "INTERNAL_SUPER_PREFIX",
+    )
+)
+"""`git rev-parse --local-env-vars` without its settings, and what pushes and namespaces set."""
+
 _GIT_S = 600.0
 """A checkout on a slow disk takes minutes; a git that waits for a password must end."""
 
 
-def code_identity(repo: Path) -> tuple[str | None, bool | None]:
+@dataclass(frozen=True, kw_only=True)
+class CodeIdentity:
+    """The commit of a repository, and whether its working tree differs from it.
+
+    `unknown` says why both are None, in one line without a folder of this machine.
+    """
+
+    commit: str | None = None
+    dirty: bool | None = None
+    unknown: str | None = None
+
+
+def identify_code(repo: Path) -> CodeIdentity:
     """Return the commit of the repository and whether its working tree differs from it.
 
     Files that git does not know count as a difference, unless it ignores them: a new module is
@@ -24,26 +49,56 @@ def code_identity(repo: Path) -> tuple[str | None, bool | None]:
     Args:
         repo: The root of the repository. A folder within another repository, such as an installed
             package in a project's environment, has no commit of its own.
-
-    Returns:
-        `(None, None)` without git, outside a repository's root, or before the first commit.
     """
-
-    def ask(*words: str) -> str | None:
-        done = run_git(repo, *words)
-        return done.stdout.strip() if done.returncode == 0 else None
-
     try:
-        top = ask("rev-parse", "--show-toplevel")
-        if top is None or Path(top) != repo.resolve():
-            return None, None
-        commit = ask("rev-parse", "--verify", "HEAD^{commit}")
-        status = ask("status", "--porcelain", "--untracked-files=normal")
-    except IndoorError:
-        return None, None
-    if commit is None or status is None:
-        return None, None
-    return commit, status != ""
+        top = run_git(repo, "rev-parse", "--show-toplevel")
+        if top.returncode:
+            return _unknown(why_git_failed(top))
+        if not _is_same(Path(top.stdout.removesuffix("\n")), repo):
+            return _unknown("the folder lies within another repository")
+        commit = run_git(repo, "rev-parse", "--verify", "HEAD^{commit}")
+        if commit.returncode:
+            return _unknown(f"the repository has no commit yet ({why_git_failed(commit)})")
+        status = run_git(repo, "status", "--porcelain", "--untracked-files=normal")
+        if status.returncode:
+            return _unknown(f"git status fails ({why_git_failed(status)})")
+    except IndoorError as error:
+        return _unknown(str(error).partition(";")[0])
+    return CodeIdentity(commit=commit.stdout.strip(), dirty=status.stdout != "")
+
+
+def code_identity(repo: Path) -> tuple[str | None, bool | None]:
+    """Return the commit and whether it was changed since, as `identify_code` does, alone."""
+    found = identify_code(repo)
+    return found.commit, found.dirty
+
+
+def why_git_failed(done: subprocess.CompletedProcess[str]) -> str:
+    """Return git's own reason out of its stderr: its `fatal:` line, not the hints around it."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    fatal = [line for line in told if line.startswith("fatal:")]
+    others = [line for line in lines if not line.startswith("hint:")]
+    return (*fatal, *told, *others[-1:], f"exit status {done.returncode}")[0]
+
+
+def how_git_may_go_on(done: subprocess.CompletedProcess[str]) -> str | None:
+    """Return the command that git itself advises after its refusal, such as `safe.directory`'s."""
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    return next((line for line in lines if line.startswith("git ")), None)
+
+
+def _unknown(reason: str) -> CodeIdentity:
+    """Return the reason without folders: a record is published, and may not name this machine's."""
+    line = " ".join(reason.split())
+    return CodeIdentity(unknown=re.sub(r"[^\s,:;=\"'(]*/(?=[^\s/])", "", line))
+
+
+def _is_same(there: Path, here: Path) -> bool:
+    try:
+        return there.samefile(here)
+    except OSError:
+        return False
 
 
 def code_sha256(package_folders: Iterable[Path]) -> str:
@@ -97,7 +152,7 @@ def run_git(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
             errors="surrogateescape",
             check=False,
             timeout=_GIT_S,
-            env={**environment_without_git(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            env={**unredirected_environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -107,9 +162,15 @@ def run_git(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
         ) from error
 
 
-def environment_without_git() -> dict[str, str]:
-    """Return this process's environment without git's variables.
+def redirects_git(name: str) -> bool:
+    """Return whether git's variable leads to another repository than that of the folder.
 
-    Within a hook they name the hook's repository, whatever the folder.
+    Git sets them for its hooks. What else begins with `GIT_` configures it (`GIT_CONFIG_COUNT`,
+    `GIT_SSH_COMMAND`), and what a user told git stays told.
     """
-    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    return name in _REDIRECTING
+
+
+def unredirected_environment() -> dict[str, str]:
+    """Return this process's environment without the variables that lead git elsewhere."""
+    return {key: value for key, value in os.environ.items() if not redirects_git(key)}

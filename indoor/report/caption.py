@@ -25,7 +25,7 @@ def caption(result: RunResult) -> dict[str, str]:
         f"{_environment(run)}",
         "runtime": _runtimes(result) or "no network was run",
         "int8": _quantization(run),
-        "code": f"{_commits(result)}, {run.arch}",
+        "code": f"{_commit(result)}, {run.arch}",
         "data": describe_data(run.data, run.preprocessing),
         "weights": describe_weights(run.weights),
     }
@@ -37,7 +37,7 @@ def short_caption(result: RunResult) -> str:
     engine = f", int8 engine {run.quantization.config.engine}" if run.quantization else ""
     return (
         f"{describe_cpu(run.machine)}, {describe_isa(run.machine)}; "
-        f"torch {run.machine.torch}{engine}; {_commits(result)}; "
+        f"torch {run.machine.torch}{engine}; {_commit(result)}; "
         f"{run.arch} on {run.data.name}; weights {_weights_name(run.weights)}"
     )
 
@@ -163,14 +163,12 @@ def _quantization(run: RunIdentity) -> str:
     )
 
 
-def _commits(result: RunResult) -> str:
-    runs = [case.measurement.run for case in result.cases]
-    commits = list(dict.fromkeys((run.commit, run.dirty) for run in runs))
-    names = []
-    for commit, dirty in commits:
-        name = f"commit {commit[:_SHORT_HASH]}" if commit else "no commit"
-        names.append(f"{name} (uncommitted changes)" if dirty else name)
-    return " and ".join(names)
+def _commit(result: RunResult) -> str:
+    run = result.cases[0].measurement.run
+    if run.commit is None:
+        return f"commit unknown: {run.commit_unknown}" if run.commit_unknown else "no commit"
+    changed = " (uncommitted changes)" if run.dirty else ""
+    return f"commit {run.commit[:_SHORT_HASH]}{changed}"
 
 
 def _weights_name(weights: WeightSource) -> str:

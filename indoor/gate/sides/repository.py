@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.machine import run_git
+from indoor.machine import how_git_may_go_on, run_git, why_git_failed
 
 
 def find_repository(start: Path) -> Path:
@@ -14,9 +14,11 @@ def find_repository(start: Path) -> Path:
     """
     done = run_git(start, "rev-parse", "--show-toplevel")
     if done.returncode != 0 or not done.stdout.strip():
+        advised = how_git_may_go_on(done)
+        remedy = f"run `{advised}`" if advised else "call it there"
         raise IndoorError(
-            f"git finds no working tree at {start} ({last_line(done.stderr)}); expected a clone "
-            "with the revision to compare with; call it there, or compare two environments with "
+            f"git finds no working tree at {start} ({why_git_failed(done)}); expected a clone "
+            f"with the revision to compare with; {remedy}, or compare two environments with "
             "--base-python"
         )
     return Path(done.stdout.strip())
@@ -34,8 +36,9 @@ def resolve_revision(repo: Path, revision: str) -> str:
     """Return the 40 hexadecimal digits of the commit that a revision names.
 
     Raises:
-        IndoorError: The repository does not know it.
+        IndoorError: The repository does not know it, or git refuses to look.
     """
+    find_repository(repo)
     # A revision cannot begin with a dash, and git would take one for an option.
     if revision and not revision.startswith("-"):
         done = run_git(repo, "rev-parse", "--verify", f"{revision}^{{commit}}")
@@ -62,9 +65,3 @@ def uncopied_parts(root: Path) -> tuple[str, ...]:
     if attributes.is_file() and "filter=lfs" in attributes.read_text("utf-8", errors="replace"):
         notes.append("the repository uses git LFS: in the gate's worktree files may be pointers")
     return tuple(notes)
-
-
-def last_line(text: str) -> str:
-    """Return the last line of what git said, which gives its reason."""
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "without a reason"

@@ -16,7 +16,7 @@ import platformdirs
 from indoor.errors import IndoorError
 from indoor.gate.settings import GateConfig
 from indoor.gate.sides.imports import check_imports, import_paths
-from indoor.gate.sides.repository import find_repository, find_root, last_line, uncopied_parts
+from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import PLUGIN, Arm, Collected
 from indoor.machine import files_sha256
@@ -249,9 +249,9 @@ def _python(given: Path | None, option: str) -> Path:
             f"{option} {given}: it cannot be run ({error}); expected the python of an environment"
         ) from error
     if done.returncode != 0:
-        reason = last_line(done.stderr.decode(errors="replace"))
+        reason = _last_line(done.stderr.decode(errors="replace"))
         if done.stdout.strip():
-            version = last_line(done.stdout.decode(errors="replace"))
+            version = _last_line(done.stdout.decode(errors="replace"))
             reason = f"pytest-benchmark {version} there: {reason}"
         raise IndoorError(
             f"{option} {given}: it cannot run a suite ({reason}); expected a Python "
@@ -306,3 +306,9 @@ def _prune_homes(cache: Path) -> None:
         homes = sorted((p for p in cache.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
         for home in homes[:-NUM_HOMES]:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _last_line(text: str) -> str:
+    """Return the last line that a Python wrote, which gives its reason."""
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "without a reason"

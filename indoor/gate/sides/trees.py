@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.gate.sides.repository import last_line, resolve_revision
+from indoor.gate.sides.repository import resolve_revision
 from indoor.locks import take_lock
-from indoor.machine import code_identity, run_git
+from indoor.machine import identify_code, run_git, why_git_failed
 
 _PREFIX = "indoor-gate-"
 _TREE = "tree"
@@ -22,7 +22,8 @@ _LOCK = "lock"
 class Tree:
     """One side's code and the interpreter that runs it.
 
-    `label` is as the user named it; `commit` and `dirty` are None where there is no repository.
+    `label` is as the user named it; `commit` and `dirty` are None where there is no repository, or
+    git refuses it, and `unknown` says why.
     """
 
     label: str
@@ -30,12 +31,20 @@ class Tree:
     commit: str | None
     dirty: bool | None
     python: Path
+    unknown: str | None = None
 
 
 def head_tree(root: Path, python: Path, *, label: str = "working tree") -> Tree:
     """Return the working tree as it stands, changes included; a folder without git serves, too."""
-    commit, dirty = code_identity(root)
-    return Tree(label=label, root=root.resolve(), commit=commit, dirty=dirty, python=python)
+    code = identify_code(root)
+    return Tree(
+        label=label,
+        root=root.resolve(),
+        commit=code.commit,
+        dirty=code.dirty,
+        python=python,
+        unknown=code.unknown,
+    )
 
 
 @contextmanager
@@ -62,7 +71,7 @@ def base_tree(repo: Path, revision: str, python: Path) -> Iterator[Tree]:
         done = run_git(repo, "worktree", "add", "--detach", str(root), commit)
         if done.returncode != 0:
             raise IndoorError(
-                f"git cannot check {revision!r} out into {root} ({last_line(done.stderr)}); "
+                f"git cannot check {revision!r} out into {root} ({why_git_failed(done)}); "
                 "expected a worktree of it; free space there, or set TMPDIR to another folder"
             )
         yield Tree(label=revision, root=root, commit=commit, dirty=False, python=python)
@@ -85,7 +94,7 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
     """
     done = run_git(repo, "worktree", "list", "--porcelain")
     if done.returncode != 0:
-        return (f"leftovers of earlier gates were not looked for ({last_line(done.stderr)})",)
+        return (f"leftovers of earlier gates were not looked for ({why_git_failed(done)})",)
     notes: list[str] = []
     for line in done.stdout.splitlines():
         root = Path(line.removeprefix("worktree "))

@@ -9,12 +9,13 @@ from typing import Any
 
 from indoor.errors import IndoorError
 from indoor.gate.settings import PlanRules
+from indoor.machine import unredirected_environment
 from indoor.measure.process import ChildLostError, ChildProcess
 
 PLUGIN = "indoor_gate_worker"
 
 _NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
-_DROPPED_VARIABLES = ("PYTEST_", "COV_", "INDOOR_GATE_", "INDOOR_LINK", "GIT_")
+_DROPPED_VARIABLES = ("PYTEST_", "COV_", "INDOOR_GATE_", "INDOOR_LINK")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,8 @@ class Arm:
 
     def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return the process's whole environment."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(_DROPPED_VARIABLES)}
+        known = unredirected_environment()
+        kept = {k: v for k, v in known.items() if not k.startswith(_DROPPED_VARIABLES)}
         kept.pop("COVERAGE_PROCESS_START", None)
         path = os.pathsep.join(str(folder) for folder in self.search_path)
         return kept | {"PYTHONPATH": path} | dict(self.environment) | dict(extra)
