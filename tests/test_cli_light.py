@@ -1,21 +1,17 @@
-"""The light installation: what works without torch, and what says in one line that it does not."""
+"""The light installation: its list, and what says in one line that it needs torch.
 
-import json
+What works without torch is tested where it is installed (tests/test_install.py).
+"""
+
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from gate_trees import NAP, SUITE, write_repository
-
-from indoor.gate.records import GateReport
-from indoor.records import read_record
 
 ROOT = Path(__file__).parent.parent
-PUBLISHED = ROOT / "results" / "published" / "scene15-resnet50-epyc-avx512-vnni.json.gz"
 
 HEAVY = {
     "torch": "torch",
@@ -70,46 +66,6 @@ def test_the_documented_line_is_one() -> None:
     line = "pip install -r requirements-light.txt && pip install --no-deps ."
     for name in ("README.md", "requirements-light.txt"):
         assert line in (ROOT / name).read_text(encoding="utf-8")
-
-
-def test_report_needs_no_torch(tmp_path: Path) -> None:
-    """A published result is shown."""
-    done = run(tmp_path, "report", PUBLISHED)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "int8 pays" in done.stdout
-
-
-def test_results_need_no_torch(tmp_path: Path) -> None:
-    """Saved results are listed and promoted."""
-    saved = tmp_path / "results" / "Linux-CPython-3.11-64bit" / "0001_run.json"
-    saved.parent.mkdir(parents=True)
-    shutil.copy(PUBLISHED, saved)
-    assert run(tmp_path, "results", "promote", "1", "--force").returncode == 0
-    (entry,) = json.loads(run(tmp_path, "results", "list", "--json").stdout)
-    assert (entry["number"], entry["promoted"]) == ("0001", True)
-
-
-def test_doctor_needs_no_torch(tmp_path: Path) -> None:
-    """What only torch could tell is unknown, with the reason, and no ground for a warning."""
-    done = run(tmp_path, "doctor", "--json")
-    found = json.loads(done.stdout)
-    machine = found["machine"]
-    assert (machine["torch"], machine["engines"]) == ("unknown", [])
-    assert machine["unreadable"]["torch"] == machine["unreadable"]["engines"]
-    assert machine["unreadable"]["torch"] == "torch cannot be imported: No module named 'torch'"
-    assert machine["num_cores"] >= 1
-    assert [item["level"] for item in found["advice"] if "int8 engines" in item["what"]] == ["note"]
-    assert "engines" not in {item["kind"] for item in found["advice"]}
-    shown = run(tmp_path, "doctor").stdout
-    assert re.search("int8 engines +not readable", shown)
-
-
-def test_the_gate_needs_no_torch(tmp_path: Path) -> None:
-    """A whole gate of a suite that knows nothing of this project."""
-    repo = write_repository(tmp_path / "repository")
-    done = run(repo, "gate", "--base", "HEAD", "--suite", SUITE, "--out", tmp_path / "gate.json")
-    report = read_record(tmp_path / "gate.json", GateReport)
-    assert (done.returncode, [cell.name for cell in report.cells]) == (0, [NAP]), done.stderr
 
 
 @pytest.mark.parametrize(
