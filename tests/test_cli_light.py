@@ -18,6 +18,7 @@ HEAVY = {
     "torchvision": "torchvision",
     "pillow": "PIL",
     "safetensors": "safetensors",
+    "simplejpeg": "simplejpeg",
 }
 """What the light installation lacks, and how it is imported."""
 
@@ -53,7 +54,7 @@ def requirements(lines: list[str]) -> set[str]:
 
 
 def test_the_light_list_is_the_whole_one_without_torch_and_photographs() -> None:
-    """requirements-light.txt asks for what pyproject.toml does, but for four packages."""
+    """requirements-light.txt asks for what pyproject.toml does, but for five packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     light = requirements((ROOT / "requirements-light.txt").read_text("utf-8").splitlines())
     whole = requirements(project["dependencies"])

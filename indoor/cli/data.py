@@ -20,9 +20,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
         rules=frozenset({len(classes) - 1}),
     )
     lines = [
-        *(f"note: {note}" for note in report.notes),
-        *(f"problem: {problem}" for problem in report.problems),
-        f"{len(report.problems)} problems" if report.problems else "no problem found",
+        *(f"note: {note}" for note in report.notes_in_brief),
+        *(f"problem: {problem}" for problem in report.problems_in_brief),
+        f"{len(report.problems):,} problems" if report.problems else "no problem found",
     ]
     return Outcome(
         record=report,

@@ -10,7 +10,7 @@ from indoor.errors import IndoorError
 
 MISTAKE = 2
 
-_NOT_IN_LIGHT = ("torch", "torchvision", "PIL", "safetensors")
+_NOT_IN_LIGHT = ("torch", "torchvision", "PIL", "safetensors", "simplejpeg")
 """What pyproject.toml asks for and requirements-light.txt does not, as it is imported."""
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from indoor.dataset.findings import visible
 from indoor.dataset.lists import read_split_lists
 from indoor.dataset.scenes import IndoorScenes
 from indoor.dataset.soundness import hash_files
@@ -88,7 +89,7 @@ def _look(
             total.update(f"{digest} {name}\n".encode())
         counted = [scenes[split] for split in splits if with_test or split != "test"]
         return DataIdentity(
-            name=root.resolve().name,
+            name=visible(root.resolve().name),
             num_classes=len(lists.classes),
             num_train=len(scenes["train"]),
             num_val=len(scenes["val"]),

@@ -1,10 +1,14 @@
 """The two split lists of MIT Indoor-67 and the class folders that they must agree with."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from indoor.dataset.findings import MANY, Finding, briefly
+from indoor.dataset.folders import ClassFolders, look_into
+from indoor.dataset.list_lines import Reading, read_list
 from indoor.errors import IndoorError
 from indoor.hints import command_line
 
@@ -29,12 +33,26 @@ class SplitLists:
     test: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExaminedLists:
+    """What can be read of the lists, what is in the folders, and what is to be told of both.
+
+    `lists` has the sound lines, each once; `notes` say what was read as it was meant.
+    """
+
+    lists: SplitLists
+    folders: ClassFolders
+    problems: tuple[Finding, ...]
+    notes: tuple[Finding, ...]
+
+
 def read_split_lists(root: Path) -> SplitLists:
     r"""Read the lists of a data set in MIT Indoor-67's layout.
 
     `root` holds `Images/<class>/<file>`, `TrainImages.txt` and `TestImages.txt` (or `Train
     Images.txt` and `Test Images.txt`). CRLF, blank lines, backslashes and a byte order mark are
-    read as they are meant. Whether the photographs are there is not looked at.
+    read as they are meant, and so is whatever else leads to a file (see `list_lines`): the lines
+    returned are names as the disk has them. Whether all photographs are there is not looked at.
 
     Args:
         root: The data set's folder.
@@ -46,35 +64,64 @@ def read_split_lists(root: Path) -> SplitLists:
         IndoorError: A folder or a list is missing or empty, a line does not name
             `class/file`, a photograph is named twice, or lists and class folders differ.
     """
-    lists, problems = examine_lists(root)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return require_sound_lists(root).lists
+
+
+def require_sound_lists(root: Path) -> ExaminedLists:
+    """Return lists and folders as `read_split_lists` does, or raise as it does."""
+    found = examine_lists(root)
+    if found.problems:
+        first = briefly(found.problems)[0]
+        num_told = sum(problem.kind == found.problems[0].kind for problem in found.problems)
+        num_told = num_told if num_told > MANY else 1
+        rest = len(found.problems) - num_told
+        more = f" (and {rest:,} more)" if rest else ""
         verify = command_line("data", "verify", root)
-        raise IndoorError(f"{problems[0]}{more}; `{verify}` lists everything wrong with it")
-    return lists
+        raise IndoorError(f"{first}{more}; `{verify}` lists everything wrong with it")
+    return found
 
 
-def examine_lists(root: Path) -> tuple[SplitLists, list[str]]:
+def examine_lists(root: Path) -> ExaminedLists:
     """Read what can be read of the lists, and say everything that is wrong with them.
-
-    Args:
-        root: The data set's folder.
-
-    Returns:
-        The sound lines, each once, and one line of text a problem.
 
     Raises:
         IndoorError: `root` or its `Images` folder is missing.
     """
-    folders = _class_folders(photographs_folder(root))
-    problems: list[str] = []
-    train = _read_list(root, "train", problems)
-    test = _read_list(root, "test", problems)
-    for line in sorted(train.keys() & test.keys()):
-        problems.append(f"{line} stands in both lists, expected one of train and test")
+    folders = look_into(photographs_folder(root))
+    problems: list[Finding] = list(folders.findings)
+    notes: list[Finding] = []
+    train = _read_list(root, "train", folders, problems, notes)
+    test = _read_list(root, "test", folders, problems, notes)
+    if train and train.keys() == test.keys():
+        problems.append(
+            Finding(
+                kind="lists are the same",
+                what=f"both lists of {root} name the same {len(train):,} photographs",
+                remedy="expected two lists that share none; put the right ones in their places",
+            )
+        )
+    else:
+        problems += [
+            Finding(
+                kind="photographs stand in both lists",
+                what=f"{line} stands in both lists, expected one of train and test",
+            )
+            for line in sorted(train.keys() & test.keys())
+        ]
     if train and test:
-        problems += _compare_classes(root, folders, train, test)
-    return SplitLists(classes=folders, train=tuple(train), test=tuple(test)), problems
+        problems += _compare_classes(folders, train, test)
+    if len(test) > len(train) > 0:
+        what = (
+            f"the train list names fewer photographs ({len(train):,}) than the test list "
+            f"({len(test):,}); are they swapped?"
+        )
+        notes.append(Finding(kind="lists may be swapped", what=what))
+    return ExaminedLists(
+        lists=SplitLists(classes=folders.classes, train=tuple(train), test=tuple(test)),
+        folders=folders,
+        problems=tuple(problems),
+        notes=tuple(notes),
+    )
 
 
 def photographs_folder(root: Path) -> Path:
@@ -97,83 +144,152 @@ def photographs_folder(root: Path) -> Path:
     return images
 
 
-def _class_folders(images: Path) -> tuple[str, ...]:
-    """Return the names of the class folders, sorted; hidden ones are a file manager's."""
-    try:
-        return tuple(
-            sorted(
-                entry.name
-                for entry in images.iterdir()
-                if entry.is_dir() and not entry.name.startswith(".")
-            )
-        )
-    except OSError as error:
-        raise IndoorError(
-            f"cannot list {images}: {error.strerror}; expected a readable folder"
-        ) from error
-
-
-def _read_list(root: Path, name: ListName, problems: list[str]) -> dict[str, int]:
-    """Return the list's sound lines and their line numbers; append what is wrong to `problems`."""
+def _read_list(
+    root: Path,
+    name: ListName,
+    folders: ClassFolders,
+    problems: list[Finding],
+    notes: list[Finding],
+) -> dict[str, int]:
+    """Return the list's sound lines and their line numbers; append what there is to tell."""
     path = _find_list(root, name, problems)
     if path is None:
         return {}
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.append(f"{path} is no UTF-8 text ({error.reason}); expected lines class/file")
-        return {}
+        data = path.read_bytes()
     except OSError as error:
-        problems.append(f"cannot read {path}: {error.strerror}; expected lines class/file")
+        what = f"cannot read {path}: {error.strerror}; expected lines class/file"
+        problems.append(Finding(kind="lists cannot be read", what=what))
         return {}
+    readings, encoding = read_list(data, folders)
+    if readings is None:
+        problems.append(_no_text(path))
+        return {}
+    wrong = [reading for reading in readings if reading.name is None and not reading.ignored]
+    problems += _not_understood(path, wrong, folders, all_wrong=len(wrong) == len(readings))
     lines: dict[str, int] = {}
-    for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip().replace("\\", "/")
-        if not line:
-            continue
-        where = f"{path.name} line {number}"
-        if not _is_class_and_file(line):
-            problems.append(f"{where} is {raw.strip()!r}, expected class/file inside Images")
-        elif line in lines:
-            problems.append(f"{where} names {line} again (first in line {lines[line]})")
-        else:
-            lines[line] = number
-    if not lines:
-        problems.append(f"{path} names no photograph; expected lines class/file")
+    for reading in readings:
+        where = f"{path.name} line {reading.number}"
+        if reading.name in lines:
+            what = f"{where} names {reading.name} again (first in line {lines[reading.name]})"
+            problems.append(
+                Finding(kind=f"lines of {path.name} name a photograph again", what=what)
+            )
+        elif reading.name is not None:
+            lines[reading.name] = reading.number
+    if not lines and not wrong:
+        what = f"{path} names no photograph; expected lines class/file"
+        problems.append(Finding(kind="lists name no photograph", what=what))
+    if encoding:
+        what = f"{path.name} is no UTF-8 text and was read as {encoding}"
+        notes.append(Finding(kind="lists are no UTF-8 text", what=what))
+    notes += _read_as_meant(path, readings)
     return lines
 
 
-def _find_list(root: Path, name: ListName, problems: list[str]) -> Path | None:
+def _find_list(root: Path, name: ListName, problems: list[Finding]) -> Path | None:
     """Return the path of the list, under either of its names."""
     found = [root / file for file in LIST_NAMES[name] if (root / file).is_file()]
     published, other = LIST_NAMES[name]
     if not found:
-        problems.append(f"{root} has no {published} (nor {other!r}); expected the {name} list")
+        what = f"{root} has no {published} (nor {other!r}); expected the {name} list"
+        problems.append(Finding(kind="lists are missing", what=what))
         return None
     if len(found) == 2 and found[0].read_bytes() != found[1].read_bytes():
-        problems.append(f"{root} has both {published} and {other!r} and they differ; remove one")
+        what = f"{root} has both {published} and {other!r} and they differ; remove one"
+        problems.append(Finding(kind="lists differ", what=what))
     return found[0]
 
 
-def _is_class_and_file(line: str) -> bool:
-    """Whether a line is two plain names, so that it cannot leave the Images folder."""
-    parts = line.split("/")
-    return (
-        len(parts) == 2
-        and all(part.strip() == part and part not in {"", ".", ".."} for part in parts)
-        and "\0" not in line
+def _no_text(path: Path) -> Finding:
+    """Tell of a list in an encoding that nothing gives away, and how it becomes UTF-8."""
+    quoted = shlex.quote(str(path))
+    command = f"iconv -f LATIN1 -t UTF-8 {quoted} > list.utf8 && mv list.utf8 {quoted}"
+    return Finding(
+        kind="lists are no text",
+        what=f"{path} is no UTF-8 text; expected lines class/file",
+        remedy=f"if it is Latin-1: {command}",
     )
 
 
+def _not_understood(
+    path: Path, wrong: Sequence[Reading], folders: ClassFolders, *, all_wrong: bool
+) -> Iterator[Finding]:
+    """Tell of the lines that name no photograph inside Images, and how they go."""
+    quoted = shlex.quote(str(path))
+    if all_wrong:
+        remedy = "write the class's folder and a slash before each name"
+    elif ranges := _ranges([reading.number for reading in wrong]):
+        remedy = f"correct them, or take them off the list: sed -i.bak '{ranges}' {quoted}"
+    else:
+        remedy = "correct them, or take them off the list"
+    for reading in wrong:
+        what = (
+            f"{path.name} line {reading.number} is {_shortened(reading.text)}, "
+            "expected class/file inside Images"
+        )
+        if len(holders := folders.holders(reading.text.strip())) > 1:
+            what += f" ({len(holders)} class folders have such a file)"
+        yield Finding(kind=f"lines of {path.name} are not class/file", what=what, remedy=remedy)
+
+
+def _read_as_meant(path: Path, readings: Sequence[Reading]) -> Iterator[Finding]:
+    """Tell once of each thing that was put right in a list's lines."""
+    alike: dict[str, list[Reading]] = {}
+    for reading in readings:
+        if reading.how:
+            alike.setdefault(reading.how, []).append(reading)
+    for how, some in alike.items():
+        first = some[0]
+        meaning = "as no photograph" if first.name is None else f"as {first.name}"
+        count = "1 line is" if len(some) == 1 else f"{len(some):,} lines are"
+        what = (
+            f"{path.name}: {count} read as meant ({how}); "
+            f"line {first.number}, {_shortened(first.text)}, {meaning}"
+        )
+        yield Finding(kind="lists are read as they are meant", what=what)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return sed's words that delete these lines; empty where they would be many."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    if len(ranges) > 9:
+        return ""
+    return ";".join(f"{a}d" if a == b else f"{a},{b}d" for a, b in ranges)
+
+
+def _shortened(text: str) -> str:
+    """Return a line as Python writes it, the middle of a long one left out."""
+    text = text.strip()
+    return repr(text if len(text) <= 100 else f"{text[:60]}...{text[-30:]}")
+
+
 def _compare_classes(
-    root: Path, folders: tuple[str, ...], train: dict[str, int], test: dict[str, int]
-) -> Iterator[str]:
+    folders: ClassFolders, train: dict[str, int], test: dict[str, int]
+) -> Iterator[Finding]:
     """Say where the class folders, the train list and the test list differ."""
+    known = set(folders.classes)
     in_train = {line.split("/")[0] for line in train}
     in_test = {line.split("/")[0] for line in test}
-    for name in sorted((in_train | in_test) - set(folders)):
-        yield f"the lists name class {name}, and {root / 'Images'} has no such folder"
-    for name in sorted(set(folders) - in_train - in_test):
-        yield f"{root / 'Images' / name} is in neither list; expected a folder for each class"
-    for name in sorted((in_test - in_train) & set(folders)):
-        yield f"class {name} is in the test list and not in the train list"
+    if known and not known & (in_train | in_test):
+        few = [", ".join(sorted(names)[:3]) for names in (in_train | in_test, known)]
+        what = (
+            f"none of the classes that the lists name ({few[0]}, ...) has a folder in "
+            f"{folders.images}, which holds others ({few[1]}, ...); expected the same names"
+        )
+        yield Finding(kind="lists are another data set's", what=what)
+        return
+    for name in sorted((in_train | in_test) - known):
+        what = f"the lists name class {name}, and {folders.images} has no such folder"
+        yield Finding(kind="classes of the lists have no folder", what=what)
+    for name in sorted(known - in_train - in_test):
+        what = f"{folders.images / name} is in neither list; expected a folder for each class"
+        yield Finding(kind="class folders are in neither list", what=what)
+    for name in sorted((in_test - in_train) & known):
+        what = f"class {name} is in the test list and not in the train list"
+        yield Finding(kind="classes are in the test list and not in the train list", what=what)

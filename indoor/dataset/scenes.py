@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from indoor.dataset.lists import SplitLists, photographs_folder, read_split_lists
+from indoor.dataset.lists import SplitLists, require_sound_lists
 from indoor.dataset.photographs import load_photograph
 from indoor.dataset.soundness import find_broken
 from indoor.errors import IndoorError
@@ -70,15 +70,15 @@ class IndoorScenes(Dataset[tuple[Any, int]]):
     ) -> None:
         if split not in get_args(Split):
             raise ValueError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
-        lists = read_split_lists(root)
+        examined = require_sound_lists(root)
+        lists, folders = examined.lists, examined.folders
         names = split_names(lists, val_fraction=val_fraction, seed=seed)[split]
         labels = {name: label for label, name in enumerate(lists.classes)}
-        images = photographs_folder(root)
         samples = tuple(
-            Sample(path=images / name, name=name, label=labels[name.split("/")[0]])
+            Sample(path=folders.images / name, name=name, label=labels[name.split("/")[0]])
             for name in names
         )
-        if missing := [sample.path for sample in samples if not sample.path.is_file()]:
+        if missing := [sample.path for sample in samples if not folders.holds(sample.name)]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise IndoorError(
                 f"the lists name {missing[0]}{more}, and there is no such file; "

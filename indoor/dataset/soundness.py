@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import PIL
 
+from indoor.dataset.jpeg_stream import VERSION, find_stream_damage
 from indoor.dataset.photographs import (
     BrokenPhotographError,
     decode_photograph,
@@ -40,6 +41,19 @@ def find_broken(
             broken[path] = reason
         progress.advance()
     return broken
+
+
+def find_stream_damages(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return the JPEGs whose compressed data do not add up, and what libjpeg says of each.
+
+    Args:
+        paths: Photographs that decode.
+
+    Raises:
+        IndoorError: A file is missing or cannot be read.
+    """
+    damages = map_ordered(_stream_damage, paths, num_usable_cores())
+    return {path: said for path, said in zip(paths, damages, strict=True) if said}
 
 
 def hash_files(paths: Sequence[Path], *, progress: Progress = NO_PROGRESS) -> Iterator[str]:
@@ -108,6 +122,22 @@ def _reason_broken(path: Path) -> BrokenPhotographError | None:
             return error
         remember(key, "yes")
     return None
+
+
+def _stream_damage(path: Path) -> str:
+    """Return what libjpeg says of the compressed data; empty: nothing."""
+    digest = _known_hash(path)
+    data = None if digest else read_photograph_bytes(path)
+    key = _stream_key(digest or hashlib.sha256(data or b"").hexdigest())
+    known = recall(key)
+    if known is None:
+        known = find_stream_damage(read_photograph_bytes(path) if data is None else data) or ""
+        remember(key, known)
+    return known
+
+
+def _stream_key(sha256: str) -> str:
+    return f"stream-{VERSION}:{sha256}"
 
 
 def _sound_key(sha256: str) -> str:

@@ -1,14 +1,23 @@
 """Everything that is wrong with a data set, at once."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from indoor.dataset.findings import Finding, briefly, each, visible
+from indoor.dataset.folders import ClassFolders, folded, is_printable
 from indoor.dataset.lists import SplitLists, examine_lists
 from indoor.dataset.scenes import split_names
-from indoor.dataset.soundness import find_broken, hash_files
+from indoor.dataset.soundness import find_broken, find_stream_damages, hash_files
 from indoor.progress import NO_PROGRESS, Progress
+
+_MISSING = "photographs that the lists name are not there"
+_BROKEN = "files hold no whole photograph"
+_DAMAGED = (
+    "JPEGs decode, but their compressed data do not add up, so part of what they show may be wrong"
+)
+_TWINS = "photographs of the train list are also in the test list, under another name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +27,8 @@ class VerifyReport:
     The counts are of listed photographs by class; `num_val` of `num_train` are validation where
     nobody chooses another share or seed, and are not counted in `num_train`. `num_unlisted` counts
     files in class folders that neither list names. `problems` need mending; `notes` are worth
-    knowing, such as one photograph under two names in train and test.
+    knowing, such as one photograph under two names in train and test. `problems_in_brief` and
+    `notes_in_brief` say the same with one line for all of a kind where they are many.
     """
 
     name: str
@@ -29,6 +39,8 @@ class VerifyReport:
     num_unlisted: int
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    problems_in_brief: tuple[str, ...]
+    notes_in_brief: tuple[str, ...]
 
 
 def verify(
@@ -52,7 +64,8 @@ def verify(
     Raises:
         IndoorError: `root` or its `Images` folder is missing.
     """
-    lists, problems = examine_lists(root)
+    examined = examine_lists(root)
+    lists, problems = examined.lists, list(examined.problems)
     # A line whose class has no folder is a problem already, and no photograph.
     train, test = (
         tuple(line for line in lines if line.split("/")[0] in lists.classes)
@@ -60,29 +73,43 @@ def verify(
     )
     known = SplitLists(classes=lists.classes, train=train, test=test)
     paths = {name: root / "Images" / name for name in dict.fromkeys((*known.train, *known.test))}
-    missing = [name for name, path in paths.items() if not path.is_file()]
-    problems += [f"there is no Images/{name}, which the lists name" for name in missing]
-    present = [name for name in paths if paths[name].is_file()]
+    present = [name for name in paths if examined.folders.holds(name)]
+    problems += [
+        Finding(kind=_MISSING, what=f"there is no Images/{name}, which the lists name")
+        for name in paths
+        if not examined.folders.holds(name)
+    ]
     progress.start("decoding photographs", len(present))
     broken = find_broken([paths[name] for name in present], progress=progress)
     progress.finish()
     problems += [
-        f"Images/{name} {broken[paths[name]].what}" for name in present if paths[name] in broken
+        Finding(kind=_BROKEN, what=f"Images/{name} {broken[paths[name]].what}")
+        for name in present
+        if paths[name] in broken
     ]
     splits = split_names(known, val_fraction=val_fraction, seed=seed)
-    num_unlisted = _count_unlisted(root / "Images", known)
-    notes = _notes(known, present, paths)
-    if num_unlisted:
-        notes.append(f"files in Images that neither list names and nobody uses: {num_unlisted}")
+    unlisted = _unlisted(examined.folders, known)
+    notes = [
+        *examined.notes,
+        *_damaged(present, paths, set(broken)),
+        *_twins(known, present, paths),
+        *_look_alikes([*lists.classes, *paths]),
+        *_strange(unlisted),
+    ]
+    if unlisted:
+        what = f"files in Images that neither list names and nobody uses: {len(unlisted)}"
+        notes.append(Finding(kind="unlisted", what=what))
     return VerifyReport(
-        name=root.resolve().name,
+        name=visible(root.resolve().name),
         classes=lists.classes,
         num_train=_count(splits["train"], lists.classes),
         num_val=_count(splits["val"], lists.classes),
         num_test=_count(splits["test"], lists.classes),
-        num_unlisted=num_unlisted,
-        problems=tuple(problems),
-        notes=tuple(notes),
+        num_unlisted=len(unlisted),
+        problems=each(problems),
+        notes=each(notes),
+        problems_in_brief=briefly(problems),
+        notes_in_brief=briefly(notes),
     )
 
 
@@ -92,24 +119,63 @@ def _count(names: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
     return {name: counts[name] for name in classes}
 
 
-def _count_unlisted(images: Path, lists: SplitLists) -> int:
-    """Return how many files in class folders are in neither list; hidden ones do not count."""
+def _unlisted(folders: ClassFolders, lists: SplitLists) -> list[str]:
+    """Return the files in class folders that are in neither list, hidden ones left out."""
     listed = {*lists.train, *lists.test}
-    return sum(
-        f"{name}/{entry.name}" not in listed
-        for name in lists.classes
-        for entry in (images / name).iterdir()
-        if entry.is_file() and not entry.name.startswith(".")
-    )
+    return [
+        f"{folder}/{file}"
+        for folder in folders.classes
+        for file in sorted(folders.files[folder].names)
+        if f"{folder}/{file}" not in listed
+    ]
 
 
-def _notes(lists: SplitLists, present: Sequence[str], paths: dict[str, Path]) -> list[str]:
-    """Say which photographs stand in train and in test under two names."""
+def _damaged(
+    present: Sequence[str], paths: dict[str, Path], broken: Container[Path]
+) -> Iterator[Finding]:
+    """Tell of JPEGs that decode though their compressed data do not add up."""
+    whole = [name for name in present if paths[name] not in broken]
+    damages = find_stream_damages([paths[name] for name in whole])
+    for name in whole:
+        if said := damages.get(paths[name]):
+            yield Finding(
+                kind=_DAMAGED,
+                what=f"Images/{name} decodes, but part of it may be wrong (libjpeg: {said})",
+                remedy="such photographs stay in use, as every decoder reads them alike; "
+                "look at them, and replace what is damaged",
+            )
+
+
+def _twins(lists: SplitLists, present: Sequence[str], paths: dict[str, Path]) -> Iterator[Finding]:
+    """Tell which photographs stand in train and in test under two names."""
     train = set(lists.train)
     first: dict[str, str] = {}
-    notes: list[str] = []
     for name, digest in zip(present, hash_files([paths[n] for n in present]), strict=True):
         twin = first.setdefault(digest, name)
         if twin in train and name not in train:
-            notes.append(f"{twin} (train) and {name} (test) are the same file")
-    return notes
+            what = f"{twin} (train) and {name} (test) are the same file"
+            yield Finding(kind=_TWINS, what=what)
+
+
+def _look_alikes(names: Iterable[str]) -> Iterator[Finding]:
+    """Tell which names are one name on a disk that knows no capitals or one Unicode form."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(folded(name), name)
+        if other != name:
+            yield Finding(
+                kind="names differ only in capitals, invisible marks or Unicode form",
+                what=f"{other} and {name} differ only in capitals, invisible marks or Unicode "
+                "form: on another computer they may be one file",
+            )
+
+
+def _strange(unlisted: Iterable[str]) -> Iterator[Finding]:
+    """Tell which files no list can name."""
+    for name in unlisted:
+        if not is_printable(name):
+            yield Finding(
+                kind="files have names that are no UTF-8 text of one line",
+                what=f"Images/{name} has a name that is no UTF-8 text of one line",
+                remedy="no list can name such a file; rename it",
+            )
