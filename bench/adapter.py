@@ -10,6 +10,16 @@ import pytest
 Result = TypeVar("Result")
 
 
+MEMORY_GROUP = "seconds of the process that told its memory"
+"""The group of a case whose figure is no time: its seconds, which a file of theirs has to have."""
+
+
+def without_memory(groups: Sequence[tuple[str, list[Any]]]) -> list[tuple[str, list[Any]]]:
+    """Return what pytest-benchmark is to print: its tables know seconds alone."""
+    timed = [(name, [b for b in found if b["group"] != MEMORY_GROUP]) for name, found in groups]
+    return [(name, found) for name, found in timed if found]
+
+
 def session_of(config: pytest.Config) -> Any:
     """Return pytest-benchmark's session: its storage, its options and its results."""
     return config._benchmarksession  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.adapter import as_saved
+from bench.adapter import as_saved, without_memory
 from bench.cases import left_out, variants
 from bench.gate_option import run_gate
 from bench.measuring import Shared
@@ -175,6 +175,11 @@ class SuiteSession:
                 f"not saved; {self._finished.num_kept} finished cells are kept, the same command "
                 "goes on from there (--fresh forgets them)"
             )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_benchmark_group_stats(self) -> Generator[None, Any, Any]:
+        """Leave peak memory to our tables, which have its unit."""
+        return without_memory((yield))
 
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
         """Leave out the host's name, and the clock rates of this moment, which always differ."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.adapter import Replay, replayed_rounds, use_later
+from bench.adapter import MEMORY_GROUP, Replay, replayed_rounds, use_later
 from bench.cases import Cell, memory_batch
 from bench.cases import parametrize as pytest_generate_tests
 from bench.measuring import Shared
@@ -51,7 +51,7 @@ def test_peak_memory(benchmark: Any, shared: Shared, variant: str) -> None:
 
     The time is that process's own, from the file to the first logits.
     """
-    benchmark.group = "peak memory"
+    benchmark.group = MEMORY_GROUP
     use_later(benchmark)
     batch, threads = memory_batch(shared.settings), shared.most_threads
     folder, images = shared.prepared.run_folder, shared.photographs(batch)

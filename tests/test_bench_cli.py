@@ -81,6 +81,25 @@ def test_the_first_run_says_so_and_is_saved(
     assert " passed" in done.stdout.splitlines()[-1]
 
 
+def test_no_table_shows_memory_as_a_time(
+    first: tuple[Suite, subprocess.CompletedProcess[str]],
+) -> None:
+    """pytest-benchmark's table leaves the cases of peak memory out; the file and ours have them."""
+    suite, done = first
+    names = [name for name in measurements(suite.saved()[0]) if name.startswith("test_peak_memory")]
+    assert names
+    theirs, _, ours = done.stdout.partition("what this run found")
+    assert "benchmark 'load'" in theirs
+    assert "memory" not in theirs
+    assert "peak memory" in ours
+    compared = finish(
+        [sys.executable, "-m", "pytest_benchmark", "--storage", str(suite.results), "compare"], ROOT
+    )
+    groups = [line for line in compared.stdout.splitlines() if line.startswith("-") and "'" in line]
+    assert not [group for group in groups if "'peak memory'" in group]
+    assert [group for group in groups if "'seconds of the process that told its memory'" in group]
+
+
 def test_every_result_fits_the_schema_and_names_its_machine(
     first: tuple[Suite, subprocess.CompletedProcess[str]],
 ) -> None:
