@@ -90,8 +90,7 @@ def mistakes_in_one_line(prefix: str = "") -> Iterator[None]:
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options to pytest's command line."""
-    group = parser.getgroup("indoor", "what the suite in bench/ measures")
-    add = group.addoption
+    add = parser.getgroup("indoor", "indoor: what the suite in bench/ measures").addoption
     add("--model", default="resnet50", metavar="ARCH", help="resnet50 (default) or resnet18")
     add(
         "--variant",
@@ -117,15 +116,11 @@ def add_options(parser: pytest.Parser) -> None:
         help="numbers of threads, such as 1,all; may be repeated (default: 1,all)",
     )
     add("--full", action="store_true", help="batch 1,8,16,32, threads 1,2,4,all, both allocators")
-    add("--data", metavar="ROOT", help="a data set in MIT Indoor-67's layout (default: drawn)")
-    add("--weights", metavar="FILE", help="a checkpoint (default: ImageNet's, else none)")
-    add("--no-download", action="store_true", help="do not fetch ImageNet weights")
-    add("--skip-broken", action="store_true", help="leave undecodable photographs out, and count")
     add(
         "--allocator",
         metavar="KIND",
-        help="default, or retain: start again with glibc's malloc thresholds raised, so that large "
-        "activations are not mapped anew in every call",
+        help="default (default), or retain: start again with glibc's malloc thresholds raised, so "
+        "that large activations are not mapped anew in every call",
     )
     add(
         "--cell-seconds",
@@ -134,6 +129,13 @@ def add_options(parser: pytest.Parser) -> None:
         help=f"time for the rounds of one batch and number of threads (default: {CELL_SECONDS:g}; "
         "12 rounds are made in any case)",
     )
+    add = parser.getgroup("indoor-data", "indoor: data and weights").addoption
+    add("--data", metavar="ROOT", help="the data set (default: the drawn one)")
+    add("--weights", metavar="FILE", help="a checkpoint (default: ImageNet's, else none)")
+    add("--no-download", action="store_true", help="do not fetch ImageNet weights")
+    add("--skip-broken", action="store_true", help="leave undecodable photographs out, and count")
+    add("--home", metavar="FOLDER", help="where data and checkpoints lie (default: data/)")
+    add = parser.getgroup("indoor-runs", "indoor: what becomes of the run").addoption
     add("--fresh", action="store_true", help="do not go on with a run that was interrupted")
     add(
         "--allow-other-machine",
@@ -144,10 +146,9 @@ def add_options(parser: pytest.Parser) -> None:
     add(
         "--gate",
         metavar="REV",
-        help="then run `indoor gate --base REV` on the suite; its exit status counts",
+        help="then run `indoor gate --base REV` on the suite; its exit status counts (default: no)",
     )
     add("--results", metavar="FOLDER", help="where runs are saved (default: results/)")
-    add("--home", metavar="FOLDER", help="where data and checkpoints lie (default: data/)")
 
 
 def read_settings(config: pytest.Config) -> Settings:

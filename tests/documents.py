@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from _pytest.config import _prepareconfig
@@ -182,8 +181,8 @@ def _pytest(words: Sequence[str], environment: dict[str, str]) -> None:  # noqa:
     except pytest.UsageError as error:
         raise AssertionError(str(error)) from error
     try:
-        with mock.patch.object(bench.options, "_existing", return_value=None):
-            bench.options.read_settings(config)
+        config.option.data = config.option.weights = None  # whatever folder a document names
+        bench.options.read_settings(config)
     except pytest.UsageError as error:
         raise AssertionError(str(error)) from error
     finally:

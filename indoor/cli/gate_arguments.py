@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, minutes, natural
+from indoor.cli.parser import command, group, minutes, natural
 
 
 def add_gate(commands: Any) -> None:
@@ -17,37 +17,73 @@ def add_gate(commands: Any) -> None:
         "indoor gate --base origin/main --format markdown --out gate.json",
         formats=("table", "markdown", "json"),
     )
-    add = gate.add_argument
+    sides = group(gate, "what is compared").add_argument
+    measured = group(gate, "what is measured").add_argument
+    output = group(gate, "output").add_argument
     not_tested = [
-        add("--base", metavar="REV", help="the revision to compare with"),
-        add("--head", metavar="REV", help="the one to judge (default: the working tree)"),
-        add("--base-python", type=Path, metavar="FILE", help="run the base with this"),
-        add("--head-python", type=Path, metavar="FILE", help="run the head with this"),
-        add("--config", type=Path, metavar="FILE", help="default: gate.toml in the suite's folder"),
-        add("--suite", metavar="PATH", help="the benchmarks (default: the settings', else bench)"),
-        add(
+        sides(
+            "--base",
+            metavar="REV",
+            help="the revision to compare with (default: the working tree, with two Pythons)",
+        ),
+        sides("--head", metavar="REV", help="the one to judge (default: the working tree)"),
+        sides(
+            "--base-python", type=Path, metavar="FILE", help="run base with this (default: our own)"
+        ),
+        sides(
+            "--head-python", type=Path, metavar="FILE", help="run head with this (default: our own)"
+        ),
+        measured(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help="the settings (default: gate.toml in the suite's folder)",
+        ),
+        measured(
+            "--suite", metavar="PATH", help="the benchmarks (default: the settings', else bench)"
+        ),
+        measured(
             "--suite-argument",
             dest="suite_arguments",
             action="append",
             default=[],
             metavar="WORD",
-            help="pass WORD on to pytest; write --suite-argument=--data; may be repeated",
+            help="pass WORD on to pytest; write --suite-argument=--data; may be repeated "
+            "(default: none)",
         ),
-        add("--out", type=Path, metavar="FILE", help="write everything, every pair too, as JSON"),
-        add(
+        output(
+            "--out",
+            type=Path,
+            metavar="FILE",
+            help="write everything, every pair too, as JSON (default: nowhere)",
+        ),
+        output(
             "--allow-inconclusive",
             action="store_true",
             help="exit 0 where the gate could not tell (default: exit 3)",
         ),
-        add("--minutes", type=minutes, metavar="M", help="judge by then (default: plan's)"),
-        add("--no-facts", action="store_true", help="time only; skip sizes, memory and accuracy"),
+        measured(
+            "--minutes",
+            type=minutes,
+            metavar="M",
+            help="judge by then (default: the settings', else 12)",
+        ),
+        measured(
+            "--no-facts", action="store_true", help="time only; skip sizes, memory and accuracy"
+        ),
     ]
-    add(
+    measured(
         "--self-test",
         action="store_true",
         help="test the gate itself: equal code must pass, a slowdown put in must be found",
     )
-    add("--seed", type=natural, default=0, metavar="N", help="of the order of measuring")
+    measured(
+        "--seed",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="of the order of measuring (default: 0)",
+    )
     gate.set_defaults(check=functools.partial(_check, gate, not_tested))
 
 

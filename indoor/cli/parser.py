@@ -38,12 +38,28 @@ def command(
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example: {example}",
     )
-    parser.add_argument("--format", choices=formats, default=formats[0])
-    parser.add_argument(
-        "--json", action="store_const", const="json", dest="format", help="--format json"
+    output = group(parser, "output")
+    output.add_argument(
+        "--format", choices=formats, default=formats[0], help=f"default: {formats[0]}"
+    )
+    output.add_argument(
+        "--json",
+        action="store_const",
+        const="json",
+        dest="format",
+        help="short for --format json",
     )
     parser.set_defaults(command=_lazily(parser.prog, module or name))
     return parser
+
+
+def group(parser: argparse.ArgumentParser, title: str) -> Any:
+    """Return the group of a parser's options under that title, made unless it is there."""
+    groups = parser._action_groups
+    there = next((found for found in groups if found.title == title), None)
+    made = there or parser.add_argument_group(title)
+    groups.sort(key=lambda found: found.title == "output")  # what comes out comes last
+    return made
 
 
 def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
