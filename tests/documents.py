@@ -1,6 +1,7 @@
 """What the documents tell people to type, and the real parsers that read it."""
 
 import argparse
+import ast
 import contextlib
 import functools
 import io
@@ -208,6 +209,7 @@ def _make(words: Sequence[str], environment: dict[str, str]) -> None:
 
 def _python(words: Sequence[str], environment: dict[str, str]) -> None:  # noqa: ARG001
     if words[:1] == ["-m"]:
+        assert words[1] in _MODULES, f"python -m {words[1]}: no module that is known"
         _strictly(_MODULES[words[1]], words[2:])
 
 
@@ -219,6 +221,7 @@ _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.gate": gate._parse,
     "bench.studies.head": head._parse,
     "indoor": functools.partial(_indoor, environment={}),
+    "pytest": functools.partial(_pytest, environment={}),
 }
 
 _PARSERS: dict[str, Callable[[Sequence[str], dict[str, str]], None]] = {
@@ -228,3 +231,21 @@ _PARSERS: dict[str, Callable[[Sequence[str], dict[str, str]], None]] = {
     "python": _python,
     "pytest-benchmark": _pytest_benchmark,
 }
+
+
+def commands_in_code(path: Path) -> Iterator[Command]:
+    """Yield the commands that a file's messages name; `X` stands for what is filled in."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    passed = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    names = "|".join(subcommands(build_parser()))
+    for node in ast.walk(tree):  # a text comes before its parts
+        if id(node) in passed or not isinstance(node, ast.Constant | ast.JoinedStr):
+            continue
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        passed.update(map(id, parts))
+        text = "".join(str(p.value) if isinstance(p, ast.Constant) else "X" for p in parts)
+        quoted = re.findall(r"`((?:indoor|pytest|make|python) [^`]+)`", text)
+        bare = re.findall(rf"\bindoor (?:{names})\b(?: --?\w[\w-]*)*", re.sub(r"`[^`]*`", "", text))
+        for found in (*quoted, *bare):
+            place = path.relative_to(ROOT).as_posix()
+            yield Command(place, node.lineno, " ".join(found.split()))

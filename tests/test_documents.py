@@ -10,12 +10,15 @@ from documents import (
     Command,
     all_commands,
     commands,
+    commands_in_code,
     is_mention,
     read,
     simple_commands,
 )
 
 COMMANDS = [command for page in PAGES for command in commands(page)]
+SOURCES = [path for folder in ("indoor", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
+MESSAGES = [command for path in SOURCES for command in commands_in_code(path)]
 LINKING = [*PAGES, "DECISIONS.md"]
 
 MAX_README_LINES = 150
@@ -30,11 +33,21 @@ def test_a_command_of_the_documents_is_what_its_parser_reads(command: Command) -
     read(command.text)
 
 
+@pytest.mark.parametrize("command", MESSAGES, ids=str)
+def test_a_command_in_a_message_is_one(command: Command) -> None:
+    """What a message tells people to type is known, and so are the options that it names."""
+    words = simple_commands(command.text)[0]
+    if words[0] == "indoor" and is_mention(words[1:]):
+        return
+    read(command.text)
+
+
 def test_the_documents_hold_commands_of_every_kind() -> None:
     """The search finds indented lines, lines within sentences, and all programs."""
     programs = {simple_commands(command.text)[0][0] for command in COMMANDS}
     assert {"indoor", "pytest", "make", "python", "pytest-benchmark", "pip"} <= programs
     assert len(COMMANDS) > 60
+    assert len(MESSAGES) > 20
 
 
 @pytest.mark.parametrize(

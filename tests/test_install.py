@@ -193,7 +193,8 @@ def test_training_says_that_it_needs_torch(run: Run) -> None:
 def test_pairs_and_gates_from_python_need_no_torch(run: Run) -> None:
     """As docs/python.md says of the two."""
     code = (
-        "from indoor.gate.callables import gate_callables; from indoor.measure import measure_pair; "
+        "from indoor.gate.callables import gate_callables; "
+        "from indoor.measure import measure_pair; "
         "print(measure_pair(int, int, budget_s=0.01).num_pairs >= 12)"
     )
     assert run("python", "-c", code).stdout == "True\n"

@@ -42,7 +42,7 @@ def pytest_sessionstart() -> None:
     except (OSError, ValueError) as error:
         raise pytest.UsageError(
             f"{SLOWDOWN}={text!r}, {UNITS}={source!r}: {error}; expected a number and the file "
-            "that `python -m bench.studies.gate calibrate` wrote"
+            "that `python -m bench.studies.gate calibrate --out FILE` wrote"
         ) from error
     from bench.measuring import (
         Shared,  # the tree's own; it must not be loaded before pytest's conftest
