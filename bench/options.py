@@ -11,6 +11,7 @@ import pytest
 
 from indoor import places
 from indoor.errors import IndoorError
+from indoor.machine import UnreadableError, usable_physical_cores
 from indoor.records import Allocator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BATCHES = (1, 8, 16)
 FULL_BATCHES = (1, 8, 16, 32)
 ALL = "all"
+PHYSICAL = "physical"
 THREADS = (1, ALL)
 FULL_THREADS = (1, 2, 4, ALL)
 ARCHS = ("resnet18", "resnet50")
@@ -66,7 +68,7 @@ class Settings:
         return (f"--cell-seconds {self.cell_s:g}",) if self.cell_s < CELL_SECONDS else ()
 
     def suite_threads(self, num_cores: int) -> tuple[int, ...]:
-        """The numbers of threads to measure: `all` resolved, none twice, none above the cores."""
+        """The numbers of threads to measure: words resolved, none twice, none above the cores."""
         wanted = self.threads or (FULL_THREADS if self.full else THREADS)
         return _resolve_threads(wanted, num_cores)
 
@@ -113,7 +115,9 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="COUNTS",
-        help="numbers of threads, such as 1,all; may be repeated (default: 1,all)",
+        help="numbers of threads, such as 1,all; may be repeated (default: 1,all); all: as many as "
+        "there are usable CPUs; physical: one a core where hyper-threads share one (the system "
+        "places threads; OMP_PLACES=cores OMP_PROC_BIND=close binds them)",
     )
     add("--full", action="store_true", help="batch 1,8,16,32, threads 1,2,4,all, both allocators")
     add(
@@ -239,7 +243,13 @@ def _whole(option: str, text: str) -> int:
 
 
 def _threads(text: str) -> int | str:
-    return ALL if text == ALL else _whole("--threads", text)
+    if text in (ALL, PHYSICAL):
+        return text
+    if not text.isdigit():
+        raise pytest.UsageError(
+            f"--threads {text}: expected a whole number, 1 or more, {ALL} or {PHYSICAL}"
+        )
+    return _whole("--threads", text)
 
 
 def _seconds(option: str, text: str) -> float:
@@ -283,9 +293,13 @@ def _resolve_threads(wanted: Sequence[int | str], num_cores: int) -> tuple[int, 
     """Return the numbers of threads in rising order.
 
     Raises:
-        pytest.UsageError: None is left, since all are above the machine's cores.
+        pytest.UsageError: None is left, since all are above the machine's cores; or nobody knows
+            which CPUs share a core.
     """
-    numbers = {num_cores if count == ALL else int(count) for count in wanted}
+    words = {ALL: num_cores}
+    if PHYSICAL in wanted:
+        words[PHYSICAL] = min(_physical_cores(), num_cores)
+    numbers = {words[count] if isinstance(count, str) else count for count in wanted}
     kept = tuple(sorted(count for count in numbers if count <= num_cores))
     if not kept:
         asked = ",".join(str(count) for count in wanted)
@@ -293,3 +307,12 @@ def _resolve_threads(wanted: Sequence[int | str], num_cores: int) -> tuple[int, 
             f"--threads {asked}: expected {num_cores} (this machine's cores) or fewer"
         )
     return kept
+
+
+def _physical_cores() -> int:
+    try:
+        return usable_physical_cores()
+    except UnreadableError as error:
+        raise pytest.UsageError(
+            f"--threads {PHYSICAL}: {error}; expected numbers of threads, or {ALL}"
+        ) from error

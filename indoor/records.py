@@ -346,6 +346,11 @@ class Machine:
     swap_used_bytes: Count | None = None
     num_throttled: Count | None = None
     """How often the cores in use slowed down because of heat since the machine started."""
+    num_physical_cores: PositiveCount | None = None
+    """Cores behind the usable CPUs, of which hyper-threads share one; None also: not recorded."""
+    core_kinds: dict[str, PositiveCount] | None = None
+    """The same by kind (`performance`, `efficiency`), nothing where the machine has one kind; None
+    also: not recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

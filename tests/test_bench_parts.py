@@ -15,6 +15,7 @@ from bench.adapter import Replay, replayed_rounds
 from bench.cases import default_names, left_out, resolve_device
 from bench.options import ALL, Settings
 from indoor.errors import IndoorError
+from indoor.machine import UnreadableError
 from indoor.runs.partial import Cell
 
 
@@ -87,6 +88,50 @@ def test_no_check_of_the_comparison_is_dropped(words: tuple[str, ...]) -> None:
     )
     fields = [(check.field, check.threshold) for check in options._compare_fail(config)]
     assert fields == [("min", 5), ("median", 9)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "num_cores", "num_physical", "expected"),
+    [
+        (("physical",), 8, 4, (4,)),
+        ((1, "physical", ALL), 8, 4, (1, 4, 8)),
+        (("physical", ALL), 4, 4, (4,)),
+        (("physical",), 2, 4, (2,)),
+        (("physical", 16), 2, 1, (1,)),
+    ],
+    ids=["hyper-threads", "beside all", "without hyper-threads", "quota", "siblings of one core"],
+)
+def test_physical_is_one_thread_a_core(
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: tuple[int | str, ...],
+    num_cores: int,
+    num_physical: int,
+    expected: tuple[int, ...],
+) -> None:
+    """`all` stays the usable CPUs; neither is more than a quota lets run."""
+    monkeypatch.setattr(options, "usable_physical_cores", lambda: num_physical)
+    assert settings(threads=wanted).suite_threads(num_cores) == expected
+
+
+def test_physical_says_where_nobody_knows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the reason, and what may be given instead."""
+
+    def unreadable() -> int:
+        raise UnreadableError("the kernel does not tell which CPUs share a core")
+
+    monkeypatch.setattr(options, "usable_physical_cores", unreadable)
+    with pytest.raises(
+        pytest.UsageError, match=r"^--threads physical: the kernel .* expected numbers .* or all$"
+    ):
+        settings(threads=("physical",)).suite_threads(8)
+    assert settings(threads=(1, ALL)).suite_threads(8) == (1, 8)
+
+
+@pytest.mark.parametrize("text", ["cores", "Physical", "-1", "all2", "1.5"])
+def test_other_words_for_threads_are_a_mistake(text: str) -> None:
+    """The line lists both words."""
+    with pytest.raises(pytest.UsageError, match=f"--threads {text}: expected .* all or physical"):
+        options._threads(text)
 
 
 def test_only_threads_above_the_cores_are_a_mistake() -> None:

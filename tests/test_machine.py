@@ -216,6 +216,7 @@ def test_a_linux_machine_is_read_whole(tmp_path: Path, monkeypatch: pytest.Monke
             f"{cpus}/cpu2/cpufreq/scaling_governor": "performance\n",
             f"{cpus}/cpu0/thermal_throttle/core_throttle_count": "3\n",
             f"{cpus}/cpu2/thermal_throttle/core_throttle_count": "4\n",
+            **{f"{cpus}/cpu{cpu}/topology/core_cpus_list": f"{cpu}\n" for cpu in (0, 2, 3)},
         },
     )
     monkeypatch.setattr(reading.platform, "libc_ver", lambda: ("glibc", "2.36"))
@@ -235,7 +236,7 @@ def test_a_mac_is_read_with_a_reason_for_every_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fields that macOS lacks are None, and `unreadable` says why; the rest is there."""
-    monkeypatch.setattr(processor, "_run_sysctl", lambda: M1)
+    monkeypatch.setattr(processor, "run_sysctl", lambda *_: M1)
     monkeypatch.setattr(reading.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(indoor, "CPUS_AT_START", frozenset(range(8)))
     found = read_machine(system="Darwin", root=tmp_path)
@@ -577,6 +578,13 @@ ADVICE: list[tuple[dict[str, object], str, str, str]] = [
     ({"cpu_quota": 2.5}, "quota", "warning", "allows 2.5 cores' worth"),
     ({"engines": ()}, "engines", "warning", "has no quantized engine"),
     ({"num_cores": 1}, "cores", "note", "one usable core"),
+    ({"num_physical_cores": 2}, "hyper-threads", "note", "4 usable CPUs are hyper-threads of 2"),
+    (
+        {"system": "Linux 6.1", "core_kinds": {"performance": 2, "efficiency": 2}},
+        "core kinds",
+        "warning",
+        "cores of 2 kinds (2 performance, 2 efficiency)",
+    ),
     ({"vnni": False}, "vnni", "note", "no AVX-512 VNNI"),
     ({"bfloat16": False}, "bfloat16", "note", "no native bfloat16"),
     ({"bfloat16": True}, "bfloat16", "note", "native bfloat16: part of int8's gain"),

@@ -14,11 +14,19 @@ from indoor.machine.code import (
 )
 from indoor.machine.diagnosis import Advice, diagnose
 from indoor.machine.environment import read_environment
-from indoor.machine.reading import computes_bfloat16, num_usable_cores, read_machine, read_moment
+from indoor.machine.limits import UnreadableError
+from indoor.machine.reading import (
+    computes_bfloat16,
+    num_usable_cores,
+    read_machine,
+    read_moment,
+    usable_physical_cores,
+)
 
 __all__ = [
     "Advice",
     "CodeIdentity",
+    "UnreadableError",
     "code_identity",
     "code_sha256",
     "computes_bfloat16",
@@ -33,5 +41,6 @@ __all__ = [
     "redirects_git",
     "run_git",
     "unredirected_environment",
+    "usable_physical_cores",
     "why_git_failed",
 ]

@@ -14,6 +14,8 @@ AdviceKind = Literal[
     "swap",
     "quota",
     "cores",
+    "hyper-threads",
+    "core kinds",
     "vnni",
     "bfloat16",
     "allocator",
@@ -38,6 +40,11 @@ _UNREADABLE: dict[str, tuple[AdviceLevel, str, str]] = {
         "note",
         "the CPU governor",
         "trust speedups of interleaved pairs, not times across runs",
+    ),
+    "num_physical_cores": (
+        "note",
+        "which CPUs share a core",
+        "compare --threads 1 with all: two hyper-threads of one core would count as two here",
     ),
     "engines": (
         "note",
@@ -126,6 +133,29 @@ def _limits(machine: Machine) -> Iterator[Advice]:
             what="one usable core: every other program interrupts the measurement, and the matrix "
             "has no threads to compare",
             remedy="measure with two cores or more, or read the paired speedups only",
+        )
+    num_physical, kinds = machine.num_physical_cores, machine.core_kinds or {}
+    if num_physical is not None and num_physical < machine.num_cores:
+        noun = "core" if num_physical == 1 else "cores"
+        yield Advice(
+            kind="hyper-threads",
+            level="note",
+            what=f"{machine.num_cores} usable CPUs are hyper-threads of {num_physical} {noun}: two "
+            "of one core share its units, so threads beyond the cores gain little and vary more",
+            remedy="compare with: pytest bench --threads physical",
+        )
+    if len(kinds) > 1:
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        binds = machine.system.startswith("Linux")
+        yield Advice(
+            kind="core kinds",
+            level="warning" if binds else "note",
+            what=f"cores of {len(kinds)} kinds ({counted}): a turn takes as long as the core that "
+            "the system gave it, and with all of them the slowest decides",
+            remedy="keep to one kind: taskset -c CPUS pytest bench (lscpu --extended tells which)"
+            if binds
+            else "trust speedups of interleaved pairs, not times: this system keeps no process to "
+            "one kind",
         )
 
 

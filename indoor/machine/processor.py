@@ -73,7 +73,7 @@ def read_processor(system: str, root: Path) -> Processor:
     """
     found = Processor(model=None, isa=None)
     if system == "Darwin":
-        found = parse_sysctl(_run_sysctl())
+        found = parse_sysctl(run_sysctl("machdep.cpu", "hw.optional"))
     else:
         path = root / "proc/cpuinfo"
         if path.is_file():
@@ -149,13 +149,14 @@ def _isa(flags: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in ISA if name in names)
 
 
-def _run_sysctl() -> str:
+def run_sysctl(*names: str) -> str:
+    """Return what macOS says of these, a member a line; nothing where there is no such command."""
     command = shutil.which("sysctl", path="/usr/sbin:/sbin:/usr/bin:/bin")
     if command is None:
         return ""
-    # Both names are roots of a tree; a tree this Mac lacks only makes the exit status 1.
+    # A name this Mac lacks only makes the exit status 1.
     done = subprocess.run(  # noqa: S603 - the command and its words are ours
-        [command, "machdep.cpu", "hw.optional"],
+        [command, *names],
         capture_output=True,
         text=True,
         check=False,

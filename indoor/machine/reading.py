@@ -21,6 +21,7 @@ from indoor.machine.limits import (
     read_num_throttled,
 )
 from indoor.machine.processor import native_bfloat16, read_processor
+from indoor.machine.topology import read_topology
 from indoor.records import Machine
 
 _Value = TypeVar("_Value")
@@ -53,6 +54,9 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
         unreadable |= dict.fromkeys(("isa", "amx", "bfloat16"), _NO_FLAGS)
     isa = processor.isa
     quota = attempt("cpu_quota", lambda: read_cpu_quota(root))
+    cores = attempt("num_physical_cores", lambda: read_topology(system, root, cpus))
+    if cores is None:
+        unreadable["core_kinds"] = unreadable["num_physical_cores"]
     torch_version, engines, vnni = attempt("torch", _torch) or ("unknown", (), None)
     if "torch" in unreadable:
         unreadable["engines"] = unreadable["torch"]
@@ -78,6 +82,8 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
         cpu_quota=quota if quota is not None and quota < len(cpus) else None,
         swap_used_bytes=_swap_used_bytes(),
         num_throttled=attempt("num_throttled", lambda: read_num_throttled(root, cpus)),
+        num_physical_cores=cores.num_physical if cores else None,
+        core_kinds=cores.kinds if cores else None,
     )
 
 
@@ -91,6 +97,16 @@ def num_usable_cores() -> int:
     except UnreadableError:
         quota = None
     return _num_cores(len(indoor.CPUS_AT_START), quota)
+
+
+def usable_physical_cores() -> int:
+    """Return how many threads have a core of their own: `num_usable_cores`, hyper-threads once.
+
+    Raises:
+        UnreadableError: The system does not tell which CPUs share a core.
+    """
+    cores = read_topology(platform.system(), Path("/"), indoor.CPUS_AT_START)
+    return min(cores.num_physical, num_usable_cores())
 
 
 def read_moment() -> tuple[str, float | None]:

@@ -59,9 +59,14 @@ def weights_warning(weights: WeightSource, data: DataIdentity) -> str | None:
 
 
 def describe_cpu(machine: Machine) -> str:
-    """Return the CPU's model and how many of its cores may be used."""
+    """Return the CPU's model and how many of its cores may be used, and of which kinds."""
     noun = "core" if machine.num_cores == 1 else "cores"
-    return f"{machine.cpu_model}, {machine.num_cores} {noun}"
+    told = [f"{count} {kind}" for kind, count in (machine.core_kinds or {}).items()]
+    kinds = ", ".join(told)
+    num_physical = machine.num_physical_cores
+    if num_physical is not None and num_physical < machine.num_cores:
+        kinds = f"hyper-threads of {num_physical}" + (f": {kinds}" if kinds else "")
+    return f"{machine.cpu_model}, {machine.num_cores} {noun}" + (f" ({kinds})" if kinds else "")
 
 
 def describe_isa(machine: Machine) -> str:

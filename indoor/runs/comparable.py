@@ -148,6 +148,10 @@ _ENVIRONMENT, _ALLOCATOR = "with another environment", "with another allocator"
 _OF_MACHINE: tuple[_Field[Machine], ...] = (
     _Field("cpu_model", "CPU", "machines", "ratios", _CPU, lambda m: m.cpu_model),
     _Field("num_cores", "cores", "numbers of cores", "ratios", _MACHINE, lambda m: m.num_cores),
+    _Field("num_physical_cores", "physical cores", "numbers of physical cores", "ratios", _MACHINE,
+           lambda m: m.num_physical_cores),
+    _Field("core_kinds", "kinds of cores", "kinds of cores", "ratios", _MACHINE,
+           lambda m: m.core_kinds),
     _Field("isa", "instructions", "instruction sets", "ratios", _MACHINE, lambda m: m.isa),
     _Field("memory_bytes", "memory", "sizes of memory", "ratios", _MACHINE,
            lambda m: m.memory_bytes, _near),
