@@ -308,6 +308,11 @@ ONE_LINE: list[tuple[str, Spoil, str]] = [
         "24 photographs that the lists name",
     ),
     (
+        "missing with labels in both lists",
+        both_lists(each(lambda line: f"{line.replace('_', '_9')} 3")),
+        r"there is no Images/bars/bars_900\.jpg, which",
+    ),
+    (
         "twice",
         train_list(lambda t: t + "\n" + t),
         "24 lines of TrainImages.txt name a photograph again",
@@ -369,6 +374,21 @@ def test_the_sed_line_works_when_it_is_pasted(root: Path) -> None:
     subprocess.run(problem[problem.index("sed -i") :], shell=True, check=True)  # noqa: S602
     assert verify(root).problems == ()
     assert len(read_split_lists(root).train) == 24
+
+
+@pytest.mark.parametrize(
+    "name", ["train.txt", "TRAIN.TXT", "trainimages.txt", "train_list.txt", "training.csv"]
+)
+def test_a_list_of_another_name_is_read(root: Path, photographs: Path, name: str) -> None:
+    """The one file that is named like the list is it, and is noted; two would be a problem."""
+    (root / "TrainImages.txt").rename(root / name)
+    assert read_split_lists(root) == read_split_lists(photographs)
+    assert verify(root).notes == (
+        f"{name} is read as the train list, as there is no TrainImages.txt",
+    )
+    shutil.copy(root / name, root / "train-split.txt")
+    with pytest.raises(IndoorError, match=r"has no TrainImages\.txt"):
+        read_split_lists(root)
 
 
 def test_swapped_lists_are_noted(root: Path) -> None:

@@ -43,7 +43,7 @@ def briefly(findings: Iterable[Finding]) -> tuple[str, ...]:
         if len(alike) <= MANY:
             lines += each(alike)
         else:
-            shown = f"{len(alike):,} {kind}; the first: {alike[0].what}"
+            shown = f"{len(alike):,} {kind} (--json has each); the first: {alike[0].what}"
             lines.append(_line(shown, alike[0].remedy))
     return tuple(lines)
 

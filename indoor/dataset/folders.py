@@ -14,6 +14,11 @@ from indoor.errors import IndoorError
 _ENDING = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|p[pg]m)$", re.IGNORECASE)
 
 
+def has_ending(name: str) -> bool:
+    """Tell whether a name ends as a photograph's does."""
+    return _ENDING.search(name) is not None
+
+
 class Names:
     """Names that lie in one folder, found also where they are written another way.
 
@@ -43,10 +48,10 @@ class Names:
             ("other capitals or invisible marks", folded, self.names),
         )
         tables = [(difference, way, _by(way, names)) for difference, way, names in ways]
-        with_ending = frozenset(name for name in self.names if _ENDING.search(name))
+        with_ending = frozenset(name for name in self.names if has_ending(name))
         stems = _by(lambda name: _ENDING.sub("", name), with_ending)
         # A name that has an ending of its own is no other file's stem (`a.jpg` of `a.jpg.png`).
-        stem = ("no file ending", lambda name: "" if _ENDING.search(name) else name, stems)
+        stem = ("no file ending", lambda name: "" if has_ending(name) else name, stems)
         return (*tables, stem)
 
 

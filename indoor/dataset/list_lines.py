@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from indoor.dataset.folders import ClassFolders
+from indoor.dataset.folders import ClassFolders, has_ending
 
 _HEADER = re.compile(
     r"(class|file|image|img|photo|picture|path|name|label|category|scene|split|target|index|id|"
@@ -102,18 +102,13 @@ def _read_by_form(reading: Reading, usual: list[str], folders: ClassFolders) -> 
     A name of another class stays as it stands, to be told.
     """
     ways = dict(reversed(list(_ways(reading.text, folders))))
-    plainest = [*usual, "", "prefix"]
-    for how in plainest:
-        name = ways.get(how)
-        folder = folders.find_class(name.partition("/")[0]) if name else None
-        if name is not None and folder is not None:
-            return Reading(
-                number=reading.number,
-                text=reading.text,
-                name=f"{folder}/{name.partition('/')[2]}",
-                how=how,
-            )
-    return Reading(number=reading.number, text=reading.text, name=ways.get(""))
+    order = [how for how in dict.fromkeys([*usual, "", "prefix", *ways]) if how in ways]
+    # What ends as a photograph does is one, and not a photograph with a label behind it.
+    for how in sorted(order, key=lambda how: not has_ending(ways[how])):
+        folder, _, file = ways[how].partition("/")
+        if (known := folders.find_class(folder)) is not None:
+            return replace(reading, name=f"{known}/{file}", how=how)
+    return replace(reading, name=ways.get(""))
 
 
 def _read_by_only_holder(reading: Reading, folders: ClassFolders) -> Reading:

@@ -1,5 +1,6 @@
 """The two split lists of MIT Indoor-67 and the class folders that they must agree with."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ LIST_NAMES: dict[ListName, tuple[str, str]] = {
     "test": ("TestImages.txt", "Test Images.txt"),
 }
 """Each list's file name as published, and as the talhankoc repository has it."""
+
+_LIKE_A_LIST = r"{}(ing)?[ _.-]*(images|files|list|set|split)?\.(txt|csv|tsv|lst|list)"
+"""What else people call a list, in capitals or not; its blank is `train` or `test`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +156,7 @@ def _read_list(
     notes: list[Finding],
 ) -> dict[str, int]:
     """Return the list's sound lines and their line numbers; append what there is to tell."""
-    path = _find_list(root, name, problems)
+    path = _find_list(root, name, problems, notes)
     if path is None:
         return {}
     try:
@@ -187,10 +191,17 @@ def _read_list(
     return lines
 
 
-def _find_list(root: Path, name: ListName, problems: list[Finding]) -> Path | None:
-    """Return the path of the list, under either of its names."""
+def _find_list(
+    root: Path, name: ListName, problems: list[Finding], notes: list[Finding]
+) -> Path | None:
+    """Return the path of the list, under either of its names, or the one file named alike."""
     found = [root / file for file in LIST_NAMES[name] if (root / file).is_file()]
     published, other = LIST_NAMES[name]
+    others = [] if found else _like_a_list(root, name)
+    if len(others) == 1:
+        what = f"{others[0].name} is read as the {name} list, as there is no {published}"
+        notes.append(Finding(kind="lists have other names", what=what))
+        return others[0]
     if not found:
         what = f"{root} has no {published} (nor {other!r}); expected the {name} list"
         problems.append(Finding(kind="lists are missing", what=what))
@@ -199,6 +210,12 @@ def _find_list(root: Path, name: ListName, problems: list[Finding]) -> Path | No
         what = f"{root} has both {published} and {other!r} and they differ; remove one"
         problems.append(Finding(kind="lists differ", what=what))
     return found[0]
+
+
+def _like_a_list(root: Path, name: ListName) -> list[Path]:
+    """Return the files of which the name says that they are this list."""
+    pattern = re.compile(_LIKE_A_LIST.format(name), re.IGNORECASE)
+    return sorted(p for p in root.iterdir() if pattern.fullmatch(p.name) and p.is_file())
 
 
 def _no_text(path: Path) -> Finding:

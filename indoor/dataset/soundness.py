@@ -43,17 +43,28 @@ def find_broken(
     return broken
 
 
-def find_stream_damages(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the JPEGs whose compressed data do not add up, and what libjpeg says of each.
+def find_broken_and_damaged(
+    paths: Sequence[Path], *, progress: Progress = NO_PROGRESS
+) -> tuple[dict[Path, BrokenPhotographError], dict[Path, str]]:
+    """Return what `find_broken` does, and the whole ones that libjpeg calls damaged.
 
-    Args:
-        paths: Photographs that decode.
+    Returns:
+        Broken files with the reason, and JPEGs whose compressed data do not add up with what
+        libjpeg says of them.
 
     Raises:
         IndoorError: A file is missing or cannot be read.
     """
-    damages = map_ordered(_stream_damage, paths, num_usable_cores())
-    return {path: said for path, said in zip(paths, damages, strict=True) if said}
+    broken: dict[Path, BrokenPhotographError] = {}
+    damaged: dict[Path, str] = {}
+    found = map_ordered(_what_is_wrong, paths, num_usable_cores())
+    for path, wrong in zip(paths, found, strict=True):
+        if isinstance(wrong, BrokenPhotographError):
+            broken[path] = wrong
+        elif wrong:
+            damaged[path] = wrong
+        progress.advance()
+    return broken, damaged
 
 
 def hash_files(paths: Sequence[Path], *, progress: Progress = NO_PROGRESS) -> Iterator[str]:
@@ -122,6 +133,12 @@ def _reason_broken(path: Path) -> BrokenPhotographError | None:
             return error
         remember(key, "yes")
     return None
+
+
+def _what_is_wrong(path: Path) -> BrokenPhotographError | str:
+    """Return why the file is broken, or else what libjpeg says of it; empty: nothing."""
+    reason = None if _is_known_sound(path) else _reason_broken(path)
+    return reason or _stream_damage(path)
 
 
 def _stream_damage(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Everything that is wrong with a data set, at once."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from indoor.dataset.findings import Finding, briefly, each, visible
 from indoor.dataset.folders import ClassFolders, folded, is_printable
 from indoor.dataset.lists import SplitLists, examine_lists
 from indoor.dataset.scenes import split_names
-from indoor.dataset.soundness import find_broken, find_stream_damages, hash_files
+from indoor.dataset.soundness import find_broken_and_damaged, hash_files
 from indoor.progress import NO_PROGRESS, Progress
 
 _MISSING = "photographs that the lists name are not there"
@@ -80,7 +80,7 @@ def verify(
         if not examined.folders.holds(name)
     ]
     progress.start("decoding photographs", len(present))
-    broken = find_broken([paths[name] for name in present], progress=progress)
+    broken, damaged = find_broken_and_damaged([paths[name] for name in present], progress=progress)
     progress.finish()
     problems += [
         Finding(kind=_BROKEN, what=f"Images/{name} {broken[paths[name]].what}")
@@ -91,7 +91,7 @@ def verify(
     unlisted = _unlisted(examined.folders, known)
     notes = [
         *examined.notes,
-        *_damaged(present, paths, set(broken)),
+        *_damaged({name: damaged.get(paths[name], "") for name in present}),
         *_twins(known, present, paths),
         *_look_alikes([*lists.classes, *paths]),
         *_strange(unlisted),
@@ -130,14 +130,10 @@ def _unlisted(folders: ClassFolders, lists: SplitLists) -> list[str]:
     ]
 
 
-def _damaged(
-    present: Sequence[str], paths: dict[str, Path], broken: Container[Path]
-) -> Iterator[Finding]:
+def _damaged(remarks: dict[str, str]) -> Iterator[Finding]:
     """Tell of JPEGs that decode though their compressed data do not add up."""
-    whole = [name for name in present if paths[name] not in broken]
-    damages = find_stream_damages([paths[name] for name in whole])
-    for name in whole:
-        if said := damages.get(paths[name]):
+    for name, said in remarks.items():
+        if said:
             yield Finding(
                 kind=_DAMAGED,
                 what=f"Images/{name} decodes, but part of it may be wrong (libjpeg: {said})",
