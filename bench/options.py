@@ -135,7 +135,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add = parser.getgroup("indoor-data", "indoor: data and weights").addoption
     add("--data", metavar="ROOT", help="the data set (default: the drawn one)")
-    add("--weights", metavar="FILE", help="a checkpoint (default: ImageNet's, else none)")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="a file of weights, or a run (default: ImageNet's, or none)",
+    )
     add("--no-download", action="store_true", help="do not fetch ImageNet weights")
     add("--skip-broken", action="store_true", help="leave undecodable photographs out, and count")
     add("--home", metavar="FOLDER", help="where data and checkpoints lie (default: data/)")
@@ -167,6 +171,7 @@ def read_settings(config: pytest.Config) -> Settings:
     if arch not in ARCHS:
         raise pytest.UsageError(f"--model {arch}: expected one of {', '.join(ARCHS)}")
     here = config.invocation_params.dir
+    home = _home(get("home"), here)
     return Settings(
         arch=arch,
         variants=_split(get("variant")) or None,
@@ -176,9 +181,9 @@ def read_settings(config: pytest.Config) -> Settings:
         full=get("full"),
         cell_s=_seconds("--cell-seconds", get("cell_seconds")),
         allocator=_allocator(get("allocator")),
-        data=_existing("--data", get("data"), here, folder=True),
-        weights=_existing("--weights", get("weights"), here, folder=False),
-        home=_home(get("home"), here),
+        data=_data(get("data"), here),
+        weights=_weights(get("weights"), home, here),
+        home=home,
         results=(here / get("results")).resolve() if get("results") else ROOT / "results",
         allow_download=not get("no_download"),
         skip_broken=get("skip_broken"),
@@ -268,16 +273,23 @@ def _allocator(text: str | None) -> Allocator | None:
     raise pytest.UsageError(f"--allocator {text}: expected default or retain")
 
 
-def _existing(option: str, text: str | None, here: Path, *, folder: bool) -> Path | None:
+def _data(text: str | None, here: Path) -> Path | None:
     if not text:
         return None
     path = (here / Path(text).expanduser()).resolve()
-    if path.is_dir() if folder else path.is_file():
+    if path.is_dir():
         return path
-    kind = "folder with Images/ and the split lists" if folder else "checkpoint's file"
     raise pytest.UsageError(
-        f"{option} {text}: there is no such {'folder' if folder else 'file'}; expected a {kind}"
+        f"--data {text}: there is no such folder; expected a folder with Images/ and the split "
+        "lists"
     )
+
+
+def _weights(text: str | None, home: Path, here: Path) -> Path | None:
+    if not text:
+        return None
+    with mistakes_in_one_line("--weights "):
+        return places.find_checkpoint(text, home, here).resolve()
 
 
 def _home(text: str | None, here: Path) -> Path:

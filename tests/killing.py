@@ -51,7 +51,7 @@ class Job:
 def small_weights(kind: str = "file", arch: str = "resnet18", seed: int = 1) -> WeightsResult:
     """Return random weights that claim to come from `kind`, for photographs of 32 pixels."""
     source = WeightSource(kind=kind, name="small", sha256=None)  # type: ignore[arg-type]
-    return WeightsResult(build_model(arch, 7, seed=seed), None, PREPROCESSING, source, ())
+    return WeightsResult(arch, build_model(arch, 7, seed=seed), None, PREPROCESSING, source, ())
 
 
 def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -> None:

@@ -20,7 +20,7 @@ ALLOWED = {
     "files": {"errors"},
     "locks": {"errors"},
     "records": {"errors", "files"},
-    "places": set(),
+    "places": {"errors"},
     "hints": {"places"},
     "machine": {"errors", "records"},
     "measure": {"errors", "files", "records", "machine"},

@@ -98,16 +98,14 @@ def _add_train(commands: Any) -> None:
     weights = group(train, "weights")
     weights.add_argument(
         "--weights",
-        type=Path,
         metavar="FILE",
-        help="start from this checkpoint (default: ImageNet's, or none)",
+        help="start from this file of weights, or from a run (default: ImageNet's, or none)",
     )
     weights.add_argument("--no-download", action="store_true", help="do not fetch ImageNet weights")
     weights.add_argument(
         "--model",
         choices=("resnet18", "resnet50"),
-        default="resnet50",
-        help="the network (default: resnet50)",
+        help="the network (default: what the file of weights holds, else resnet50)",
     )
     training = group(train, "training")
     training.add_argument(
@@ -212,8 +210,14 @@ def _add_predict(commands: Any) -> None:
     network = group(predict, "network")
     network.add_argument("--run", required=True, metavar="RUN", help=RUN_HELP)
     network.add_argument(
+        "--data",
+        type=Path,
+        metavar="ROOT",
+        help="the data set whose classes they are, where a file of weights names none "
+        "(default: they are numbered)",
+    )
+    network.add_argument(
         "--variant",
-        default="float32",
         metavar="NAME",
         help="float32 (default), bfloat16, int8, or that of another runtime in indoor/runtimes",
     )
@@ -343,7 +347,7 @@ def _device_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-RUN_HELP = "a run's name in data/runs, its folder, or its checkpoint"
+RUN_HELP = "a run's name in data/runs, its folder, or any file of weights"
 
 
 def _run_argument(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from indoor import places
 from indoor.cli.bar import Bar
+from indoor.cli.output import tell
 from indoor.demo import draw_demo
-from indoor.errors import IndoorError
+from indoor.pipeline import OpenedRun, open_run
 
 
 def data_root(parsed: argparse.Namespace) -> Path:
@@ -19,21 +20,11 @@ def data_root(parsed: argparse.Namespace) -> Path:
     return root
 
 
-def run_folder(parsed: argparse.Namespace) -> Path:
-    """Return the folder of the run that was named, given by its folder, or by a checkpoint in it.
+def checkpoint(named: str) -> Path:
+    """Return the file that was named, or the checkpoint of the run that was."""
+    return places.find_checkpoint(named, places.data_folder())
 
-    Raises:
-        IndoorError: There is no such run; the message names those that there are.
-    """
-    runs = places.runs_folder(places.data_folder())
-    given = Path(parsed.run)
-    for folder in (given, given.parent, runs / parsed.run):
-        if (folder / "float32.safetensors").is_file() and (
-            folder != given.parent or given.exists()
-        ):
-            return folder
-    known = sorted(path.parent.name for path in runs.glob("*/float32.safetensors"))
-    raise IndoorError(
-        f"no run {parsed.run!r}: expected a name in {runs} ({', '.join(known) or 'none yet'}) or a "
-        "folder with float32.safetensors; make one with indoor train"
-    )
+
+def opened_run(checkpoint: Path, root: Path | None) -> OpenedRun:
+    """Return the run that a checkpoint stands for, or that a file by itself becomes."""
+    return open_run(checkpoint, places.data_folder(), root, say=tell)

@@ -3,7 +3,7 @@
 import argparse
 
 from indoor.cli.bar import Bar
-from indoor.cli.chosen_run import data_root, run_folder
+from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome, use_color, width
 from indoor.dataset import read_split_lists
 from indoor.dataset.lists import photographs_folder
@@ -16,10 +16,11 @@ from indoor.report import render_evaluation
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Evaluate all variants that the run has on the same photographs."""
-    folder, root = run_folder(parsed), data_root(parsed)
+    named, root = checkpoint(parsed.run), data_root(parsed)
+    opened = opened_run(named, root)
     report = evaluate_run(
         root,
-        folder,
+        opened.folder,
         read_machine(),
         split=parsed.split,
         seed=parsed.seed,
@@ -31,9 +32,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
     following = command_line(
         "predict",
         photographs_folder(root) / (lists.test or lists.train)[0],
-        run=run_word(folder),
+        run=run_word(opened.folder),
         variant=report.evaluations[-1].variant,
         device=parsed.device if parsed.device != "cpu" else None,
     )
     text = render_evaluation(report, width=width(), color=use_color())
-    return Outcome(record=report, text=f"{text}\nnext: {following}")
+    return Outcome(record=report, text=f"{text}\nnext: {following}", notes=opened.notes)

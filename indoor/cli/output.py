@@ -11,12 +11,14 @@ from dataclasses import dataclass
 class Outcome:
     """A command's result: `record` for `--format json`, `text` for a person.
 
-    `record` is None where `text` is in the format that was asked for already.
+    `record` is None where `text` is in the format that was asked for already. `notes` are lines
+    for standard error in any format.
     """
 
     record: object | None
     text: str
     status: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def print_outcome(outcome: Outcome, output_format: str) -> None:
@@ -33,6 +35,8 @@ def print_outcome(outcome: Outcome, output_format: str) -> None:
     else:
         sys.stdout.write(outcome.text.rstrip("\n") + "\n")
     sys.stdout.flush()
+    for note in outcome.notes:
+        tell(note)
 
 
 def tell(what: object) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from indoor.cli.chosen_run import run_folder
+from indoor import places
+from indoor.cli.chosen_run import checkpoint, opened_run
 from indoor.cli.output import Outcome
 from indoor.dataset import load_photograph
 from indoor.devices import choose_device
@@ -35,8 +36,10 @@ class Prediction:
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Predict each photograph on its own, so that its logits do not depend on the others."""
-    folder = run_folder(parsed)
-    variant = find_variant(parsed.variant, choose_device(parsed.device).type)
+    named = checkpoint(parsed.run)
+    opened = opened_run(named, parsed.data)
+    folder = opened.folder
+    variant = find_variant(parsed.variant or _variant_of(named), choose_device(parsed.device).type)
     if variant.checkpoint != baseline().checkpoint:
         may_be_paired, line = describe_pair(folder, variant.checkpoint)
         if not may_be_paired:
@@ -48,7 +51,12 @@ def run(parsed: argparse.Namespace) -> Outcome:
         + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
         for prediction in predictions
     ]
-    return Outcome(record=predictions, text="\n".join(lines))
+    return Outcome(record=predictions, text="\n".join(lines), notes=opened.notes)
+
+
+def _variant_of(checkpoint: Path) -> str:
+    """Return the variant that is meant where none was named: int8 for a run's int8 file."""
+    return "int8" if checkpoint.resolve().name == places.INT8 else baseline().name
 
 
 def _predict(network: Loaded, path: Path, num_classes: int) -> Prediction:

@@ -3,7 +3,7 @@
 import argparse
 
 from indoor.cli.bar import Bar
-from indoor.cli.chosen_run import data_root, run_folder
+from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome
 from indoor.files import check_writable
 from indoor.hints import command_line, run_word
@@ -13,7 +13,9 @@ from indoor.quantize import default_config, quantize_checkpoint
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Quantize a run's float32 checkpoint; raises CollapseError where int8 is no good."""
-    folder = run_folder(parsed)
+    named, root = checkpoint(parsed.run), data_root(parsed)
+    opened = opened_run(named, root)
+    folder = opened.folder
     asked = {
         "engine": parsed.engine,
         "activation_range": parsed.activations
@@ -28,7 +30,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     out = folder / "int8.safetensors"
     check_writable(folder)
     loaded = load_float(folder / "float32.safetensors")
-    root, seed = data_root(parsed), parsed.seed or 0
+    seed = parsed.seed or 0
     record = quantize_checkpoint(
         loaded,
         root,
@@ -68,4 +70,4 @@ def run(parsed: argparse.Namespace) -> Outcome:
         "evaluate", run_word(folder), data=root, skip_broken=parsed.skip_broken
     )
     lines += [f"checkpoint: {out}", f"next: {following}"]
-    return Outcome(record=record, text="\n".join(lines))
+    return Outcome(record=record, text="\n".join(lines), notes=opened.notes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from indoor import places
 from indoor.cli.bar import Bar
-from indoor.cli.chosen_run import data_root
+from indoor.cli.chosen_run import checkpoint, data_root
 from indoor.cli.output import Outcome
 from indoor.errors import IndoorError
 from indoor.hints import command_line, run_word
@@ -22,10 +22,11 @@ def run(parsed: argparse.Namespace) -> Outcome:
             f"--size {parsed.size} with --recipe {parsed.recipe}: expected 32 pixels or more and "
             "the recipe full; leave it out, or add --recipe full"
         )
-    root = data_root(parsed)
     home = places.data_folder()
+    chosen = checkpoint(parsed.weights) if parsed.weights is not None else None
+    root = data_root(parsed)
     weights = resolve_weights(
-        parsed.weights, parsed.model, allow_download=not parsed.no_download, progress=Bar()
+        chosen, parsed.model, allow_download=not parsed.no_download, progress=Bar()
     )
     if parsed.resize:
         preprocessing = replace(weights.preprocessing, resize=parsed.resize)
@@ -34,7 +35,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     result = fine_tune(
         root,
         weights,
-        arch=parsed.model,
+        arch=weights.arch,
         recipe=parsed.recipe,
         out=out,
         features=places.features_folder(home),

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -11,6 +11,8 @@ from torchvision.models import quantization as torchvision_models
 
 ARCHS = ("resnet18", "resnet50")
 """The architectures' names, as torchvision and our checkpoints have them."""
+
+DEFAULT_ARCH = "resnet50"
 
 _CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": torchvision_models.resnet18,
@@ -68,6 +70,17 @@ def replace_head(model: nn.Module, num_classes: int, seed: int) -> nn.Module:
         new.bias.uniform_(-bound, bound, generator=generator)
     result = copy.deepcopy(model)
     result.fc = new.to(old.weight.device).train(old.training)
+    return result
+
+
+def reorder_head(model: nn.Module, order: Sequence[int]) -> nn.Module:
+    """Return a copy of the network whose output `i` is the original's output `order[i]`."""
+    result = copy.deepcopy(model)
+    head = result.get_submodule("fc")
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        head.weight.copy_(head.weight[list(order)])
+        head.bias.copy_(head.bias[list(order)])
     return result
 
 

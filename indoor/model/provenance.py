@@ -11,19 +11,19 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.hints import command_line, run_word
 from indoor.machine import read_environment
-from indoor.model.tensors import read_manifest
+from indoor.model.tensors import FORMAT, read_manifest
 from indoor.records import CheckpointManifest, DataIdentity, Provenance, Split
 from indoor.transforms import inference_transform
 
 
 def record_provenance(
-    made_from: dict[str, str], data: DataIdentity, *, device: str = "cpu", **recorded: Any
+    made_from: dict[str, str], data: DataIdentity | None, *, device: str = "cpu", **recorded: Any
 ) -> Provenance:
     """Return the provenance of something that this process makes.
 
     Args:
         made_from: SHA-256 by role.
-        data: The photographs.
+        data: The photographs; None where nobody recorded them.
         device: What it is computed on.
         **recorded: Further fields of `Provenance`.
     """
@@ -91,10 +91,11 @@ def recorded_split(manifest: CheckpointManifest) -> tuple[int, float] | None:
 
 def unknown_split(manifest: CheckpointManifest, path: Path, seed: int) -> str:
     """Return the line that says what it means where `recorded_split` is None."""
+    older = f" (format {manifest.format})" if manifest.format < FORMAT else ""
     return (
-        f"{path}: which photographs its training kept out is not recorded (format "
-        f"{manifest.format}); those of seed {seed} count as validation, and were trained on if "
-        "its seed was another; name that one with --seed"
+        f"{path}: which photographs its training kept out is not recorded{older}; those of seed "
+        f"{seed} count as validation, and were trained on if its seed was another; name that one "
+        "with --seed"
     )
 
 

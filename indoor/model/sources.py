@@ -15,10 +15,10 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.checkpoints import assumed_classes, load_float
 from indoor.model.download import fetch
-from indoor.model.network import ARCHS, build_model
+from indoor.model.network import ARCHS, DEFAULT_ARCH, build_model, reorder_head
 from indoor.model.tensors import identify_kind
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.records import Preprocessing, WeightSource
+from indoor.records import Preprocessing, Provenance, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
 
 IMAGENET_URLS: dict[str, str] = {
@@ -40,10 +40,12 @@ SourceKind = Literal["file", "imagenet-cache", "imagenet-download", "none"]
 class FoundWeights:
     """Where weights are: `path` is None for random ones, which `seed` decides.
 
+    `arch` is None where it is what the file holds.
+
     `notes` are sentences for the user: what was tried and failed, what to keep in mind.
     """
 
-    arch: str
+    arch: str | None
     source: WeightSource
     path: Path | None
     seed: int
@@ -57,19 +59,21 @@ class WeightsResult:
     `classes` is None where nobody knows what its outputs mean: ImageNet's and random weights, and
     a file that names none and was not given as many. `num_outputs` counts the outputs of the last
     layer that the file has; 0 where it has none, and `model.fc` is only a place for a new one.
-    `source.assumed` is what the file does not say.
+    `source.assumed` is what the file does not say. `provenance` is that of a checkpoint of ours.
     """
 
+    arch: str
     model: nn.Module
     classes: tuple[str, ...] | None
     preprocessing: Preprocessing
     source: WeightSource
     notes: tuple[str, ...]
     num_outputs: int = 0
+    provenance: Provenance | None = None
 
 
 def resolve_weights(
-    weights: Path | None, arch: str, *, classes: Sequence[str] | None = None, **how: Any
+    weights: Path | None, arch: str | None, *, classes: Sequence[str] | None = None, **how: Any
 ) -> WeightsResult:
     """Find and load the weights of the first source that answers; see both."""
     return load_weights(find_weights(weights, arch, **how), classes)
@@ -77,7 +81,7 @@ def resolve_weights(
 
 def find_weights(
     weights: Path | None,
-    arch: str,
+    arch: str | None,
     *,
     allow_download: bool = True,
     seed: int = 0,
@@ -94,7 +98,7 @@ def find_weights(
 
     Args:
         weights: A checkpoint or plain state dict; None for the other sources.
-        arch: One of `ARCHS`.
+        arch: One of `ARCHS`; None for what the file holds, and for the default without a file.
         allow_download: Whether the network may be asked.
         seed: Decides the random weights of `none`.
         url: The download's address; None for torchvision's. The start of the SHA-256 stands in
@@ -108,7 +112,9 @@ def find_weights(
         IndoorError: The file that was named is none. The other sources raise nothing: what is
             wrong with them stands in `notes`.
     """
-    if arch not in ARCHS:
+    if weights is None:
+        arch = arch or DEFAULT_ARCH
+    if arch is not None and arch not in ARCHS:
         raise ValueError(f"unknown architecture {arch!r}, expected one of {', '.join(ARCHS)}")
     notes: list[str] = []
 
@@ -120,6 +126,7 @@ def find_weights(
     if weights is not None:
         identify_kind(weights)  # says what is wrong with the path, if anything
         return found("file", weights.name, weights)
+    assert arch is not None
     url = url or IMAGENET_URLS[arch]
     path = (hub_folder or Path(torch.hub.get_dir())) / "checkpoints" / Path(urlsplit(url).path).name
     digits = _hash_in_name(path.name)
@@ -148,14 +155,18 @@ def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> W
     Args:
         found: Where they are.
         classes: What the outputs of a file that names no classes are taken to be, if there are as
-            many; `source.assumed` says so then. The last layer of a file with another number of
-            outputs, or with names of its own, stays what it is: compare before it is used.
+            many; `source.assumed` says so then. The outputs of a file that names just these in
+            another order are put into this order, and a note says so. The last layer of a file
+            with another number of outputs, or with other names, stays what it is: compare before
+            it is used.
 
     Raises:
         IndoorError: The file cannot be used, or holds another architecture.
     """
     if found.path is None:
+        assert found.arch is not None
         return WeightsResult(
+            arch=found.arch,
             model=build_model(found.arch, _NUM_IMAGENET_CLASSES, seed=found.seed),
             classes=None,
             preprocessing=DEFAULT_PREPROCESSING,
@@ -171,17 +182,26 @@ def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> W
     num_outputs = loaded.model.get_submodule("fc").out_features
     assert isinstance(num_outputs, int)
     known = (manifest.classes or None) if is_file else None
-    assumed = manifest.weights.assumed
-    if is_file and known is None and classes is not None and num_outputs == len(classes):
-        known = tuple(classes)
-        assumed += (assumed_classes(known),)
+    assumed, notes, model = manifest.weights.assumed, found.notes + loaded.notes, loaded.model
+    wanted = tuple(classes or ())
+    if is_file and known is None and num_outputs == len(wanted):
+        known = wanted
+        assumed += (assumed_classes(wanted),)
+    elif known is not None and known != wanted and sorted(known) == sorted(wanted):
+        model, known = reorder_head(model, [known.index(name) for name in wanted]), wanted
+        notes += (
+            f"{found.path.name} names the data set's {len(wanted)} classes in another order: its "
+            "outputs were put into the data set's order, by their names",
+        )
     return WeightsResult(
-        model=loaded.model,
+        arch=manifest.arch,
+        model=model,
         classes=known,
         preprocessing=manifest.preprocessing,
         source=replace(found.source, assumed=assumed),
-        notes=found.notes + loaded.notes,
+        notes=notes,
         num_outputs=num_outputs,
+        provenance=manifest.provenance,
     )
 
 

@@ -122,7 +122,9 @@ def _unpickle(path: Path) -> object:
         with warnings.catch_warnings():
             for message in _LOAD_WARNINGS:
                 warnings.filterwarnings("ignore", message=re.escape(message))
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # By its content: torch.load would take a name that ends in .safetensors at its word.
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         what = f"it names {named[1]}" if named else "more than tensors, or damaged"

@@ -7,21 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from indoor import places
-from indoor.dataset import IndoorScenes, identify_with_and_without_test
+from indoor.dataset import identify, identify_with_and_without_test, read_split_lists
 from indoor.demo import draw_demo
 from indoor.errors import IndoorError
 from indoor.locks import locked
 from indoor.machine import read_machine
 from indoor.model import (
-    FORMAT,
     FoundWeights,
     find_weights,
     load_float,
     load_weights,
-    record_provenance,
-    save_float,
+    recorded_split,
     verify,
 )
+from indoor.pipeline.adoption import read_own, write_adopted
 from indoor.pipeline.evaluation import checkpoint_hashes, evaluate_run
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize import default_config, is_exact, quantize_checkpoint
@@ -40,7 +39,7 @@ from indoor.records import (
 from indoor.runtimes import native_variants
 from indoor.train import fine_tune, is_trained_for
 
-PREPARATION = 2
+PREPARATION = 3
 """Counted up whenever a change of the code makes earlier runs' checkpoints out of date."""
 
 
@@ -84,7 +83,7 @@ def prepare(
 
     Args:
         root: A data set in MIT Indoor-67's layout; None for the drawn one.
-        weights: A checkpoint; None for the first source that answers.
+        weights: A checkpoint, or a run's folder; None for the first source that answers.
         home: The folder that holds `demo/`, `runs/` and `features/`; None for that of the
             commands (`places.data_folder`).
         arch: `resnet18` or `resnet50`.
@@ -121,12 +120,14 @@ def prepare(
     data, trained_on = identify_with_and_without_test(root, seed=seed, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
+    if weights is not None and weights.is_dir():
+        weights = places.find_checkpoint(str(weights), home)
     found = find_weights(weights, arch, allow_download=allow_download, progress=progress)
     for line in found.notes:
         job.note(line)
     run_folder = places.runs_folder(home) / job.run_name(trained_on, found)
     with job.locked(run_folder):
-        manifest = job.float_checkpoint(root, trained_on, found, run_folder)
+        manifest = job.float_checkpoint(root, found, run_folder)
         quantization = job.int8_checkpoint(root, trained_on, manifest, run_folder, config)
         hashes = checkpoint_hashes(run_folder)
         report = job.evaluation(root, run_folder, data, hashes) if evaluates else None
@@ -183,43 +184,19 @@ class _Job:
         return f"{trained_on.name}-{self.arch}-{digest[:8]}"
 
     def float_checkpoint(
-        self, root: Path, trained_on: DataIdentity, found: FoundWeights, run_folder: Path
+        self, root: Path, found: FoundWeights, run_folder: Path
     ) -> CheckpointManifest:
-        """Fine-tune, or take the weights as they are where they know the data's classes.
-
-        Raises:
-            IndoorError: What is there was put there by something else than a preparation of this
-                run; it may be somebody's only copy.
-        """
+        """Fine-tune, or take the weights as they are where they know the data's classes."""
         path = run_folder / "float32.safetensors"
         if path.is_file():
-            manifest = verify(path)
-            if manifest.provenance is None or manifest.provenance.run != run_folder.name:
-                raise IndoorError(
-                    f"{path} was not made for this run, but by another command, and would be "
-                    "measured under its name; expected the checkpoint that was prepared here; "
-                    "move it to a folder of its own, or remove it"
-                )
-            return manifest
-        weights = load_weights(found)
+            return read_own(path)
+        classes = read_split_lists(root).classes
+        weights = load_weights(found, classes)
         for line in weights.notes[len(found.notes) :]:
             self.note(line)
-        classes = IndoorScenes(root, "train", seed=self.seed, skip_broken=self.skip_broken).classes
         if is_trained_for(weights, classes):
             self.note(f"training skipped: {weights.source.name} knows these {len(classes)} classes")
-            assert weights.source.sha256 is not None
-            manifest = CheckpointManifest(
-                format=FORMAT,
-                arch=self.arch,
-                precision="float32",
-                classes=classes,
-                preprocessing=weights.preprocessing,
-                weights=weights.source,
-                provenance=record_provenance(
-                    {"weights": weights.source.sha256}, trained_on, run=run_folder.name
-                ),
-            )
-            return save_float(path, weights.model, manifest)
+            return write_adopted(path, weights)
         result = fine_tune(
             root,
             weights,
@@ -251,6 +228,16 @@ class _Job:
     ) -> QuantizationRecord:
         """Quantize, unless int8 of this float32, these photographs and settings is there."""
         out = run_folder / "int8.safetensors"
+        split = recorded_split(float32)
+        if split not in (None, (trained_on.seed, trained_on.val_fraction)):
+            # Weights of ours that were trained with another seed keep what that one kept out.
+            trained_on = identify(
+                root,
+                seed=split[0],
+                val_fraction=split[1],
+                test=False,
+                skip_broken=self.skip_broken,
+            )
         if out.is_file():
             try:
                 there = verify(out)
@@ -273,6 +260,7 @@ class _Job:
             root,
             config,
             out=out,
+            seed=self.seed,
             skip_broken=self.skip_broken,
             progress=self.progress,
         )
