@@ -7,6 +7,7 @@ from typing import Any
 
 from indoor import __version__
 from indoor.cli.gate_arguments import add_gate
+from indoor.cli.network_arguments import add_networks
 from indoor.cli.parser import Parser, command, group, natural, positive
 
 
@@ -36,10 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_data(commands)
-    _add_train(commands)
-    _add_quantize(commands)
-    _add_evaluate(commands)
-    _add_predict(commands)
+    add_networks(commands)
     _add_report(commands)
     _add_results(commands)
     add_gate(commands)
@@ -85,146 +83,6 @@ def _add_data(commands: Any) -> None:
         module="data",
     )
     verify.add_argument("root", type=Path, metavar="ROOT", help="the folder with Images/ and lists")
-
-
-def _add_train(commands: Any) -> None:
-    train = command(
-        commands,
-        "train",
-        "fine-tune; the best epoch by validation goes to data/runs/NAME/float32.safetensors",
-        "indoor train --data data/mit67 --recipe head --name mit67",
-    )
-    _data_options(train)
-    weights = group(train, "weights")
-    weights.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="start from this file of weights, or from a run (default: ImageNet's, or none)",
-    )
-    weights.add_argument("--no-download", action="store_true", help="do not fetch ImageNet weights")
-    weights.add_argument(
-        "--model",
-        choices=("resnet18", "resnet50"),
-        help="the network (default: what the file of weights holds, else resnet50)",
-    )
-    training = group(train, "training")
-    training.add_argument(
-        "--recipe",
-        choices=("head", "full"),
-        default="head",
-        help="head (default): fc alone, on cached features; full: everything, with augmentation",
-    )
-    training.add_argument("--epochs", type=positive, metavar="N", help="default: 20")
-    training.add_argument(
-        "--size",
-        type=positive,
-        metavar="PIXELS",
-        help="train at this resolution, with the recipe full (default: the weights' own)",
-    )
-    training.add_argument(
-        "--resize",
-        choices=("whole", "crop"),
-        help="the whole photograph, or its middle (default: the weights' own)",
-    )
-    training.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda", "mps"),
-        default="auto",
-        help="what to train on (default: auto, the first of cuda, mps and cpu that is there)",
-    )
-    group(train, "output").add_argument(
-        "--name", metavar="NAME", help="the run's name (default: the data folder's)"
-    )
-
-
-def _add_quantize(commands: Any) -> None:
-    quantize = command(
-        commands,
-        "quantize",
-        "calibrate and convert a float32 checkpoint to int8, and check the result",
-        "indoor quantize mit67 --data data/mit67 --observer histogram",
-    )
-    _run_argument(quantize)
-    _data_options(quantize)
-    add = group(quantize, "quantization").add_argument
-    add(
-        "--engine",
-        metavar="NAME",
-        help="x86, fbgemm, onednn or qnnpack (default: the fastest exact one here)",
-    )
-    add(
-        "--activations",
-        choices=("0..127", "0..255"),
-        help="activation range (default: the widest that is exact here)",
-    )
-    add(
-        "--observer",
-        choices=("minmax", "moving-average", "histogram"),
-        help="of activations (default: histogram)",
-    )
-    add(
-        "--granularity",
-        choices=("per-channel", "per-tensor"),
-        help="of weights (default: per-channel)",
-    )
-    add(
-        "--num-calibration",
-        type=positive,
-        metavar="N",
-        help="train photographs to calibrate on (default: 256)",
-    )
-    add("--batch", type=positive, metavar="N", help="photographs a batch of them (default: 16)")
-    group(quantize, "output").add_argument(
-        "--force", action="store_true", help="keep a model that collapsed"
-    )
-
-
-def _add_evaluate(commands: Any) -> None:
-    evaluate = command(
-        commands,
-        "evaluate",
-        "accuracy of float32 and int8 on the same photographs, and their difference",
-        "indoor evaluate mit67 --data data/mit67",
-    )
-    _run_argument(evaluate)
-    _data_options(evaluate)
-    group(evaluate, "data").add_argument(
-        "--split",
-        choices=("val", "test"),
-        default="test",
-        help="test (default) is for the final figures; choose by val",
-    )
-    _device_option(evaluate)
-
-
-def _add_predict(commands: Any) -> None:
-    predict = command(
-        commands,
-        "predict",
-        "name the scene on photographs",
-        "indoor predict --run mit67 --variant int8 photo.jpg",
-    )
-    predict.add_argument(
-        "photographs", type=Path, nargs="+", metavar="PHOTO", help="the photographs' files"
-    )
-    network = group(predict, "network")
-    network.add_argument("--run", required=True, metavar="RUN", help=RUN_HELP)
-    network.add_argument(
-        "--data",
-        type=Path,
-        metavar="ROOT",
-        help="the data set whose classes they are, where a file of weights names none "
-        "(default: they are numbered)",
-    )
-    network.add_argument(
-        "--variant",
-        metavar="NAME",
-        help="float32 (default), bfloat16, int8, or that of another runtime in indoor/runtimes",
-    )
-    _device_option(predict)
-    group(predict, "output").add_argument(
-        "--top", type=positive, default=3, metavar="K", help="classes to name (default: 3)"
-    )
 
 
 def _add_report(commands: Any) -> None:
@@ -323,32 +181,3 @@ def _add_doctor(commands: Any) -> None:
         "what of this machine matters for figures one can trust; exit 1 where something hurts",
         "indoor doctor --json",
     )
-
-
-def _data_options(parser: argparse.ArgumentParser) -> None:
-    data = group(parser, "data")
-    data.add_argument(
-        "--data", type=Path, metavar="ROOT", help="the data set (default: the drawn one)"
-    )
-    data.add_argument(
-        "--seed",
-        type=natural,
-        metavar="N",
-        help="of the split and all choices (default: 0; a trained run's split keeps its own)",
-    )
-    data.add_argument(
-        "--skip-broken", action="store_true", help="leave undecodable photographs out, and count"
-    )
-
-
-def _device_option(parser: argparse.ArgumentParser) -> None:
-    group(parser, "network").add_argument(
-        "--device", default="cpu", metavar="NAME", help="cpu (default), cuda, mps, or auto"
-    )
-
-
-RUN_HELP = "a run's name in data/runs, its folder, or any file of weights"
-
-
-def _run_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
