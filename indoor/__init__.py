@@ -1,4 +1,8 @@
-"""Fine-tune, quantize and measure ResNet-50 on indoor scenes: what int8 really buys on a CPU."""
+"""What int8 really buys on a CPU: fine-tune, quantize, measure and gate a ResNet on indoor scenes.
+
+From Python: `indoor.pipeline.prepare` and `evaluate_run`, `indoor.quantize.quantize_checkpoint`,
+`indoor.measure.measure_pair` and `indoor.gate.callables.gate_callables`; docs/python.md.
+"""
 
 import os
 

@@ -66,7 +66,7 @@ def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> Ch
 
 
 def load_float(
-    path: Path,
+    path: Path | str,
     *,
     arch: str | None = None,
     classes: Sequence[str] | None = None,
@@ -93,6 +93,7 @@ def load_float(
         IndoorError: No such file; damaged; a pickle that could run code; int8; another
             architecture; other classes; weights that are not finite; a format of the future.
     """
+    path = Path(path)
     state: Mapping[str, object]
     about: Mapping[str, object] = {}
     manifest = None

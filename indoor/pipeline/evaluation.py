@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from indoor.dataset import identify, load_batches
+from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.evaluate import compare, evaluate, predict
 from indoor.files import remembered_sha256
@@ -26,8 +27,8 @@ page faults a photograph, and 117 instead of 70 ms on an EPYC with two cores.
 
 
 def evaluate_run(
-    root: Path,
-    run_folder: Path,
+    root: Path | str,
+    run_folder: Path | str,
     machine: Machine | None = None,
     *,
     split: Split = "test",
@@ -55,9 +56,11 @@ def evaluate_run(
 
     Raises:
         IndoorError: The run was trained with another seed, on other classes or, where validation
-            is asked for, on other photographs; or a file cannot be used.
+            is asked for, on other photographs; or a file or the device cannot be used.
+        ValueError: A split that does not exist.
     """
-    machine = machine or read_machine()
+    root, run_folder, machine = Path(root), Path(run_folder), machine or read_machine()
+    device = choose_device(device).type
     source = run_folder / "float32.safetensors"
     manifest = read_manifest(source)
     notes: list[str] = []

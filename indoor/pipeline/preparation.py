@@ -9,6 +9,7 @@ from pathlib import Path
 from indoor import places
 from indoor.dataset import identify, identify_with_and_without_test, read_split_lists
 from indoor.demo import draw_demo
+from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.locks import locked
 from indoor.machine import read_machine
@@ -62,10 +63,10 @@ class Prepared:
 
 
 def prepare(
-    root: Path | None = None,
-    weights: Path | None = None,
+    root: Path | str | None = None,
+    weights: Path | str | None = None,
     *,
-    home: Path | None = None,
+    home: Path | str | None = None,
     arch: str = "resnet50",
     recipe: Recipe = "head",
     seed: int = 0,
@@ -101,25 +102,28 @@ def prepare(
         The run's folder and records.
 
     Raises:
-        IndoorError: The data set or the weights cannot be used, or int8 collapsed.
+        IndoorError: The data set, the weights or the device cannot be used, or int8 collapsed
+            (`CollapseError`).
+        ValueError: An architecture or recipe that does not exist.
     """
-    home = home or places.data_folder()
+    home = places.data_folder() if home is None else Path(home)
     job = _Job(
         home=home,
         arch=arch,
         recipe=recipe,
         seed=seed,
         skip_broken=skip_broken,
-        device=device,
+        device=choose_device(device).type,
         machine=read_machine(),
         progress=progress,
         say=say,
     )
     config = config or default_config(seed=seed)
-    root = root or job.drawn()
+    root = job.drawn() if root is None else Path(root)
     data, trained_on = identify_with_and_without_test(root, seed=seed, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
+    weights = None if weights is None else Path(weights)
     if weights is not None and weights.is_dir():
         weights = places.find_checkpoint(str(weights), home)
     found = find_weights(weights, arch, allow_download=allow_download, progress=progress)

@@ -13,6 +13,7 @@ from indoor.machine import read_machine
 from indoor.model import (
     FORMAT,
     LoadedModel,
+    load_float,
     open_split,
     record_provenance,
     recorded_split,
@@ -30,11 +31,11 @@ NUM_CHECK = 128
 
 
 def quantize_checkpoint(
-    loaded: LoadedModel,
-    root: Path,
+    checkpoint: LoadedModel | Path | str,
+    root: Path | str,
     config: QuantizationConfig | None = None,
     *,
-    out: Path,
+    out: Path | str,
     force: bool = False,
     skip_broken: bool = False,
     val_fraction: float = 0.15,
@@ -48,7 +49,8 @@ def quantize_checkpoint(
     does. Both pass through the checkpoint's own transform of inference, nothing else.
 
     Args:
-        loaded: A float32 checkpoint. Its model is not changed.
+        checkpoint: A float32 checkpoint: its file, or what `load_float` made of it, whose model is
+            not changed.
         root: The data set that it was trained on.
         config: How to quantize; None for this CPU's default. If `num_calibration` is more than
             the train split holds, all of it is used; `check.calibration_input` in the record
@@ -71,8 +73,9 @@ def quantize_checkpoint(
         IndoorError: The data set, its classes or the configuration cannot be used, or the file
             cannot be written.
     """
-    config = config or default_config()
+    root, out, config = Path(root), Path(out), config or default_config()
     validate_config(config)
+    loaded = checkpoint if isinstance(checkpoint, LoadedModel) else load_float(checkpoint)
     source = loaded.manifest
     made_from = {"float32": source.content_sha256 or loaded.sha256}
     seed, val_fraction = recorded_split(source) or (seed, val_fraction)

@@ -39,8 +39,9 @@ class Runnable(Protocol):
 class Runtime(Protocol):
     """What a file of this folder holds; a file without `VARIANTS` is no runtime.
 
-    A variant with `own_process` is loaded in a process of its own (`host.py`), whose threads and
-    crashes are nobody else's; a new one for each cell, so that `load` may fix batch and threads.
+    A variant with `own_process` is loaded in a process of its own (`own_process.py`), whose threads
+    and crashes are nobody else's; a new one for each cell, so that `load` may fix batch and
+    threads.
     """
 
     VARIANTS: tuple[Variant, ...]

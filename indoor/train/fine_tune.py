@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
@@ -110,6 +111,8 @@ def fine_tune(
     """
     if epochs is not None and epochs < 1:
         raise ValueError(f"epochs is {epochs}, expected 1 or more")
+    if recipe not in get_args(Recipe):
+        raise ValueError(f"recipe is {recipe!r}, expected one of {', '.join(get_args(Recipe))}")
     if size is not None and (recipe == "head" or size < 32):
         raise ValueError(f"size is {size}, expected 32 or more and the recipe full, not {recipe}")
     chosen = choose_device(device)
