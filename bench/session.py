@@ -16,6 +16,7 @@ from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
 from bench.saving import Saving, write_comparison, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
+from indoor.devices import use_threads
 from indoor.errors import IndoorError
 from indoor.files import check_writable
 from indoor.gate.sides.repository import resolve_revision
@@ -88,7 +89,7 @@ class SuiteSession:
         if not wanted or session.testsfailed or options.collectonly or options.benchmark_skip:
             return
         began = time.perf_counter()
-        with mistakes_in_one_line():
+        with mistakes_in_one_line(), use_threads(None):
             prepared = prepare(
                 self._settings.data,
                 self._settings.weights,

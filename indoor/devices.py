@@ -1,12 +1,13 @@
 """Where torch computes: the devices, native bfloat16, threads, and when a result is there."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from indoor.errors import IndoorError
-from indoor.machine import computes_bfloat16
+from indoor.machine import computes_bfloat16, num_usable_cores
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
@@ -50,9 +51,16 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 @contextmanager
 def use_threads(num_threads: int | None) -> Iterator[None]:
-    """Compute on so many threads inside the block; None leaves the number as it is."""
+    """Compute on so many threads inside the block.
+
+    None leaves torch's number as it is, unless a container's quota lets fewer run at once: torch
+    counts the host's CPUs. Whoever sets OMP_NUM_THREADS or MKL_NUM_THREADS has asked for a number.
+    """
     before = torch.get_num_threads()
-    if num_threads is not None:
+    if num_threads is None:
+        told = os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS")
+        num_threads = before if told else min(before, num_usable_cores())
+    if num_threads != before:
         torch.set_num_threads(num_threads)
     try:
         yield

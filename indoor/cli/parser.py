@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -67,7 +68,13 @@ def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
 
     def command(parsed: argparse.Namespace) -> Any:
         with needing_the_whole_installation(prog):
-            return importlib.import_module(f"indoor.cli.{module}").run(parsed)
+            run = importlib.import_module(f"indoor.cli.{module}").run
+            if "torch" not in sys.modules:
+                return run(parsed)
+            from indoor.devices import use_threads
+
+            with use_threads(None):
+                return run(parsed)
 
     return command
 

@@ -27,8 +27,9 @@ def read_cpu_quota(root: Path) -> float | None:
         else:
             quota = _read(folder / "cpu.cfs_quota_us") or "max"
             period = _read(folder / "cpu.cfs_period_us") or "100000"
-        if quota != "max" and float(quota) > 0 and float(period) > 0:
-            quotas.append(float(quota) / float(period))
+        allowed, length = _number(quota), _number(period)
+        if allowed and length:
+            quotas.append(allowed / length)
     return min(quotas, default=None)
 
 
@@ -38,10 +39,10 @@ def read_memory_limit(root: Path) -> int | None:
     v1 writes "no limit" as a number near 2 ** 63, which the caller's minimum removes.
     """
     limits = [
-        int(text)
+        number
         for folder in _cgroup_folders(root, "memory")
         for name in ("memory.max", "memory.limit_in_bytes")
-        if (text := _read(folder / name)) is not None and text != "max"
+        if (number := _number(_read(folder / name))) is not None
     ]
     return min(limits, default=None)
 
@@ -85,7 +86,9 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
         raise UnreadableError("the system shows no cgroups")
     mount = root / "sys/fs/cgroup"
     for line in text.splitlines():
-        _, names, path = line.split(":", 2)
+        _, names, path = (*line.split(":", 2), "", "")[:3]
+        if not path:
+            continue
         if names == "":
             bases = [mount, mount / "unified"]
         elif controller in names.split(","):
@@ -98,6 +101,11 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
             for inner in (group, *group.parents):
                 if (base / inner).is_dir():
                     yield base / inner
+
+
+def _number(text: str | None) -> int | None:
+    """Return a limit; None for none, which is written `max` or -1."""
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def _read(path: Path) -> str | None:

@@ -97,7 +97,7 @@ def fine_tune(
         val_fraction: The share of the train list that chooses the epoch.
         skip_broken: Leave photographs out that cannot be decoded.
         device: `auto`, `cuda`, `mps` or `cpu`.
-        num_threads: Threads to compute on; None for as many as torch has.
+        num_threads: Threads to compute on; None: as many as torch has, within a quota.
         run: `Provenance.run` of the checkpoint.
         progress: Hears of each step.
 
