@@ -130,9 +130,8 @@ def test_decoding_keeps_the_quota(quota: int, monkeypatch: pytest.MonkeyPatch) -
     photographs: Any = []
     assert list(batches.load_batches(photographs, 1)) == []
     soundness.find_broken([])
-    soundness.find_stream_damages([])
     assert list(soundness.hash_files([])) == []
-    assert asked == [quota] * 4
+    assert asked == [quota] * 3
 
 
 def test_the_suites_cells_keep_the_quota(quota: int) -> None:
