@@ -366,13 +366,24 @@ def test_what_is_not_unambiguous_is_one_line(
     assert str(error.value).encode()
 
 
-def test_the_sed_line_works_when_it_is_pasted(root: Path) -> None:
-    """The lines that no reading explains go with the command that the problem ends with."""
+@pytest.mark.parametrize(
+    ("change", "command"),
+    [
+        (lambda text: "not a name\n" + text + "\n../x\n../y", "sed -i"),
+        (lambda text: text + "\n" + text, "awk "),
+        (lambda text: text.encode().replace(b"_00", b"_00\xe9"), "iconv "),
+    ],
+)
+def test_the_remedy_works_when_it_is_pasted(
+    root: Path, monkeypatch: pytest.MonkeyPatch, change: Change, command: str
+) -> None:
+    """The problem ends with a command that takes it away, in a folder of any name."""
     root = Path(shutil.move(root, root.parent / "a set, it's"))
-    rewrite(root, lambda text: "not a name\n" + text + "\n../x\n../y")
+    monkeypatch.chdir(root.parent)
+    rewrite(root, change)
     problem = verify(root).problems[0]
-    subprocess.run(problem[problem.index("sed -i") :], shell=True, check=True)  # noqa: S602
-    assert verify(root).problems == ()
+    subprocess.run(problem[problem.index(command) :], shell=True, check=True)  # noqa: S602
+    assert not any(command in problem for problem in verify(root).problems)
     assert len(read_split_lists(root).train) == 24
 
 

@@ -14,9 +14,11 @@ _HEADER = re.compile(
     r"idx|[\W\d_])+",
     re.IGNORECASE,
 )
+_BARE = "without what stands before class/file"
+_ALONE = "without the other columns"
 _OLD_ENCODINGS = ("cp1252", "mac-roman", "cp850")
 _LONGEST = 4096
-"""Characters of a line in which columns are looked for; the csv module refuses very long ones."""
+"""Characters of a line that may name a file; no system has longer paths."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +83,14 @@ def read_lines(text: str, folders: ClassFolders) -> list[Reading]:
     if names_alone and all(r.name is None for r in readings):
         readings = [_read_by_only_holder(r, folders) for r in readings]
     if readings and readings[0].name is None and _is_head(readings[0].text):
-        readings[0] = replace(readings[0], how="head of columns", ignored=True)
+        readings[0] = replace(readings[0], how="a head of columns", ignored=True)
     return readings
 
 
 def _read_by_files(number: int, line: str, folders: ClassFolders) -> Reading:
     """Take the first way of reading that leads to a file."""
     if line.lstrip().startswith("#") and not folders.find(line.strip()):
-        return Reading(number=number, text=line, name=None, how="comment", ignored=True)
+        return Reading(number=number, text=line, name=None, how="a comment", ignored=True)
     for how, name in _ways(line, folders):
         if found := folders.find(name):
             told = ", ".join(part for part in (how, found[1]) if part)
@@ -102,7 +104,7 @@ def _read_by_form(reading: Reading, usual: list[str], folders: ClassFolders) -> 
     A name of another class stays as it stands, to be told.
     """
     ways = dict(reversed(list(_ways(reading.text, folders))))
-    order = [how for how in dict.fromkeys([*usual, "", "prefix", *ways]) if how in ways]
+    order = [how for how in dict.fromkeys([*usual, "", _BARE, *ways]) if how in ways]
     # What ends as a photograph does is one, and not a photograph with a label behind it.
     for how in sorted(order, key=lambda how: not has_ending(ways[how])):
         folder, _, file = ways[how].partition("/")
@@ -116,27 +118,29 @@ def _read_by_only_holder(reading: Reading, folders: ClassFolders) -> Reading:
     for how, file in _without_columns(reading.text, folders):
         holders = folders.holders(file)
         if len(holders) == 1 and not reading.ignored:
-            told = ", ".join(part for part in (how, "no class, and one folder has it") if part)
+            told = ", ".join(
+                part for part in (how, "no class, but one folder alone has it") if part
+            )
             return replace(reading, name=f"{holders[0]}/{file}", how=told)
     return reading
 
 
 def _is_head(text: str) -> bool:
     """Tell whether a line names columns, and no photograph."""
-    return "/" not in text and _HEADER.fullmatch(text.strip()) is not None
+    return len(text) <= _LONGEST and "/" not in text and _HEADER.fullmatch(text.strip()) is not None
 
 
 def _ways(line: str, folders: ClassFolders) -> Iterator[tuple[str, str]]:
     """Yield ways to read a line, and the `class/file` of each, the plainest first."""
     seen: set[str] = set()
     for columns, text in _without_columns(line, folders):
-        for escape, path in (("", text), ("percent signs", unquote(text))):
+        for escape, path in (("", text), ("without percent signs", unquote(text))):
             plain = path.replace("\\", "/")
             tight = re.sub(r"\s*/\s*", "/", plain)
             for prefix, name in (
                 ("", plain),
-                ("blanks", tight),
-                ("prefix", _without_prefix(tight)),
+                ("without blanks around the slash", tight),
+                (_BARE, _without_prefix(tight)),
             ):
                 if name not in seen and is_class_and_file(name):
                     seen.add(name)
@@ -146,32 +150,32 @@ def _ways(line: str, folders: ClassFolders) -> Iterator[tuple[str, str]]:
 def _without_columns(line: str, folders: ClassFolders) -> Iterator[tuple[str, str]]:
     """Yield what may be the path of a line that has quotes, columns or a remark beside it."""
     text = line.strip()
-    if line != text:
-        yield "blanks that are part of the name", line
-    yield "", text
     if len(text) > _LONGEST:
         return
-    yield "quotes", text.strip("\"'")
-    yield "trailing separators", text.rstrip(",;\t ")
+    if line != text:
+        yield "with the blanks around the name", line
+    yield "", text
+    yield "without quotes", text.strip("\"'")
+    yield "without trailing separators", text.rstrip(",;\t ")
     for separator in ("\t", ",", ";"):
         fields = [
             field.strip().strip("'") for field in next(csv.reader([text], delimiter=separator))
         ]
         paths = [field for field in fields if re.search(r"[/\\]", field)]
         if len(paths) == 1 and len(fields) > 1:
-            yield "columns", paths[0]
+            yield _ALONE, paths[0]
         if not paths:
             yield from (
-                ("columns", f"{folder}/{file}")
+                (_ALONE, f"{folder}/{file}")
                 for folder in fields
                 for file in fields
                 if folder != file and folder in folders.files
             )
-    yield "remark", re.sub(r"\s+#.*$", "", text)
+    yield "without a remark", re.sub(r"\s+#.*$", "", text)
     if found := re.fullmatch(r"(.+?)\s+(\S+)", text):
-        yield "columns", found[1].strip("\"',;")
+        yield _ALONE, found[1].strip("\"',;")
     if found := re.fullmatch(r"(\d+)[\s,;:]+(.+)", text):
-        yield "columns", found[2].strip("\"'")
+        yield _ALONE, found[2].strip("\"'")
 
 
 def _without_prefix(path: str) -> str:

@@ -1,15 +1,15 @@
 """The two split lists of MIT Indoor-67 and the class folders that they must agree with."""
 
 import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from indoor.dataset.findings import MANY, Finding, briefly
 from indoor.dataset.folders import ClassFolders, look_into
-from indoor.dataset.list_lines import Reading, read_list
+from indoor.dataset.list_lines import read_list
+from indoor.dataset.list_remarks import named_again, no_text, not_understood, read_as_meant
 from indoor.errors import IndoorError
 from indoor.hints import command_line
 
@@ -167,18 +167,14 @@ def _read_list(
         return {}
     readings, encoding = read_list(data, folders)
     if readings is None:
-        problems.append(_no_text(path))
+        problems.append(no_text(path))
         return {}
-    wrong = [reading for reading in readings if reading.name is None and not reading.ignored]
-    problems += _not_understood(path, wrong, folders, all_wrong=len(wrong) == len(readings))
+    wrong = [*not_understood(path, readings, folders)]
+    problems += wrong
     lines: dict[str, int] = {}
     for reading in readings:
-        where = f"{path.name} line {reading.number}"
         if reading.name in lines:
-            what = f"{where} names {reading.name} again (first in line {lines[reading.name]})"
-            problems.append(
-                Finding(kind=f"lines of {path.name} name a photograph again", what=what)
-            )
+            problems.append(named_again(path, reading, lines[reading.name]))
         elif reading.name is not None:
             lines[reading.name] = reading.number
     if not lines and not wrong:
@@ -187,7 +183,7 @@ def _read_list(
     if encoding:
         what = f"{path.name} is no UTF-8 text and was read as {encoding}"
         notes.append(Finding(kind="lists are no UTF-8 text", what=what))
-    notes += _read_as_meant(path, readings)
+    notes += read_as_meant(path, readings)
     return lines
 
 
@@ -216,74 +212,6 @@ def _like_a_list(root: Path, name: ListName) -> list[Path]:
     """Return the files of which the name says that they are this list."""
     pattern = re.compile(_LIKE_A_LIST.format(name), re.IGNORECASE)
     return sorted(p for p in root.iterdir() if pattern.fullmatch(p.name) and p.is_file())
-
-
-def _no_text(path: Path) -> Finding:
-    """Tell of a list in an encoding that nothing gives away, and how it becomes UTF-8."""
-    quoted = shlex.quote(str(path))
-    command = f"iconv -f LATIN1 -t UTF-8 {quoted} > list.utf8 && mv list.utf8 {quoted}"
-    return Finding(
-        kind="lists are no text",
-        what=f"{path} is no UTF-8 text; expected lines class/file",
-        remedy=f"if it is Latin-1: {command}",
-    )
-
-
-def _not_understood(
-    path: Path, wrong: Sequence[Reading], folders: ClassFolders, *, all_wrong: bool
-) -> Iterator[Finding]:
-    """Tell of the lines that name no photograph inside Images, and how they go."""
-    quoted = shlex.quote(str(path))
-    if all_wrong:
-        remedy = "write the class's folder and a slash before each name"
-    elif ranges := _ranges([reading.number for reading in wrong]):
-        remedy = f"correct them, or take them off the list: sed -i.bak '{ranges}' {quoted}"
-    else:
-        remedy = "correct them, or take them off the list"
-    for reading in wrong:
-        what = (
-            f"{path.name} line {reading.number} is {_shortened(reading.text)}, "
-            "expected class/file inside Images"
-        )
-        if len(holders := folders.holders(reading.text.strip())) > 1:
-            what += f" ({len(holders)} class folders have such a file)"
-        yield Finding(kind=f"lines of {path.name} are not class/file", what=what, remedy=remedy)
-
-
-def _read_as_meant(path: Path, readings: Sequence[Reading]) -> Iterator[Finding]:
-    """Tell once of each thing that was put right in a list's lines."""
-    alike: dict[str, list[Reading]] = {}
-    for reading in readings:
-        if reading.how:
-            alike.setdefault(reading.how, []).append(reading)
-    for how, some in alike.items():
-        first = some[0]
-        meaning = "as no photograph" if first.name is None else f"as {first.name}"
-        count = "1 line is" if len(some) == 1 else f"{len(some):,} lines are"
-        what = (
-            f"{path.name}: {count} read as meant ({how}); "
-            f"line {first.number}, {_shortened(first.text)}, {meaning}"
-        )
-        yield Finding(kind="lists are read as they are meant", what=what)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Return sed's words that delete these lines; empty where they would be many."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    if len(ranges) > 9:
-        return ""
-    return ";".join(f"{a}d" if a == b else f"{a},{b}d" for a, b in ranges)
-
-
-def _shortened(text: str) -> str:
-    """Return a line as Python writes it, the middle of a long one left out."""
-    text = text.strip()
-    return repr(text if len(text) <= 100 else f"{text[:60]}...{text[-30:]}")
 
 
 def _compare_classes(
