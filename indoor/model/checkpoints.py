@@ -10,9 +10,18 @@ from torch import Tensor, nn
 
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
+from indoor.model.file_kinds import identify_kind
 from indoor.model.network import ARCHS, build_empty
-from indoor.model.state_dicts import as_float32, describe, not_float, read_state_dict
-from indoor.model.tensors import identify_kind, read_metadata, read_plain_tensors, write_tensors
+from indoor.model.state_dicts import (
+    as_float32,
+    describe,
+    extract,
+    not_float,
+    note_subnormal,
+    notes_on,
+    read_content,
+)
+from indoor.model.tensors import read_safetensors, write_tensors
 from indoor.records import CheckpointManifest, Preprocessing
 
 
@@ -22,13 +31,15 @@ class LoadedModel:
 
     `manifest.classes` is empty where the file names none (a plain state dict) and the caller gave
     none; `manifest.weights.assumed` is what the file does not say. `notes` are lines for the user:
-    where in the file the weights were, and what was left out.
+    where in the file the weights were, and what was left out. Without `has_head` the file is a
+    backbone: it has no last layer of use, and `model.fc` is one of zeros with one output.
     """
 
     model: nn.Module
     manifest: CheckpointManifest
     path: Path
     notes: tuple[str, ...] = ()
+    has_head: bool = True
 
     @property
     def sha256(self) -> str:
@@ -62,7 +73,8 @@ def save_float(path: Path, model: nn.Module, manifest: CheckpointManifest) -> Ch
     num_classes = len(manifest.classes)
     if reason := _differences(tensors, build_empty(manifest.arch, num_classes)):
         raise ValueError(f"no {manifest.arch} with {num_classes} classes: {reason}")
-    return write_tensors(path, tensors, manifest)
+    weights = note_subnormal(manifest.weights, tensors)
+    return write_tensors(path, tensors, replace(manifest, weights=weights))
 
 
 def load_float(
@@ -71,12 +83,13 @@ def load_float(
     arch: str | None = None,
     classes: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    backbone: bool = False,
 ) -> LoadedModel:
     """Read a float32 checkpoint without executing anything that it holds.
 
-    Besides our own files it reads a plain state dict of torchvision's (quantizable or not) network
-    and `{"state_dict": ..., "classes", "mean", "std", "epoch"}`, from safetensors or from
-    `torch.save`, in any floating dtype, with or without the prefix of DataParallel.
+    Besides our own files it reads whatever holds a ResNet of `ARCHS`, from safetensors, torch.save
+    or pickle, in any floating dtype: a state dict under any wrapper (`find_network` says how it is
+    found), with or without classes, mean, std and epoch beside it, or a whole pickled module.
 
     Args:
         path: The file.
@@ -85,45 +98,60 @@ def load_float(
             are taken, if it has as many outputs, and `manifest.weights.assumed` says so.
         preprocessing: Replaces what the file says. A plain state dict says little: without mean
             and std in it ImageNet's are taken, and always the whole photograph at 224 x 224.
+        backbone: Whether a file without a last layer, or with one of several layers, will do.
 
     Returns:
         The float32 network in eval mode with its manifest; a plain file's `weights` is itself.
 
     Raises:
         IndoorError: No such file; damaged; a pickle that could run code; int8; another
-            architecture; other classes; weights that are not finite; a format of the future.
+            architecture; other classes; weights that are not finite; a format of the future;
+            no last layer, where it is not asked for as a `backbone`.
     """
     path = Path(path)
-    state: Mapping[str, object]
-    about: Mapping[str, object] = {}
-    manifest = None
-    if identify_kind(path) == "torch":
-        state, about = read_state_dict(path)
-    else:
-        manifest = read_metadata(path)
-        if manifest is not None and manifest.precision != "float32":
+    is_torch = identify_kind(path) == "torch"
+    content, manifest = (read_content(path), None) if is_torch else read_safetensors(path)
+    notes: tuple[str, ...] = ()
+    no_head = ""
+    if manifest is not None:
+        if manifest.precision != "float32":
             raise not_float(path, manifest.precision)
-        state = read_plain_tensors(path)
-    tensors = as_float32(path, state)
-    model, found = _assemble(path, tensors, manifest.arch if manifest else None)
+        assert isinstance(content, dict)
+        tensors, found = as_float32(path, content, copy=False), manifest.arch
+    else:
+        network = extract(path, content)
+        found, no_head = network.arch, "" if network.head else network.no_head
+        tensors = as_float32(path, network.tensors | network.head, copy=True)
+        manifest = describe(path, network, preprocessing)
+        notes = tuple(notes_on(path, network, is_torch=is_torch))
+    model = _assemble(path, tensors, found, has_head=not no_head)
     if arch is not None and found != arch:
         raise IndoorError(
             f"{path} holds a {found}, expected a {arch}; choose --model {found} or other weights"
         )
-    if manifest is None:
-        manifest = describe(path, found, about, preprocessing)
+    if no_head and not backbone:
+        raise IndoorError(
+            f"{path} is a backbone: {no_head}; expected a last layer that knows classes; "
+            f"train one on it (indoor train --weights {path})"
+        )
+    if no_head:
+        notes += (f"{path.name}: a backbone, as {no_head}",)
     _check_preprocessing(path, manifest.preprocessing)
-    names = _agree_on_classes(path, manifest.classes, tensors["fc.weight"].shape[0], classes)
-    assumed = manifest.weights.assumed
+    names: tuple[str, ...] = ()
+    if not no_head:
+        num_outputs = tensors["fc.weight"].shape[0]
+        names = _agree_on_classes(path, manifest.classes, num_outputs, classes)
+    weights = note_subnormal(manifest.weights, tensors)
+    assumed = weights.assumed
     if names and not manifest.classes:
         assumed += (assumed_classes(names),)
     manifest = replace(
         manifest,
         classes=names,
         preprocessing=preprocessing or manifest.preprocessing,
-        weights=replace(manifest.weights, assumed=assumed),
+        weights=replace(weights, assumed=assumed),
     )
-    return LoadedModel(model, manifest, path)
+    return LoadedModel(model, manifest, path, notes, has_head=not no_head)
 
 
 def assumed_classes(names: Sequence[str]) -> str:
@@ -131,26 +159,28 @@ def assumed_classes(names: Sequence[str]) -> str:
     return f"names no classes: taken to be the data set's {len(names)}, in sorted order"
 
 
-def _assemble(path: Path, tensors: dict[str, Tensor], arch: str | None) -> tuple[nn.Module, str]:
-    """Return the network that the tensors are, and its architecture (found out where None)."""
-    if arch is None:
-        arch = "resnet50" if "layer1.0.conv3.weight" in tensors else "resnet18"
+def _assemble(path: Path, tensors: dict[str, Tensor], arch: str, *, has_head: bool) -> nn.Module:
+    """Return the network that the tensors are; what a file may lack is added to them."""
     if arch not in ARCHS:
         raise IndoorError(
             f"{path} holds a {arch}, expected one of {', '.join(ARCHS)}; give other weights"
         )
     head = tensors.get("fc.weight")
     model = build_empty(arch, head.shape[0] if head is not None and head.dim() == 2 else 1)
-    for name in model.state_dict():
+    for name, expected in model.state_dict().items():
         if name.endswith("num_batches_tracked"):  # torchvision's older files have none
             tensors.setdefault(name, torch.tensor(0))
+        elif not has_head and name.startswith("fc."):
+            tensors[name] = torch.zeros(expected.shape)
+        elif name == "fc.bias" and head is not None:
+            tensors.setdefault(name, torch.zeros(expected.shape))
     if found := _differences(tensors, model):
         raise IndoorError(
             f"{path} holds no {arch}: {found}; expected torchvision's {' or '.join(ARCHS)}; "
             "give other weights"
         )
     model.load_state_dict(tensors, assign=True)
-    return model, arch
+    return model
 
 
 def _differences(tensors: Mapping[str, Tensor], model: nn.Module) -> str:

@@ -15,8 +15,8 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.checkpoints import assumed_classes, load_float
 from indoor.model.download import fetch
+from indoor.model.file_kinds import identify_kind
 from indoor.model.network import ARCHS, DEFAULT_ARCH, build_model, reorder_head
-from indoor.model.tensors import identify_kind
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, Provenance, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
@@ -176,15 +176,18 @@ def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> W
         )
     is_file = found.source.kind == "file"
     loaded = load_float(
-        found.path, arch=found.arch, preprocessing=None if is_file else DEFAULT_PREPROCESSING
+        found.path,
+        arch=found.arch,
+        preprocessing=None if is_file else DEFAULT_PREPROCESSING,
+        backbone=True,
     )
     manifest = loaded.manifest
-    num_outputs = loaded.model.get_submodule("fc").out_features
+    num_outputs = loaded.model.get_submodule("fc").out_features if loaded.has_head else 0
     assert isinstance(num_outputs, int)
     known = (manifest.classes or None) if is_file else None
     assumed, notes, model = manifest.weights.assumed, found.notes + loaded.notes, loaded.model
     wanted = tuple(classes or ())
-    if is_file and known is None and num_outputs == len(wanted):
+    if is_file and known is None and wanted and num_outputs == len(wanted):
         known = wanted
         assumed += (assumed_classes(wanted),)
     elif known is not None and known != wanted and sorted(known) == sorted(wanted):

@@ -1,10 +1,9 @@
-"""Other people's weights: state dicts of torch.save, read without executing what they hold."""
+"""Other people's weights: the network in a file of theirs, in float32 under torchvision's names."""
 
 import math
-import pickle
 import re
-import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,60 +12,105 @@ from torch import Tensor
 
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
+from indoor.model.contents import entries_of, kind_of, leaves_of
+from indoor.model.file_kinds import convert
+from indoor.model.inert import QUANTIZED, CodeInPickle, NumpyArray, Placeholder
+from indoor.model.matching import Found, find_network, shorten
 from indoor.model.tensors import FORMAT
+from indoor.model.torch_files import UNREADABLE, read_torch
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
 
-_CONTAINERS = ("state_dict", "model_state_dict", "model")
-"""The keys under which training scripts keep a state dict beside other things."""
+_RELATIVES: dict[tuple[bool, tuple[int, ...]], str] = {
+    (False, (1, 1, 1, 1)): "resnet10",
+    (False, (3, 4, 6, 3)): "resnet34",
+    (True, (1, 1, 1, 1)): "resnet14",
+    (True, (2, 2, 2, 2)): "resnet26",
+    (True, (3, 4, 23, 3)): "resnet101",
+    (True, (3, 8, 36, 3)): "resnet152",
+}
+"""ResNets that are not read: whether their blocks have three convolutions, blocks in each layer."""
 
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and wrapper modules put before each name."""
+_BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
 
-_LOAD_WARNINGS = (
-    "Detected pickle protocol",
-    "'torch.load' received a zip file that looks like a TorchScript archive",
-    "TypedStorage is deprecated",
-)
-"""torch.load's remarks on files that are read, or refused with an error of ours, all the same."""
+_EXPONENT = 0x7F800000
+"""The bits of float32 that are all 0 in zeros and subnormal numbers, all 1 in NaN and infinity."""
 
 
-def read_state_dict(path: Path) -> tuple[dict[str, object], Mapping[str, object]]:
-    """Return the state dict in a file of torch.save, and the dict that it lay in (or nothing)."""
-    content = _unpickle(path)
-    if not isinstance(content, Mapping):
-        raise IndoorError(
-            f"{path} holds a {type(content).__name__}, expected a state dict; "
-            "save model.state_dict() instead"
+def read_content(path: Path) -> object:
+    """Return what a file of torch.save or pickle holds; nothing in it is executed.
+
+    Raises:
+        IndoorError: It is damaged, or names something that runs programs.
+    """
+    try:
+        return read_torch(path)
+    except CodeInPickle as error:
+        command = convert(
+            path,
+            "c = torch.load(OLD, map_location='cpu', weights_only=False); "
+            "torch.save(c.state_dict() if hasattr(c, 'state_dict') else {k: v for k, v in "
+            "c.items() if torch.is_tensor(v) or isinstance(v, dict)}, NEW)",
         )
-    for key in _CONTAINERS:
-        if isinstance(content.get(key), Mapping):
-            return dict(content[key]), content
-    return dict(content), {}
-
-
-def as_float32(path: Path, state: Mapping[str, object]) -> dict[str, Tensor]:
-    """Return the tensors under torchvision's names, floating ones as finite float32."""
-    quantized = [
-        name
-        for name, value in state.items()
-        if "_packed_params" in str(name) or (isinstance(value, Tensor) and value.is_quantized)
-    ]
-    if quantized:
-        raise not_float(path, "int8")
-    tensors = {}
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        raise IndoorError(
+            f"{path} could run code when loaded (it names {error}), expected weights alone; where "
+            f"it was made, and if you trust it: {command}"
+        ) from error
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if _is_whole(path):
             raise IndoorError(
-                f"{path} holds no state dict ({name!r} is a {type(value).__name__}), expected "
-                "tensors by name; save model.state_dict() instead"
+                f"{path} cannot be read ({reason}), expected a state dict in a file of torch.save; "
+                "save model.state_dict() where it was made"
+            ) from error
+        raise IndoorError(
+            f"{path} is damaged ({reason}), expected a whole file of torch.save; "
+            "copy or make it again"
+        ) from error
+
+
+def extract(path: Path, content: object) -> Found:
+    """Return the network in a file's content.
+
+    Raises:
+        IndoorError: There is none, or it is another than those that are read.
+    """
+    found = find_network(content)
+    if found is None:
+        raise _no_network(path, content)
+    values = (*found.tensors.values(), *found.head.values())
+    packed = any("_packed_params" in str(key) for key in found.containers[0])
+    if packed or any(isinstance(v, Placeholder) and v.name == QUANTIZED for v in values):
+        raise not_float(path, "int8")
+    for name, value in (found.tensors | found.head).items():
+        if not isinstance(value, Tensor):
+            raise IndoorError(
+                f"{path} has {kind_of(value)} as {name}, expected a tensor; save a state dict "
+                "of ordinary tensors (of a sharded network, the full one)"
             )
+    if relative := _relative(found):
+        raise IndoorError(
+            f"{path} holds a {relative}, expected torchvision's resnet18 or resnet50; "
+            "give other weights"
+        )
+    if found.foreign:
+        what = _part(found.foreign[0])
+        raise IndoorError(
+            f"{path} holds no {found.arch}: it has {found.foreign[0]} besides{what}; expected "
+            "torchvision's resnet18 or resnet50; give other weights"
+        )
+    return found
+
+
+def as_float32(path: Path, values: Mapping[str, object], *, copy: bool) -> dict[str, Tensor]:
+    """Return the tensors, floating ones as finite float32; `copy` gives memory of their own."""
+    tensors = {}
+    for name, value in values.items():
+        assert isinstance(value, Tensor)
+        kind = torch.float32 if value.is_floating_point() else value.dtype
         if name.endswith("num_batches_tracked"):  # float16 where a script halved everything
-            tensors[name] = value.to(torch.int64)
-        else:
-            tensors[name] = value.to(torch.float32) if value.is_floating_point() else value
-    while prefix := _common_prefix(tensors):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+            kind = torch.int64
+        tensors[name] = value.detach().to(kind, copy=copy, memory_format=torch.contiguous_format)
     for name, tensor in tensors.items():
         # One NaN or infinity makes the sum one too; isfinite on each value takes six times longer.
         if tensor.is_floating_point() and not math.isfinite(tensor.sum().item()):
@@ -77,36 +121,70 @@ def as_float32(path: Path, state: Mapping[str, object]) -> dict[str, Tensor]:
     return tensors
 
 
-def describe(
-    path: Path, arch: str, about: Mapping[str, object], preprocessing: Preprocessing | None
-) -> CheckpointManifest:
+def note_subnormal(source: WeightSource, tensors: Mapping[str, Tensor]) -> WeightSource:
+    """Return the source with a clause that says how many of its weights are subnormal."""
+    floats = [t for t in tensors.values() if t.dtype == torch.float32]
+    total = sum(tensor.numel() for tensor in floats)
+    num_subnormal = sum(map(_count_subnormal, floats))
+    clause = (
+        f"{num_subnormal:,} of {total / 1e6:.1f} million weights are subnormal, which slows "
+        "float32 down"
+    )
+    if num_subnormal and clause in source.assumed:
+        return source
+    others = tuple(clause for clause in source.assumed if "are subnormal" not in clause)
+    return replace(source, assumed=others + ((clause,) if num_subnormal else ()))
+
+
+def describe(path: Path, found: Found, preprocessing: Preprocessing | None) -> CheckpointManifest:
     """Return the manifest of somebody else's file, from what lies beside its state dict.
 
-    `weights.assumed` names what the file does not say, unless the caller gave the `preprocessing`.
+    `weights.assumed` names what the file does not say, and of the preprocessing nothing where the
+    caller gave one.
     """
-    epoch = about.get("epoch")
-    unsaid = [key for key in ("mean", "std") if about.get(key) is None]
+    said = {key: value for m in reversed(found.containers) for key, value in m.items()}
+    epoch = said.get("epoch")
+    channels = {key: _channels(path, key, said.get(key)) for key in ("mean", "std")}
+    unsaid = [key for key, value in channels.items() if value is None]
     assumed = [f"says no {' and '.join(unsaid)}: ImageNet's"] if unsaid else []
     size = DEFAULT_PREPROCESSING.size
     assumed.append(f"says no input size: the whole photograph at {size} x {size}")
+    if preprocessing is not None:
+        assumed = []
+    if found.beside:
+        assumed.append(f"has {shorten(found.beside)} beside the network: no part of it")
     return CheckpointManifest(
         format=FORMAT,
-        arch=arch,
+        arch=found.arch,
         precision="float32",
-        classes=_names(path, about.get("classes")),
+        classes=_names(path, said),
         preprocessing=replace(
             DEFAULT_PREPROCESSING,
-            mean=_channels(path, about, "mean", DEFAULT_PREPROCESSING.mean),
-            std=_channels(path, about, "std", DEFAULT_PREPROCESSING.std),
+            mean=channels["mean"] or DEFAULT_PREPROCESSING.mean,
+            std=channels["std"] or DEFAULT_PREPROCESSING.std,
         ),
         weights=WeightSource(
             kind="file",
             name=path.name,
             sha256=remembered_sha256(path),
-            assumed=() if preprocessing else tuple(assumed),
+            assumed=tuple(assumed),
         ),
         epoch=epoch if isinstance(epoch, int) else None,
     )
+
+
+def notes_on(path: Path, found: Found, *, is_torch: bool) -> Iterator[str]:
+    """Return what to tell the user of where the weights were found, and of what was left out."""
+    for note in found.notes:
+        yield f"{path.name}: {note}"
+    for expression in found.averaged:
+        load = (
+            "torch.load(OLD, map_location='cpu', weights_only=False)"
+            if is_torch
+            else "__import__('safetensors.torch').torch.load_file(OLD)"
+        )
+        command = convert(path, f"c = {load}; torch.save({expression}, NEW)")
+        yield f"{path.name}: to use the averaged weights, where it was made: {command}"
 
 
 def not_float(path: Path, precision: str) -> IndoorError:
@@ -117,59 +195,107 @@ def not_float(path: Path, precision: str) -> IndoorError:
     )
 
 
-def _unpickle(path: Path) -> object:
+def _is_whole(path: Path) -> bool:
+    """Tell whether a file is a zip archive whose checksums are right; others have none."""
     try:
-        with warnings.catch_warnings():
-            for message in _LOAD_WARNINGS:
-                warnings.filterwarnings("ignore", message=re.escape(message))
-            # By its content: torch.load would take a name that ends in .safetensors at its word.
-            with path.open("rb") as file:
-                return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it names {named[1]}" if named else "more than tensors, or damaged"
-        raise IndoorError(
-            f"{path} could run code when loaded ({what}), expected weights alone; "
-            "save model.state_dict() where it was made"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        # A damaged archive surfaces as any of these, depending on the byte that is wrong.
-        if "TorchScript" in str(error):
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except UNREADABLE:
+        return False
+
+
+def _no_network(path: Path, content: object) -> IndoorError:
+    """Return the error for a file that has not one tensor of a ResNet."""
+    leaves = leaves_of(content)
+    if any(isinstance(v.value, Placeholder) and v.value.name == QUANTIZED for v in leaves.values()):
+        return not_float(path, "int8")
+    if isinstance(content, Mapping) and {"state", "param_groups"} <= content.keys():
+        what = "holds an optimizer's state"
+    elif not isinstance(content, Mapping) or (isinstance(content, Placeholder) and not leaves):
+        what = f"holds a {kind_of(content)}"
+    else:
+        entries = list(entries_of(content))
+        tensors = [n for n in leaves if not n.isdigit() and isinstance(leaves[n].value, Tensor)]
+        if entries and not tensors:
+            key, value = entries[0]
+            return IndoorError(
+                f"{path} holds no state dict ({key!r} is a {kind_of(value)}), expected "
+                "tensors by name; save model.state_dict() instead"
+            )
+        has = f" (these have {shorten(tensors)})" if tensors else ""
+        return IndoorError(
+            f"{path} holds no resnet18: it lacks conv1.weight; expected torchvision's resnet18 or "
+            f"resnet50; give other weights{has}"
+        )
+    return IndoorError(f"{path} {what}, expected a state dict; save model.state_dict() instead")
+
+
+def _relative(found: Found) -> str:
+    """Return the name of another ResNet, by the number and the width of its blocks."""
+    blocks: dict[str, set[str]] = {}
+    for name in (*found.tensors, *found.foreign):
+        if block := _BLOCK.match(name):
+            blocks.setdefault(block[1], set()).add(block[2])
+    depth = tuple(len(blocks.get(layer, ())) for layer in "1234")
+    has_three = found.arch == "resnet50"
+    if known := _RELATIVES.get((has_three, depth)):
+        return known
+    second = found.tensors.get("layer1.0.conv2.weight")
+    if not has_three or not isinstance(second, Tensor) or second.dim() != 4:
+        return ""
+    width, depth_in = second.shape[:2]
+    if depth_in < width:
+        return f"resnext50 ({width // depth_in} groups)"
+    return "wide resnet50" if width > 64 else ""
+
+
+def _part(name: str) -> str:
+    """Return what a tensor of this name is a part of, in brackets, where that is known."""
+    kinds = {
+        r"\.(se|fc1|fc2|se_module|conv_reduce)\.": "squeeze and excitation",
+        r"\.(filt|aa|blur)\b": "anti-aliasing",
+        r"^(conv1|stem)\.\d": "a stem of several convolutions",
+        r"fake_quant|activation_post_process": "quantization-aware training",
+        r"weight_(orig|mask)$": "pruning; torch.nn.utils.prune.remove ends it",
+    }
+    return next((f" ({kind})" for words, kind in kinds.items() if re.search(words, name)), "")
+
+
+def _count_subnormal(tensor: Tensor) -> int:
+    """Count the values with 0 < |x| < 2**-126, float32 of any shape."""
+    bits = tensor.view(torch.int32)  # arithmetic on subnormal floats would be slow, or flush them
+    num_small = tensor.numel() - int(torch.count_nonzero(bits & _EXPONENT))
+    if num_small == 0:
+        return 0
+    return num_small - (tensor.numel() - int(torch.count_nonzero(bits & 0x7FFFFFFF)))
+
+
+def _names(path: Path, said: Mapping[object, object]) -> tuple[str, ...]:
+    """Return the class names, in the order of the logits; none where the file has none."""
+    for key in ("classes", "class_names", "CLASSES"):
+        value = said.get(key)
+        names = value.value() if isinstance(value, NumpyArray) else value
+        if isinstance(names, Mapping) and not isinstance(names, Placeholder):
             raise IndoorError(
-                f"{path} is a TorchScript archive, which is code, expected weights alone; "
-                "save model.state_dict() where it was made"
-            ) from error
-        raise IndoorError(
-            f"{path} is damaged ({_first_sentence(error)}), expected a whole file of torch.save; "
-            "copy or make it again"
-        ) from error
+                f"{path} has {key} of type {type(names).__name__}, expected a list of names in the "
+                "order of the logits; save it again with one"
+            )
+        if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+            return tuple(map(str, names))
+    by_name = said.get("class_to_idx")
+    if isinstance(by_name, Mapping) and all(isinstance(name, str) for name in by_name):
+        names = {index: str(name) for name, index in by_name.items()}
+        if names.keys() == set(range(len(by_name))):
+            return tuple(names[index] for index in range(len(names)))
+    return ()
 
 
-def _common_prefix(tensors: Mapping[str, Tensor]) -> str:
-    for prefix in _PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            return prefix
-    return ""
-
-
-def _names(path: Path, classes: object) -> tuple[str, ...]:
-    if classes is None:
-        return ()
-    if isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes):
-        return tuple(classes)
-    raise IndoorError(
-        f"{path} has classes of type {type(classes).__name__}, expected a list of names in the "
-        "order of the logits; save it again with one"
-    )
-
-
-def _channels(
-    path: Path, about: Mapping[str, object], key: str, default: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    value = about.get(key)
-    if value is None:
-        return default
-    numbers = value.tolist() if isinstance(value, Tensor) else value
+def _channels(path: Path, key: str, value: object) -> tuple[float, float, float] | None:
+    numbers = value.value() if isinstance(value, NumpyArray) else value
+    if numbers is None or isinstance(numbers, Placeholder):
+        return None
+    if isinstance(numbers, Tensor):
+        numbers = numbers.flatten().tolist()
     if (
         not isinstance(numbers, list | tuple)
         or len(numbers) != 3
@@ -177,8 +303,3 @@ def _channels(
     ):
         raise IndoorError(f"{path} has {key} {numbers!r}, expected three numbers; save it again")
     return (float(numbers[0]), float(numbers[1]), float(numbers[2]))
-
-
-def _first_sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text.split(". ")[0].rstrip(".")

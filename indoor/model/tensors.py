@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import safetensors.torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from indoor.errors import IndoorError
 from indoor.files import file_key, recall, remember, write_bytes
+from indoor.model.file_kinds import identify_kind
 from indoor.records import CheckpointManifest, from_json, to_json
 
 FORMAT = 2
@@ -26,9 +27,6 @@ _KEY = "indoor"
 """The manifest's place in safetensors' metadata, which maps strings to strings."""
 
 _SEAL = re.compile(r'"content_sha256":"([0-9a-f]{64})"')
-
-_MAXIMUM_HEADER_BYTES = 100_000_000
-"""What safetensors itself allows for a header."""
 
 
 def write_tensors(
@@ -75,18 +73,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], CheckpointManifest]:
         IndoorError: There is no such file, or it is not whole, not a checkpoint of this project,
             of a newer format, or its content is not what its hash says.
     """
-    manifest = read_manifest(path)
-    return read_plain_tensors(path), manifest
+    if identify_kind(path) == "safetensors":
+        tensors, manifest = read_safetensors(path)
+        if manifest is not None:
+            return tensors, manifest
+    raise _no_manifest(path)
 
 
 def read_manifest(path: Path) -> CheckpointManifest:
     """Read what a checkpoint says of itself, without its tensors; errors as in `read_tensors`."""
     manifest = read_metadata(path) if identify_kind(path) == "safetensors" else None
     if manifest is None:
-        raise IndoorError(
-            f"{path} has no manifest: it is weights alone, not a checkpoint of indoor's; "
-            "pass it as --weights"
-        )
+        raise _no_manifest(path)
     return manifest
 
 
@@ -97,14 +95,64 @@ def verify(path: Path) -> CheckpointManifest:
     """
     manifest = read_manifest(path)
     if manifest.content_sha256 != recall(file_key(path, "content")):
-        read_plain_tensors(path)
+        read_safetensors(path)
     return manifest
 
 
 def read_metadata(path: Path) -> CheckpointManifest | None:
     """Return the manifest of a safetensors file, None where somebody else wrote the file."""
     with _opened(path) as file:
-        metadata = file.metadata() or {}
+        return _manifest(path, file)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], CheckpointManifest | None]:
+    """Return the tensors of any safetensors file, in memory of their own, and its manifest.
+
+    The manifest is None where somebody else wrote the file. Where a checkpoint of ours says its
+    content's hash, that is compared: once for each state of the file, since it takes as long again
+    as reading.
+
+    Raises:
+        IndoorError: As in `read_tensors`.
+    """
+    key = file_key(path, "content")
+    with _opened(path) as file:
+        manifest = _manifest(path, file)
+        text = (file.metadata() or {}).get(_KEY, "")
+        tensors = {
+            # A clone has the 64-byte alignment that torch gives its own tensors.
+            name: file.get_tensor(name).clone(memory_format=torch.contiguous_format)
+            for name in file.keys()  # noqa: SIM118 (not a dict, it cannot be iterated)
+        }
+    if manifest is not None and manifest.content_sha256 is not None:
+        found = recall(key)
+        if found is None:
+            found = _hash_content(_SEAL.sub('"content_sha256":null', text), tensors)
+            remember(key, found, path)
+        if found != manifest.content_sha256:
+            said = manifest.content_sha256[:16]
+            raise _damaged(path, f"content of SHA-256 {found[:16]}, {said} by its header")
+    return tensors, manifest
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 over names, shapes, types and contents, as 64 hexadecimal digits."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        total.update(content.data)  # a view: the copy would count as the model's memory
+    return total.hexdigest()
+
+
+def _hash_content(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the hash of a checkpoint whose manifest, without its hash, is `text`."""
+    return hashlib.sha256(f"{hash_tensors(tensors)} {text}".encode()).hexdigest()
+
+
+def _manifest(path: Path, file: Any) -> CheckpointManifest | None:
+    """Return the manifest of an opened safetensors file, None where somebody else wrote it."""
+    metadata = file.metadata() or {}
     text = metadata.get(_KEY)
     if text is None:
         if any(map(_SEAL.search, metadata.values())):
@@ -125,85 +173,16 @@ def read_metadata(path: Path) -> CheckpointManifest | None:
     return manifest
 
 
-def read_plain_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of any safetensors file, in memory of their own.
-
-    Where a checkpoint of ours says its content's hash, that is compared: once for each state of
-    the file, since it takes as long again as reading.
-
-    Raises:
-        IndoorError: The file is not whole, or its content is not what its hash says.
-    """
-    key = file_key(path, "content")
-    with _opened(path) as file:
-        text = (file.metadata() or {}).get(_KEY, "")
-        tensors = {
-            # A clone has the 64-byte alignment that torch gives its own tensors.
-            name: file.get_tensor(name).clone(memory_format=torch.contiguous_format)
-            for name in file.keys()  # noqa: SIM118 (not a dict, it cannot be iterated)
-        }
-    said = _SEAL.search(text)
-    if said is not None:
-        found = recall(key)
-        if found is None:
-            found = _hash_content(_SEAL.sub('"content_sha256":null', text), tensors)
-            remember(key, found, path)
-        if found != said[1]:
-            raise _damaged(path, f"content of SHA-256 {found[:16]}, {said[1][:16]} by its header")
-    return tensors
-
-
-def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Return a SHA-256 over names, shapes, types and contents, as 64 hexadecimal digits."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-        total.update(content.data)  # a view: the copy would count as the model's memory
-    return total.hexdigest()
-
-
-def _hash_content(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Return the hash of a checkpoint whose manifest, without its hash, is `text`."""
-    return hashlib.sha256(f"{hash_tensors(tensors)} {text}".encode()).hexdigest()
+def _no_manifest(path: Path) -> IndoorError:
+    return IndoorError(
+        f"{path} has no manifest: it is weights alone, not a checkpoint of indoor's; "
+        "pass it as --weights"
+    )
 
 
 def _damaged(path: Path, what: str) -> IndoorError:
     return IndoorError(
         f"{path} is damaged ({what}), expected a whole safetensors file; copy or make it again"
-    )
-
-
-def identify_kind(path: Path) -> Literal["safetensors", "torch"]:
-    """Tell a file of weights by its first bytes, since names (`.pt`, `.bin`) are no evidence.
-
-    Raises:
-        IndoorError: There is no such file, it cannot be read, or it is neither.
-    """
-    try:
-        if path.is_dir():
-            raise IndoorError(f"{path} is a folder, expected a file of weights; name one inside it")
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(9)
-    except FileNotFoundError as error:
-        raise IndoorError(
-            f"there is no file {path}, expected weights (.safetensors, .pt or .pth); check the path"
-        ) from error
-    except OSError as error:
-        raise IndoorError(
-            f"cannot read {path}: {error.strerror}, expected a file of weights; check the path"
-        ) from error
-    if size == 0:
-        raise IndoorError(f"{path} is empty, expected a file of weights; copy or make it again")
-    # safetensors first: the length of its header may well begin with a pickle's byte.
-    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _MAXIMUM_HEADER_BYTES:
-        return "safetensors"
-    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
-        return "torch"
-    raise IndoorError(
-        f"{path} holds no weights, expected a safetensors file or one of torch.save; "
-        "choose another file"
     )
 
 

@@ -21,7 +21,8 @@ from indoor.model import (
     save_float,
     verify,
 )
-from indoor.model.tensors import identify_kind, read_metadata
+from indoor.model.file_kinds import identify_kind
+from indoor.model.tensors import read_metadata
 from indoor.records import CheckpointManifest, to_json
 
 _MAX_STEM = 100

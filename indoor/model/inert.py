@@ -1,0 +1,283 @@
+"""Pickles read without executing anything: what a pickle names is never imported.
+
+Unpickling is dangerous because it calls what the file names. Here a name stands for one of the few
+functions below, or for a `Placeholder` that takes whatever it is given and does nothing with it.
+"""
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from io import BufferedReader, BytesIO
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+QUANTIZED = "a quantized tensor"
+"""The name of the placeholder of a quantized tensor."""
+
+_STORAGES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+    "QInt8Storage": torch.int8,
+    "QUInt8Storage": torch.uint8,
+    "QInt32Storage": torch.int32,
+    "QUInt4x2Storage": torch.uint8,
+    "QUInt2x4Storage": torch.uint8,
+    "UntypedStorage": torch.uint8,
+}
+
+_RUNNERS = frozenset(
+    (
+        *("code", "codeop", "commands", "ctypes", "importlib", "nt", "os", "pdb", "posix", "pty"),
+        *("runpy", "shutil", "socket", "subprocess", "sys", "timeit", "webbrowser"),
+    )
+)
+"""Modules whose functions no checkpoint needs: a file that names one was made to run something.
+It would not run here either, but who gets such a file should hear of it."""
+
+_RUNNING_BUILTINS = frozenset(("__import__", "breakpoint", "compile", "eval", "exec", "open"))
+
+_NUMBERS = re.compile(r"[biuf][1248]|[SU]\d+")
+"""numpy's dtypes that are read: numbers and texts."""
+
+
+class CodeInPickle(Exception):  # noqa: N818 - what it is, not an error of ours
+    """A pickle names something that runs programs; the message is the name."""
+
+
+class Placeholder(dict[object, object]):
+    """An object of a class that is not imported: its items, its state and its arguments."""
+
+    name: ClassVar[str] = "object"
+    args: tuple[object, ...] = ()
+    state: object = None
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> "Placeholder":
+        """Take any arguments."""
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **_kwargs: object) -> None:
+        """Keep the arguments."""
+        super().__init__()
+        self.args = args
+
+    def __setstate__(self, state: object) -> None:
+        """Keep the state."""
+        self.state = state
+
+    def append(self, _item: object) -> None:
+        """Take an item of a list's subclass."""
+
+    extend = add = append
+    # Keys of dicts and members of sets, as paths and enums are.
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+
+
+class NumpyType(Placeholder):
+    """A numpy dtype."""
+
+    def dtype(self) -> np.dtype[Any] | None:
+        """Return it, None where its values are objects and the like."""
+        code = self.args[0] if self.args else None
+        if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
+            return None
+        order = self.state[1] if isinstance(self.state, tuple) and len(self.state) > 1 else "<"
+        return np.dtype(code).newbyteorder(">" if order == ">" else "<")
+
+
+class NumpyArray(Placeholder):
+    """A numpy array, whose content comes as its state: version, shape, dtype, order, bytes."""
+
+    name = "numpy.ndarray"
+
+    def value(self) -> Tensor | list[str] | None:
+        """Return it as a tensor, texts as a list; None where it holds objects."""
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
+            return None
+        _, shape, kind, fortran, raw = self.state
+        return _array(kind, raw, shape, "F" if fortran else "C")
+
+
+class InertUnpickler(pickle.Unpickler):
+    """An unpickler that imports nothing and calls only what stands in `_FUNCTIONS`."""
+
+    def __init__(
+        self,
+        file: BufferedReader | BytesIO,
+        storage: Callable[[torch.dtype, str, int], Tensor],
+        nested: Callable[[bytes], object],
+    ) -> None:
+        """Prepare to read one pickle.
+
+        Args:
+            file: The file, at the pickle's first byte.
+            storage: Returns a storage, flat, from dtype, key and number of values.
+            nested: Reads a file of torch.save that lies in the pickle as bytes.
+        """
+        # Pickles of Python 2 hold bytes; every byte is a character of latin1.
+        super().__init__(file, encoding="latin1")
+        self._storage = storage
+        self._nested = nested
+
+    def find_class(self, module: str, name: str) -> object:
+        """Return what stands for a name: a function of ours, a constant, or a placeholder."""
+        module = "builtins" if module == "__builtin__" else module
+        package, full = module.split(".")[0], f"{module}.{name}"
+        if package in _RUNNERS or (module == "builtins" and name in _RUNNING_BUILTINS):
+            raise CodeInPickle(full)
+        if full == "torch.storage._load_from_bytes":
+            return lambda raw: self._nested(_encoded(raw))
+        if package == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        if module == "torch" and _is_constant(getattr(torch, name, None)):
+            return getattr(torch, name)
+        function = _FUNCTIONS.get(full.replace("numpy.core.", "numpy._core."))
+        if function is None or function is NumpyType:
+            return _named(full, NumpyType if function else Placeholder)
+
+        # A new function each time: whatever a pickle sets on it is gone with it.
+        def call(*args: Any) -> object:
+            return function(*args)
+
+        return call
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        """Return a storage, flat, in the dtype that the tensors over it have."""
+        if not isinstance(pid, tuple) or pid[0] not in ("storage", b"storage"):
+            raise pickle.UnpicklingError("it refers to what lies outside of it")
+        _, dtype, key, _, num_values, *view = pid
+        if not isinstance(dtype, torch.dtype):
+            raise pickle.UnpicklingError(f"storage {key} has an unknown type")
+        flat = self._storage(dtype, str(key), int(num_values))
+        if view and view[0] is not None:
+            _, start, size = view[0]
+            return flat[start : start + size]
+        return flat
+
+
+def _named(full: str, kind: type[Placeholder] = Placeholder) -> type[Placeholder]:
+    return type(full.rpartition(".")[2], (kind,), {"name": full})
+
+
+def _is_constant(value: object) -> bool:
+    """Tell whether it is one of torch's constants, which can be neither called nor changed."""
+    return isinstance(value, torch.dtype | torch.layout | torch.memory_format | torch.qscheme)
+
+
+def _tensor(flat: Tensor, start: int, size: Any, stride: Any, *_: object) -> Tensor:
+    return flat.as_strided(size, stride, start)  # refuses what reaches beyond the storage
+
+
+def _typed_tensor(flat: Tensor, start: int, size: Any, stride: Any, *rest: Any) -> Tensor:
+    return flat.view(rest[2]).as_strided(size, stride, start)
+
+
+def _first(data: object, *_: object) -> object:
+    return data
+
+
+def _subclass(build: Any, _kind: object, args: Any, *_: object) -> object:
+    return build(*args)
+
+
+def _sparse(layout: object, data: Any) -> object:
+    if layout is not torch.sparse_coo:
+        return _named(f"a tensor of {layout}")()
+    indices, values, size = data[:3]
+    return torch.sparse_coo_tensor(indices, values, size, check_invariants=True).to_dense()
+
+
+def _layout(name: object) -> object:
+    layout = getattr(torch, str(name).split(".")[-1], None)
+    return layout if _is_constant(layout) else None
+
+
+def _converted(data: object, dtype: Any, *_: object) -> object:
+    value: Any = data.value() if isinstance(data, NumpyArray) else data
+    return value.to(dtype) if isinstance(value, Tensor) and _is_constant(dtype) else value
+
+
+def _ordered(*args: Any) -> Placeholder:
+    result = _named("collections.OrderedDict")()
+    result.update(*args)
+    return result
+
+
+def _array(kind: object, raw: object, shape: Any, order: Any) -> Tensor | list[str] | None:
+    dtype = kind.dtype() if isinstance(kind, NumpyType) else None
+    if dtype is None or not isinstance(raw, str | bytes | bytearray):
+        return None
+    values = np.frombuffer(_encoded(raw), dtype).reshape(shape, order=order)
+    if dtype.kind in "SU":
+        return [str(value) for value in values.ravel().astype("U").tolist()]
+    return torch.from_numpy(np.array(values, dtype.newbyteorder("=")))
+
+
+def _scalar(kind: object, raw: object = None) -> object:
+    value = _array(kind, raw, (), "C")
+    return value.item() if isinstance(value, Tensor) else value[0] if value else None
+
+
+def _frombuffer(raw: object, kind: object, shape: Any, order: object = "C") -> NumpyArray:
+    array = NumpyArray()
+    array.__setstate__((1, shape, kind, order == "F", raw))
+    return array
+
+
+def _encoded(text: Any = b"", *_: object) -> bytes:
+    return text.encode("latin1") if isinstance(text, str) else bytes(memoryview(text))
+
+
+def _member(owner: object, name: object = "") -> type[Placeholder]:
+    return _named(f"{getattr(owner, 'name', type(owner).__name__)}.{name}")
+
+
+def _reconstructed(kind: object, *_: object) -> Placeholder:
+    return kind() if isinstance(kind, type) and issubclass(kind, Placeholder) else Placeholder()
+
+
+_FUNCTIONS: Mapping[str, Callable[..., object]] = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._utils._rebuild_qtensor": lambda *_: _named(QUANTIZED)(),
+    "torch._utils._rebuild_sparse_tensor": _sparse,
+    "torch._utils._rebuild_meta_tensor_no_storage": lambda *_: _named("a tensor on meta")(),
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _converted,
+    "torch._utils._rebuild_device_tensor_from_numpy": _converted,
+    "torch._tensor._rebuild_from_type": _subclass,
+    "torch._tensor._rebuild_from_type_v2": _subclass,
+    "torch.tensor._rebuild_from_type": _subclass,
+    "torch.serialization._get_layout": _layout,
+    "torch.Size": tuple,
+    "numpy.dtype": NumpyType,
+    "numpy._core.multiarray.scalar": _scalar,
+    "numpy._core.multiarray._reconstruct": lambda *_: NumpyArray(),
+    "numpy._core.numeric._frombuffer": _frombuffer,
+    "collections.OrderedDict": _ordered,
+    "collections.Counter": _ordered,
+    "collections.defaultdict": lambda *_: {},
+    "builtins.set": tuple,
+    "builtins.frozenset": tuple,
+    "builtins.bytearray": _encoded,
+    "builtins.getattr": _member,
+    "_codecs.encode": _encoded,
+    "copyreg._reconstructor": _reconstructed,
+    "copy_reg._reconstructor": _reconstructed,
+}
+"""The functions that a pickle of weights may call, each of them ours or a builtin type."""

@@ -1,0 +1,97 @@
+"""torchvision's names of a ResNet's tensors, and the names that others give the same tensors."""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from functools import cache
+
+from indoor.model.network import build_empty
+
+Scheme = Callable[[str], str]
+"""A way of naming: returns torchvision's name of a tensor, or an empty text."""
+
+_TRUNK = re.compile(r"(conv|bn|norm|relu|act|maxpool|stem|layer|avgpool|attnpool|global_pool)\d*")
+"""What stands first in the name of a part of a ResNet before its last layer."""
+
+_COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
+"""Numbers beside the weights: batch norm's, and what profilers (thop) leave in every module."""
+
+
+@cache
+def names_of(arch: str) -> frozenset[str]:
+    """Return the names of everything but the last layer; resnet50 has each one of resnet18."""
+    names = build_empty(arch, 1).state_dict()
+    return frozenset(name for name in names if not name.startswith("fc."))
+
+
+def arch_of(names: Collection[str]) -> str:
+    """Return the architecture whose kind of blocks the names have."""
+    return "resnet50" if "layer1.0.conv3.weight" in names else "resnet18"
+
+
+def share_of(names: Collection[str]) -> float:
+    """Return how much of its architecture's trunk the names are, in 0..1 (counters aside)."""
+    needed = {name for name in names_of(arch_of(names)) if not is_counter(name)}
+    return len(needed.intersection(names)) / len(needed)
+
+
+def is_counter(name: str) -> bool:
+    """Tell whether it is no weight, but a number that something counted."""
+    return name.rsplit(".", 1)[-1] in _COUNTERS
+
+
+def is_of_trunk(name: str) -> bool:
+    """Tell whether a tensor of this name takes part in what comes before the last layer."""
+    return _TRUNK.fullmatch(name.split(".")[0]) is not None and not is_counter(name)
+
+
+def splits_of(path: str) -> Iterator[tuple[str, str]]:
+    """Return every way to cut a path at a dot into a prefix and a name."""
+    start = -1
+    while True:
+        yield path[: start + 1], path[start + 1 :]
+        start = path.find(".", start + 1)
+        if start < 0:
+            return
+
+
+def torchvision(name: str) -> str:
+    """The names of torchvision, timm, MMPretrain and most others."""
+    return name
+
+
+_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+
+
+def numbered(name: str) -> str:
+    """The names in `nn.Sequential(*network.children())`, as fastai has them too."""
+    first, _, rest = name.partition(".")
+    return f"{_CHILDREN[first]}.{rest}" if first in _CHILDREN else ""
+
+
+_STEM = re.compile(r"embedder\.embedder\.(convolution|normalization)\.(\w+)")
+_STAGE = re.compile(
+    r"encoder\.stages\.(\d)\.layers\.(\d+)\.(?:layer\.(\d)|(shortcut))\."
+    r"(convolution|normalization)\.(\w+)"
+)
+
+
+def hugging_face(name: str) -> str:
+    """The names of ResNet in Hugging Face's transformers."""
+    if stem := _STEM.fullmatch(name):
+        return f"{'conv1' if stem[1] == 'convolution' else 'bn1'}.{stem[2]}"
+    stage = _STAGE.fullmatch(name)
+    if stage is None:
+        return ""
+    is_norm = stage[5] == "normalization"
+    block = f"layer{int(stage[1]) + 1}.{stage[2]}"
+    if stage[4]:
+        return f"{block}.downsample.{int(is_norm)}.{stage[6]}"
+    return f"{block}.{'bn' if is_norm else 'conv'}{int(stage[3]) + 1}.{stage[6]}"
+
+
+SCHEMES: dict[Scheme, str] = {
+    torchvision: "",
+    numbered: "its layers are numbered, as in nn.Sequential(*network.children())",
+    hugging_face: "its layers have the names of Hugging Face's ResNet",
+}
+"""The ways of naming that are known, with what the user is told of each."""

@@ -1,0 +1,141 @@
+"""Files of torch.save and of pickle: the zip archive of today, and the format of before 1.6."""
+
+import mmap
+import pickle
+import struct
+import zipfile
+import zlib
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from indoor.model.inert import InertUnpickler
+
+UNREADABLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What reading a damaged file, or one of another kind, ends with, depending on the byte."""
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+"""What a file of torch.save from before 1.6 begins with, as a pickled number."""
+
+_ZIP = b"PK\x03\x04"
+
+
+def read_torch(path: Path) -> object:
+    """Return what a file of torch.save, or of pickle, holds, without executing any of it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Dicts, lists, numbers, texts and dense CPU tensors, which may lie in the mapped file; an
+        `inert.Placeholder` for everything else.
+
+    Raises:
+        CodeInPickle: It names a function that runs programs.
+        Exception: One of `UNREADABLE`; a `zipfile.BadZipFile` where a zip archive is not whole.
+    """
+    with path.open("rb") as file:
+        if file.read(4) == _ZIP:
+            # A private copy: torch wants to be able to write to what it is given.
+            return _read_zip(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        file.seek(0)
+        return _read_stream(file)
+
+
+def find_pickle(names: list[str]) -> str | None:
+    """Return the name of the pickle in a zip archive of torch.save; None in another archive."""
+    found = [name for name in names if name.split("/")[1:] == ["data.pkl"] or name == "data.pkl"]
+    return found[0] if found else None
+
+
+def _read_zip(content: mmap.mmap | bytearray) -> object:
+    file: Any = BytesIO(content) if isinstance(content, bytearray) else content
+    with zipfile.ZipFile(file) as archive:
+        records = {info.filename: info for info in archive.infolist()}
+    pickled = find_pickle(list(records))
+    if pickled is None:
+        raise pickle.UnpicklingError("it has no data.pkl")
+    root = pickled.removesuffix("data.pkl")
+
+    def record(name: str) -> memoryview:
+        info = records[root + name]
+        start = info.header_offset
+        start += 30 + sum(struct.unpack("<HH", content[start + 26 : start + 30]))
+        data = memoryview(content)[start : start + info.compress_size]
+        if info.compress_type != zipfile.ZIP_STORED:
+            data = memoryview(bytearray(zlib.decompress(data, -15)))
+        # A CRC of 0: torch was told to write none.
+        if len(data) != info.file_size or (info.CRC and zlib.crc32(data) != info.CRC):
+            raise zipfile.BadZipFile(f"{root}{name} is not what its checksum says")
+        # torch aligns to 64 bytes, other programs that write zip archives do not.
+        return data if start % 16 == 0 else memoryview(bytearray(data))
+
+    swapped = root + "byteorder" in records and bytes(record("byteorder")) == b"big"
+    storages: dict[str, Tensor] = {}
+
+    def storage(dtype: torch.dtype, key: str, num_values: int) -> Tensor:
+        if key not in storages:
+            data = record(f"data/{key}") if num_values else memoryview(b"")
+            if swapped:
+                data = np.frombuffer(data, f"u{dtype.itemsize}").byteswap().data.cast("B")
+            storages[key] = _bytes(data)
+        return storages[key].view(dtype)
+
+    return InertUnpickler(BytesIO(record("data.pkl")), storage, _read_nested).load()
+
+
+def _read_stream(file: BufferedReader | BytesIO) -> object:
+    """Read the format of before torch 1.6, pickles one after the other, or a plain pickle."""
+    parts: dict[str, Tensor] = {}
+
+    def storage(dtype: torch.dtype, key: str, num_values: int) -> Tensor:
+        if key not in parts:
+            parts[key] = torch.empty(num_values * dtype.itemsize, dtype=torch.uint8)
+        return parts[key].view(dtype)
+
+    def load() -> Any:
+        return InertUnpickler(file, storage, _read_nested).load()
+
+    content = load()
+    if content != _MAGIC:
+        return content
+    load()  # the version
+    load()  # the system
+    content = load()
+    for key in load():
+        file.read(8)  # the number of values, which is known
+        part = parts[str(key)].numpy().data
+        if file.readinto(part) != len(part):
+            raise EOFError("it ends within a tensor")
+    return content
+
+
+def _read_nested(content: bytes) -> object:
+    if content.startswith(_ZIP):
+        return _read_zip(bytearray(content))
+    return _read_stream(BytesIO(content))
+
+
+def _bytes(data: memoryview) -> Tensor:
+    """Return the bytes as a tensor, uint8 `(N,)`, over the same memory."""
+    return torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
