@@ -10,7 +10,7 @@ from torch import Tensor
 from indoor.dataset import identify, load_batches
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
-from indoor.evaluate import compare, evaluate, predict
+from indoor.evaluate import compare, evaluate, find_wrong_order, predict
 from indoor.files import remembered_sha256
 from indoor.machine import read_machine
 from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
@@ -56,7 +56,8 @@ def evaluate_run(
 
     Raises:
         IndoorError: The run was trained with another seed, on other classes or, where validation
-            is asked for, on other photographs; or a file or the device cannot be used.
+            is asked for, on other photographs; its outputs are in another order than the classes;
+            or a file or the device cannot be used.
         ValueError: A split that does not exist.
     """
     root, run_folder, machine = Path(root), Path(run_folder), machine or read_machine()
@@ -117,6 +118,8 @@ def evaluate_run(
                 evaluate(values, labels, dataset.classes, variant=variant.name, split=split)
             )
             logits[variant.name] = values
+            if variant.name == first:
+                _refuse_wrong_order(values, labels, source, root, dataset.classes)
         except IndoorError as error:
             if variant.runtime == baseline().runtime:
                 raise
@@ -138,6 +141,25 @@ def evaluate_run(
             if name != first
         ),
         notes=tuple(notes),
+    )
+
+
+def _refuse_wrong_order(
+    logits: Tensor, labels: Tensor, path: Path, root: Path, classes: tuple[str, ...]
+) -> None:
+    """Raise an IndoorError where the outputs are shown to be for the classes in another order."""
+    found = find_wrong_order(logits.argmax(dim=1), labels, len(classes))
+    if found is None:
+        return
+    first = [f"{classes[output]!r} for {classes[label]!r}" for output, label in found.moved[:3]]
+    more = len(found.moved) - len(first)
+    raise IndoorError(
+        f"{path} has its outputs in another order than the classes of {root}: as they stand "
+        f"{found.as_it_stands:.1%} of {len(labels):,} photographs are right, and "
+        f"{found.repaired:.1%} in the order that half of them show and the other half confirms; it "
+        f"answers {', '.join(first)}{f' and {more} more so' if more > 0 else ''}; expected an "
+        "output for each class, in the order of its class names; save it again with its names in "
+        "the order of its outputs, beside the state dict as 'classes'"
     )
 
 

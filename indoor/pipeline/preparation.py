@@ -84,7 +84,7 @@ def prepare(
 
     Args:
         root: A data set in MIT Indoor-67's layout; None for the drawn one.
-        weights: A checkpoint, or a run's folder; None for the first source that answers.
+        weights: A checkpoint, or a run's name or folder; None for the first source that answers.
         home: The folder that holds `demo/`, `runs/` and `features/`; None for that of the
             commands (`places.data_folder`).
         arch: `resnet18` or `resnet50`.
@@ -123,10 +123,8 @@ def prepare(
     data, trained_on = identify_with_and_without_test(root, seed=seed, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
-    weights = None if weights is None else Path(weights)
-    if weights is not None and weights.is_dir():
-        weights = places.find_checkpoint(str(weights), home)
-    found = find_weights(weights, arch, allow_download=allow_download, progress=progress)
+    checkpoint = None if weights is None else places.find_checkpoint(str(weights), home)
+    found = find_weights(checkpoint, arch, allow_download=allow_download, progress=progress)
     for line in found.notes:
         job.note(line)
     run_folder = places.runs_folder(home) / job.run_name(trained_on, found)
