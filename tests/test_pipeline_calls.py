@@ -75,7 +75,7 @@ def test_a_checkpoint_is_quantized_from_its_file(given: str | Path) -> None:
             "split is 'validation', expected one of train, val, test",
         ),
         (lambda: prepare("nowhere"), "there is no folder nowhere; expected a data set"),
-        (lambda: prepare("photographs", "nowhere.pt"), "there is no file nowhere.pt"),
+        (lambda: prepare("photographs", "nowhere.pt"), "nowhere.pt: there is no such file"),
         (lambda: evaluate_run("photographs", "nowhere"), "there is no file nowhere/float32"),
         (lambda: quantize_checkpoint("nowhere.pt", "photographs", out="a"), "there is no file"),
         (lambda: quantize_checkpoint(FLOAT32, "nowhere", out="a"), "there is no folder nowhere"),
