@@ -17,13 +17,14 @@ from pathlib import Path
 
 from bench.options import ROOT
 from bench.studies import run
+from bench.studies.reading import read_reports
 from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed, render_studies
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
 from indoor.gate.records import CellTrace, GateReport
 from indoor.gate.settings import PlanRules
 from indoor.gate.worker import CONTROL
-from indoor.records import from_json, read_record, write_record
+from indoor.records import from_json, write_record
 
 SLOWDOWNS = (0.0, 0.02, 0.03, 0.05, 0.1)
 
@@ -76,7 +77,7 @@ def replay_files(
         # The frozen control is no cell.
         return join_runs([[t for t in report.traces if t.name != CONTROL] for report in reports])
 
-    reports = [read_record(path, GateReport) for path in files]
+    reports = read_reports(files)
     machines = sorted({f"{report.cpu_model}, {report.num_cores} cores" for report in reports})
     if len(machines) > 1:
         raise IndoorError(
@@ -85,8 +86,7 @@ def replay_files(
         )
     traces = traces_of(reports)
     really_slower = {
-        share: traces_of([read_record(path, GateReport) for path in paths])
-        for share, paths in (slower or {}).items()
+        share: traces_of(read_reports(paths)) for share, paths in (slower or {}).items()
     }
     rates: list[Rates] = []
     for slowdown in SLOWDOWNS:
