@@ -161,9 +161,11 @@ class SuiteSession:
         if saved is not None:
             write_tables(terminalreporter, saved, self._choice)
             if self._finished is not None and self._finished.num_resumed:
+                resumed = self._finished.num_resumed
                 terminalreporter.write_line(
-                    f"{self._finished.num_resumed} cells are those of an interrupted run with the "
-                    "same code, data and settings (--fresh measures all again)"
+                    f"{resumed} {'cell is that' if resumed == 1 else 'cells are those'} of an "
+                    "interrupted run with the same code, data and settings (--fresh measures all "
+                    "again)"
                 )
             write_comparison(
                 terminalreporter,
@@ -172,9 +174,10 @@ class SuiteSession:
                 self._saving.unmatched_lines(self._choice),
             )
         elif self._finished is not None and self._finished.num_kept:
+            kept = self._finished.num_kept
             terminalreporter.write_line(
-                f"not saved; {self._finished.num_kept} finished cells are kept, the same command "
-                "goes on from there (--fresh forgets them)"
+                f"not saved; {kept} finished {'cell is' if kept == 1 else 'cells are'} kept, the "
+                "same command goes on from there (--fresh forgets them)"
             )
 
     @pytest.hookimpl(wrapper=True)

@@ -147,3 +147,16 @@ def test_an_exception_costs_its_own_cells(photographs: Path, tmp_path: Path) -> 
     repaired = run(REPAIRED="1")
     assert repaired.returncode == 0, repaired.stdout
     assert measurements(suite.saved()[1])["test_load[raising]"].evaluation is not None
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_a_folder_of_runtimes_that_is_none_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """INDOOR_RUNTIMES with a slip of the pen does not leave runtimes out in silence."""
+    other = folder / kind
+    if kind == "file":
+        other.write_text("")
+    monkeypatch.setattr(indoor.runtimes, "__path__", [*indoor.runtimes.__path__, str(other)])
+    with pytest.raises(IndoorError, match=f"INDOOR_RUNTIMES: there is no folder .*{kind}; exp"):
+        all_variants()

@@ -21,7 +21,7 @@ def read_reports(paths: Sequence[Path]) -> list[GateReport]:
     reports = [_read(path) for path in paths]
     known: dict[bytes, Path] = {}
     for path, report in zip(paths, reports, strict=True):
-        gate = to_json((report.began_at, report.seed, report.traces))
+        gate = to_json((report.cpu_model, report.began_at, report.seed, report.traces))
         if gate in known:
             raise IndoorError(
                 f"{path} holds the same gate as {known[gate]}; expected each gate once, since its "

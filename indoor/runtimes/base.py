@@ -248,9 +248,15 @@ def _runtimes() -> dict[str, Runtime]:
     """Import every runtime of this folder and of those that INDOOR_RUNTIMES names, by its name.
 
     Raises:
-        IndoorError: A file cannot be imported, is not whole, or has a variant that cannot be told
-            from another or be recorded.
+        IndoorError: A folder is missing; a file cannot be imported, is not whole, or has a variant
+            that cannot be told from another or be recorded.
     """
+    for folder in list(indoor.runtimes.__path__)[1:]:
+        if not Path(folder).is_dir():
+            raise IndoorError(
+                f"INDOOR_RUNTIMES: there is no folder {folder}; expected folders of runtimes, "
+                "parted by colons; correct the variable, or unset it"
+            )
     found: dict[str, Runtime] = {}
     files: dict[str, str] = {}
     for module in pkgutil.iter_modules(indoor.runtimes.__path__):
