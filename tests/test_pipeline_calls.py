@@ -50,6 +50,16 @@ def test_a_path_may_be_text(
     assert call(of)
 
 
+@pytest.mark.parametrize("weights", ["backbone.safetensors", FLOAT32, RUN])
+@pytest.mark.usefixtures("place")
+def test_the_weights_say_which_network_they_are(weights: str) -> None:
+    """A file or run of another network than the default is no mistake."""
+    prepared = prepare("photographs", weights, home="made", evaluates=False)
+    assert prepared.manifest.arch == "resnet18"
+    named = prepare("photographs", weights, home="made", arch="resnet18", evaluates=False)
+    assert named.run_folder == prepared.run_folder
+
+
 @pytest.mark.parametrize("given", [FLOAT32, Path(FLOAT32)], ids=["text", "path"])
 @pytest.mark.usefixtures("place")
 def test_a_checkpoint_is_quantized_from_its_file(given: str | Path) -> None:

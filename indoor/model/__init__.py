@@ -1,7 +1,7 @@
 """The quantizable ResNets, their checkpoints, and the sources that their weights come from."""
 
 from indoor.model.checkpoints import LoadedModel, load_float, save_float
-from indoor.model.network import ARCHS, build_model, fold, replace_head
+from indoor.model.network import ARCHS, DEFAULT_ARCH, build_model, fold, replace_head
 from indoor.model.provenance import (
     describe_pair,
     open_split,
@@ -27,6 +27,7 @@ from indoor.model.tensors import (
 
 __all__ = [
     "ARCHS",
+    "DEFAULT_ARCH",
     "FORMAT",
     "FoundWeights",
     "LoadedModel",

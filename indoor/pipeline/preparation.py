@@ -14,6 +14,7 @@ from indoor.errors import IndoorError
 from indoor.locks import locked
 from indoor.machine import read_machine
 from indoor.model import (
+    DEFAULT_ARCH,
     FoundWeights,
     find_weights,
     load_float,
@@ -67,7 +68,7 @@ def prepare(
     weights: Path | str | None = None,
     *,
     home: Path | str | None = None,
-    arch: str = "resnet50",
+    arch: str | None = None,
     recipe: Recipe = "head",
     seed: int = 0,
     skip_broken: bool = False,
@@ -87,7 +88,8 @@ def prepare(
         weights: A checkpoint, or a run's name or folder; None for the first source that answers.
         home: The folder that holds `demo/`, `runs/` and `features/`; None for that of the
             commands (`places.data_folder`).
-        arch: `resnet18` or `resnet50`.
+        arch: `resnet18` or `resnet50`; None for what the weights' file holds, without one for
+            `resnet50`.
         recipe: How to fine-tune where the weights' classes are not the data's.
         seed: Decides the drawn photographs' split, the new head and the order of training.
         skip_broken: Leave photographs out that cannot be decoded, and count them.
@@ -107,9 +109,12 @@ def prepare(
         ValueError: An architecture or recipe that does not exist.
     """
     home = places.data_folder() if home is None else Path(home)
+    checkpoint = None if weights is None else places.find_checkpoint(str(weights), home)
+    if checkpoint is not None:
+        arch = arch or load_float(checkpoint).manifest.arch
     job = _Job(
         home=home,
-        arch=arch,
+        arch=arch or DEFAULT_ARCH,
         recipe=recipe,
         seed=seed,
         skip_broken=skip_broken,
@@ -123,8 +128,7 @@ def prepare(
     data, trained_on = identify_with_and_without_test(root, seed=seed, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
-    checkpoint = None if weights is None else places.find_checkpoint(str(weights), home)
-    found = find_weights(checkpoint, arch, allow_download=allow_download, progress=progress)
+    found = find_weights(checkpoint, job.arch, allow_download=allow_download, progress=progress)
     for line in found.notes:
         job.note(line)
     run_folder = places.runs_folder(home) / job.run_name(trained_on, found)
