@@ -37,4 +37,4 @@ def run(parsed: argparse.Namespace) -> Outcome:
         device=parsed.device if parsed.device != "cpu" else None,
     )
     text = render_evaluation(report, width=width(), color=use_color())
-    return Outcome(record=report, text=f"{text}\nnext: {following}", notes=opened.notes)
+    return Outcome(record=report, text=f"{text.rstrip()}\n\nnext: {following}", notes=opened.notes)
