@@ -21,7 +21,7 @@ from indoor.cli import main
 from indoor.files import sha256_of_file
 from indoor.hints import run_word
 from indoor.model import load_float, read_manifest, save_float
-from indoor.pipeline import open_run
+from indoor.pipeline import open_run, prepare
 from indoor.places import find_checkpoint
 
 CLASSES = ("bars", "checks", "rings")
@@ -576,3 +576,61 @@ def test_what_is_no_run_and_no_file_is_one_line(
     assert words in said.err
     after = sorted(path for path in world.runs.rglob("*") if ".lock" not in path.name)
     assert after == before
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize("command", ["quantize", "evaluate", "predict", "predict --data", "train"])
+def test_a_guess_is_said_by_every_command(
+    world: World,
+    photographs: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    words: tuple[str, ...],
+) -> None:
+    """Whoever reads the output reads what the file does not say."""
+    named = state_dict_alone(world)
+    photo = photographs / "Images" / "bars" / "bars_00.jpg"
+    data = ("--data", photographs)
+    calls: dict[str, tuple[object, ...]] = {
+        "quantize": ("quantize", named, "--force", *data),
+        "evaluate": ("evaluate", named, *data),
+        "predict": ("predict", "--run", named, photo),
+        "predict --data": ("predict", "--run", named, *data, photo),
+        "train": ("train", "--weights", named, "--epochs", 1, *data),
+    }
+    assert indoor(*calls[command], *words) == 0
+    said = capsys.readouterr()
+    text = " ".join((said.out + said.err).split())
+    assert "says no mean and std: ImageNet's" in text
+    assert ("names no classes" in text) == (command != "train")
+    if command.startswith("predict"):
+        assert ("class 0" in text or "class 1" in text or "class 2" in text) == (
+            command == "predict"
+        )
+
+
+def test_preparing_says_what_it_guessed(world: World, photographs: Path) -> None:
+    """The suite's preparation says it, and what it prepared has it in its record."""
+    said: list[str] = []
+    run = prepare(
+        photographs,
+        state_dict_alone(world),
+        home=world.runs.parent,
+        arch="resnet18",
+        evaluates=False,
+        say=said.append,
+    )
+    assert any("names no classes: taken to be the data set's 3" in line for line in said)
+    assert any("names no classes" in clause for clause in run.manifest.weights.assumed)
+    assert any(line.startswith("training skipped") for line in said)
+
+
+def test_a_random_beginning_stays_said(world: World, photographs: Path, backbone: Path) -> None:
+    """A checkpoint that began at random is no trained one when it is adopted as a file."""
+    assert read_manifest(backbone).weights.kind == "none"
+    words = ["--epochs", 1, "--name", "next", "--data", photographs]
+    assert indoor("train", "--weights", backbone, *words) == 0
+    path = shutil.copy(world.runs / "next" / "float32.safetensors", world.here / "best.pt")
+    opened = open_run(Path(path), world.runs.parent, photographs)
+    (clause,) = read_manifest(opened.folder / "float32.safetensors").weights.assumed
+    assert clause.startswith("began at random")

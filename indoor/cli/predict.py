@@ -14,6 +14,7 @@ from indoor.dataset import load_photograph
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.model import describe_pair
+from indoor.report.caption import describe_assumed
 from indoor.runtimes import Loaded, baseline, find_variant, load_variant
 from indoor.transforms import inference_transform
 
@@ -28,10 +29,14 @@ class Guess:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The likeliest classes of one photograph, the likeliest first."""
+    """The likeliest classes of one photograph, the likeliest first.
+
+    `assumed` is what the weights' file does not say and what was taken instead, such as its names.
+    """
 
     photograph: str
     guesses: tuple[Guess, ...]
+    assumed: tuple[str, ...] = ()
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -46,7 +51,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
             raise IndoorError(line)
     with closing(load_variant(variant, folder)) as network:
         predictions = [_predict(network, path, parsed.top) for path in parsed.photographs]
-    lines = [
+        assumed = describe_assumed(network.manifest.weights)
+    lines = [f"assumed: {assumed}"] if assumed else []
+    lines += [
         f"{prediction.photograph}: "
         + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
         for prediction in predictions
@@ -68,4 +75,5 @@ def _predict(network: Loaded, path: Path, num_classes: int) -> Prediction:
     return Prediction(
         photograph=str(path),
         guesses=tuple(Guess(name=classes[i], probability=share) for share, i in pairs),
+        assumed=network.manifest.weights.assumed,
     )

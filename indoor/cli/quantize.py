@@ -9,6 +9,7 @@ from indoor.files import check_writable
 from indoor.hints import command_line, run_word
 from indoor.model import load_float, recorded_split, unknown_split
 from indoor.quantize import default_config, quantize_checkpoint
+from indoor.report.caption import describe_assumed
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -42,7 +43,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
         progress=Bar(),
     )
     low, high = record.config.activation_range
+    assumed = describe_assumed(loaded.manifest.weights)
     lines = [
+        *([f"assumed: {assumed}"] if assumed else []),
         f"engine {record.config.engine}, activations {low}..{high}, {record.config.observer} "
         f"observers, {record.config.weights} weights; "
         f"{record.num_quantized_modules} quantized modules",
@@ -70,4 +73,5 @@ def run(parsed: argparse.Namespace) -> Outcome:
         "evaluate", run_word(folder), data=root, skip_broken=parsed.skip_broken
     )
     lines += [f"checkpoint: {out}", f"next: {following}"]
-    return Outcome(record=record, text="\n".join(lines), notes=opened.notes)
+    notes = opened.notes + ((f"assumed: {assumed}",) if assumed and parsed.format == "json" else ())
+    return Outcome(record=record, text="\n".join(lines), notes=notes)

@@ -12,6 +12,7 @@ from indoor.errors import IndoorError
 from indoor.hints import command_line, run_word
 from indoor.model import resolve_weights
 from indoor.report import plot_curves
+from indoor.report.caption import describe_assumed
 from indoor.train import TrainResult, fine_tune
 
 
@@ -49,8 +50,10 @@ def run(parsed: argparse.Namespace) -> Outcome:
     curves = result.curves
     best = curves.best
     following = command_line("quantize", run_word(out), data=root, skip_broken=parsed.skip_broken)
+    assumed = describe_assumed(result.manifest.weights)
+    told = (*weights.notes, *([f"assumed: {assumed}"] if assumed else []))
     lines = [
-        *weights.notes,
+        *told,
         f"weights: {weights.source.kind} {weights.source.name}",
         f"best of {len(curves.epochs)} epochs by validation: {best.epoch} "
         f"(validation {best.val_accuracy:.1%}, train {best.train_accuracy:.1%})",
@@ -59,7 +62,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
         _plot(result, out),
         f"next: {following}",
     ]
-    return Outcome(record=curves, text="\n".join(lines))
+    notes = told if parsed.format == "json" else ()
+    return Outcome(record=curves, text="\n".join(lines), notes=notes)
 
 
 def _plot(result: TrainResult, out: Path) -> str:

@@ -33,6 +33,9 @@ V1 and not V2: it is what `resnet50(pretrained=True)` gave the reference, it los
 
 _NUM_IMAGENET_CLASSES = 1000
 
+_BEGAN_AT_RANDOM = "began at random: its accuracies say nothing of weights that were trained"
+"""What stays to be said of such a checkpoint where it is a file of weights for something else."""
+
 SourceKind = Literal["file", "imagenet-cache", "imagenet-download", "none"]
 
 
@@ -186,6 +189,8 @@ def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> W
     assert isinstance(num_outputs, int)
     known = (manifest.classes or None) if is_file else None
     assumed, notes, model = manifest.weights.assumed, found.notes + loaded.notes, loaded.model
+    if is_file and manifest.weights.kind == "none" and _BEGAN_AT_RANDOM not in assumed:
+        assumed += (_BEGAN_AT_RANDOM,)
     wanted = tuple(classes or ())
     if is_file and known is None and wanted and num_outputs == len(wanted):
         known = wanted

@@ -38,6 +38,7 @@ from indoor.records import (
     to_json,
     write_record,
 )
+from indoor.report.caption import describe_assumed
 from indoor.runtimes import native_variants
 from indoor.train import fine_tune, is_trained_for
 
@@ -200,6 +201,8 @@ class _Job:
         weights = load_weights(found, classes)
         for line in weights.notes[len(found.notes) :]:
             self.note(line)
+        if assumed := describe_assumed(weights.source):
+            self.note(f"assumed: {assumed}")
         if is_trained_for(weights, classes):
             self.note(f"training skipped: {weights.source.name} knows these {len(classes)} classes")
             return write_adopted(path, weights)

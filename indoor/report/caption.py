@@ -17,6 +17,7 @@ def caption(result: RunResult) -> dict[str, str]:
     run = result.cases[0].measurement.run
     machine = run.machine
     allocators = sorted({case.measurement.allocator for case in result.cases})
+    assumed = describe_assumed(run.weights)
     return {
         "run": ", ".join(filter(None, (result.source, moment(result.datetime), _resumed(result)))),
         "CPU": f"{describe_cpu(machine)}; {describe_isa(machine)}; {_state(result)}",
@@ -28,6 +29,7 @@ def caption(result: RunResult) -> dict[str, str]:
         "code": f"{_commit(result)}, {run.arch}",
         "data": describe_data(run.data, run.preprocessing),
         "weights": describe_weights(run.weights),
+        **({"assumed": assumed} if assumed else {}),
     }
 
 
@@ -35,10 +37,12 @@ def short_caption(result: RunResult) -> str:
     """Return the caption as one sentence, for the tables below a run's first."""
     run = result.cases[0].measurement.run
     engine = f", int8 engine {run.quantization.config.engine}" if run.quantization else ""
+    assumed = describe_assumed(run.weights)
     return (
         f"{describe_cpu(run.machine)}, {describe_isa(run.machine)}; "
         f"torch {run.machine.torch}{engine}; {_commit(result)}; "
         f"{run.arch} on {run.data.name}; weights {_weights_name(run.weights)}"
+        f"{f'; assumed: {assumed}' if assumed else ''}"
     )
 
 
@@ -104,6 +108,11 @@ def describe_weights(weights: WeightSource) -> str:
     """Return where the weights came from, with the hash of their file."""
     name = _weights_name(weights)
     return f"{name}, sha256 {weights.sha256[:_SHORT_HASH]}" if weights.sha256 else name
+
+
+def describe_assumed(weights: WeightSource) -> str:
+    """Return what the file of weights does not say and what was taken instead; empty if nothing."""
+    return f"{weights.name} {'; '.join(weights.assumed)}" if weights.assumed else ""
 
 
 def _resumed(result: RunResult) -> str:

@@ -104,6 +104,7 @@ def _row(result: RunResult, case: MeasuredCase) -> dict[str, object]:
         "data": run.data.name,
         "weights_kind": run.weights.kind,
         "weights_name": run.weights.name,
+        "weights_assumed": "; ".join(run.weights.assumed) or None,
         "fullname": case.fullname,
         **_members(one, "case", "variant", "runtime", "precision"),
         **_members(one, "device", "batch", "threads"),

@@ -8,6 +8,7 @@ from indoor.report.accuracy import accuracy_blocks, accuracy_grids
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
 from indoor.report.caption import (
     caption,
+    describe_assumed,
     describe_cpu,
     describe_data,
     describe_isa,
@@ -74,12 +75,14 @@ def render(
 
 def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool = False) -> str:
     """Return the accuracies of a network's variants as text, with what they belong to."""
-    entries = (
+    entries: tuple[tuple[str, str], ...] = (
         ("CPU", report.cpu_model),
         ("build", f"torch {report.torch_version}"),
         ("data", describe_data(report.data, report.preprocessing)),
         ("weights", describe_weights(report.weights)),
     )
+    if assumed := describe_assumed(report.weights):
+        entries += (("assumed", assumed),)
     blocks: list[Block] = [Facts(entries)]
     if warning := weights_warning(report.weights, report.data):
         blocks.append(Paragraph(warning, "strong"))
