@@ -16,7 +16,8 @@ from indoor.report import render_evaluation
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Evaluate all variants that the run has on the same photographs."""
-    named, root = checkpoint(parsed.run), data_root(parsed)
+    named, device = checkpoint(parsed.run), choose_device(parsed.device).type
+    root = data_root(parsed)
     opened = opened_run(named, root)
     report = evaluate_run(
         root,
@@ -25,7 +26,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         split=parsed.split,
         seed=parsed.seed,
         skip_broken=parsed.skip_broken,
-        device=choose_device(parsed.device).type,
+        device=device,
         progress=Bar(),
     )
     lists = read_split_lists(root)
