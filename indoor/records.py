@@ -496,9 +496,26 @@ class Measurement:
 
 
 def to_json(record: object, indent: int = 0) -> bytes:
-    """Return the record as UTF-8 JSON, the same bytes for the same record."""
-    data = msgspec.json.encode(record)
+    r"""Return the record as UTF-8 JSON, the same bytes for the same record.
+
+    A file's name that is no UTF-8 has its odd bytes written as in Python, such as `\udce9`.
+    """
+    try:
+        data = msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        data = msgspec.json.encode(_encodable(msgspec.to_builtins(record)))
     return msgspec.json.format(data, indent=indent) + b"\n" if indent else data
+
+
+def _encodable(value: object) -> object:
+    """Return plain values with what UTF-8 cannot hold escaped in every text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(item) for item in value]
+    return value
 
 
 def from_json(data: bytes | str, record_type: type[Record], source: str) -> Record:

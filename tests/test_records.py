@@ -1,5 +1,6 @@
 """Records become JSON and come back equal."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from indoor.records import (
     Interval,
     Preprocessing,
     Rate,
+    WeightSource,
     from_builtins,
     from_json,
     read_record,
@@ -58,3 +60,20 @@ def test_a_missing_file(tmp_path: Path) -> None:
     """A missing file says which record was expected."""
     with pytest.raises(IndoorError, match=r"cannot read .*none\.json.*Rate as JSON"):
         read_record(tmp_path / "none.json", Rate)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("caf\udce9", r"caf\udce9"),
+        ({"names": ["a", "\udcff"]}, {"names": ["a", r"\udcff"]}),
+        ({"\udce9": 1}, {r"\udce9": 1}),
+        (WeightSource(kind="none", name="\udce9.pt", sha256=None), None),
+        (("Größe", "😀"), ["Größe", "😀"]),
+    ],
+    ids=["text", "list", "key", "record", "unicode-control"],
+)
+def test_a_name_that_is_no_utf8_is_written(value: object, written: object) -> None:
+    """Bytes of a file's name that UTF-8 lacks are escaped, and JSON reads what was written."""
+    read = json.loads(to_json(value))
+    assert read == written or read["name"] == r"\udce9.pt"
