@@ -42,6 +42,12 @@ def unknown_unit(data: bytes) -> bytes:
     return data[: at + 4] + b"\x05\0\0\0" + data[at + 8 :]
 
 
+def many_samples(data: bytes) -> bytes:
+    """Return a TIFF that says it has 255 samples a pixel."""
+    at = data.index(b"\x15\x01\x03\x00")
+    return data[: at + 8] + b"\xff\0" + data[at + 10 :]
+
+
 def tiff(compression: str, mode: str = "RGB") -> bytes:
     """Return a TIFF that libtiff decodes."""
     return packed("TIFF", mode, compression=compression)
@@ -111,3 +117,17 @@ def test_libtiff_speaks_again_to_others(tmp_path: Path) -> None:
     before, _, after = done.stderr.partition("ours\n")
     assert before == ""
     assert "LZW" in after or "code" in after
+
+
+def test_pillows_own_log_is_not_printed(tmp_path: Path) -> None:
+    """What Pillow logs as an error stays quiet in a process where nobody set up logging."""
+    (tmp_path / "odd.tif").write_bytes(many_samples(packed("TIFF")))
+    program = (
+        "import sys, contextlib; from pathlib import Path\n"
+        "from indoor.dataset import load_photograph; from indoor.errors import IndoorError\n"
+        "with contextlib.suppress(IndoorError): load_photograph(Path(sys.argv[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "odd.tif"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,6 +1,7 @@
 """Decoders keep their remarks to themselves: what counts is told by `indoor`, in its own words."""
 
 import ctypes
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from functools import cache
 from PIL import _imaging
 
 _LIBTIFF_HANDLERS = ("TIFFSetErrorHandler", "TIFFSetWarningHandler")
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+"""Without any handler, Python prints Pillow's errors to standard error."""
 
 _lock = threading.Lock()
 _num_decoding = 0
