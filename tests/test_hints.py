@@ -170,6 +170,34 @@ def _change_the_float32(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "following"),
+    [
+        (["quantize"], {"skip_broken": False}),
+        (["quantize", "--skip-broken"], {"skip_broken": True}),
+        (["evaluate"], {"device": "cpu"}),
+        (["evaluate", "--device", "auto"], {"device": "auto"}),
+    ],
+    ids=" ".join,
+)
+def test_what_was_asked_for_is_carried_on(
+    words: list[str],
+    following: dict[str, object],
+    home: Path,
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The next command has the data set and the options that it needs, too."""
+    folder = tmp_path / "my runs" / "tiny"
+    shutil.copytree(home / "runs" / "tiny", folder)
+    assert main([words[0], str(folder), "--data", str(photographs), *words[1:]]) == 0
+    line = capsys.readouterr().out.rstrip().splitlines()[-1]
+    parsed = vars(parse(pasted(line.removeprefix("next: "))))
+    assert parsed["run"] == str(folder)
+    assert {name: parsed[name] for name in following} == following
+
+
+@pytest.mark.parametrize(
     ("scenes", "indoor_home"),
     [
         ("../it's $HOME", None),
