@@ -54,7 +54,7 @@ WRAPPED: dict[str, Any] = {
     | {"criterion.pos_weight": torch.ones(3)},
     "AveragedModel": {"n_averaged": torch.tensor(5), **renamed(STATE, "module.")},
     "profiled by thop": thop(STATE),
-    "PyTorch's ImageNet example": {
+    "PyTorch's ImageNet example-control": {
         "epoch": 5,
         "arch": "resnet18",
         "state_dict": renamed(STATE, "module."),
@@ -81,17 +81,17 @@ WRAPPED: dict[str, Any] = {
         "hparams_name": "kwargs",
         "hyper_parameters": {"lr": 0.1},
     },
-    "Lightning, compiled": {"state_dict": renamed(STATE, "model._orig_mod.")},
+    "Lightning, compiled-control": {"state_dict": renamed(STATE, "model._orig_mod.")},
     "Lightning, net": {"state_dict": renamed(STATE, "net.")},
-    "DDP of a compiled model": renamed(STATE, "module._orig_mod."),
-    "a compiled DDP's model": renamed(STATE, "_orig_mod.module.model."),
+    "DDP of a compiled model-control": renamed(STATE, "module._orig_mod."),
+    "a compiled DDP's model-control": renamed(STATE, "_orig_mod.module.model."),
     "FSDP": renamed(STATE, "_fsdp_wrapped_module."),
     "FSDP with activation checkpoints": {
         "model": renamed(STATE, "_fsdp_wrapped_module._checkpoint_wrapped_module.")
     },
     "DeepSpeed": {"module": STATE, "optimizer": None, "ds_version": "0.16"},
-    "accelerate": {"model": renamed(STATE, "module."), "random_states": [1, 2]},
-    "ignite": {"model": STATE, "trainer": {"epoch_length": 4}, "optimizer": OPTIMIZER},
+    "accelerate-control": {"model": renamed(STATE, "module."), "random_states": [1, 2]},
+    "ignite-control": {"model": STATE, "trainer": {"epoch_length": 4}, "optimizer": OPTIMIZER},
     "a custom encoder": renamed(STATE, "encoder."),
     "a custom feature extractor": {"state_dict": renamed(STATE, "feature_extractor.resnet.")},
     "after a normalization": renamed(STATE, "1.") | {"0.mean": torch.zeros(1, 3, 1, 1)},
@@ -180,7 +180,7 @@ def test_a_whole_pickled_module_is_read_as_its_state_dict(tmp_path: Path) -> Non
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     """The lines say where the weights were, and each thing beside them once."""
-    torch.save(WRAPPED["PyTorch's ImageNet example"], tmp_path / "x.pt")
+    torch.save(WRAPPED["PyTorch's ImageNet example-control"], tmp_path / "x.pt")
     assert load_float(tmp_path / "x.pt").notes == (
         "x.pt: the weights are those of state_dict.module",
         "x.pt: left out: best_acc1, optimizer, arch, scheduler",
@@ -193,7 +193,7 @@ LEFT_OUT: dict[str, tuple[Any, str]] = {
     "what thop counted": (WRAPPED["profiled by thop"], "left out: total_ops, total_params"),
     "auxiliary heads": (WRAPPED["auxiliary heads"], "left out: aux_head"),
     "a preprocessor": (WRAPPED["MMPretrain 1"], "data_preprocessor"),
-    "the optimizer": (WRAPPED["ignite"], "left out: optimizer, trainer"),
+    "the optimizer": (WRAPPED["ignite-control"], "left out: optimizer, trainer"),
     "arguments": ({"model": STATE, "args": Namespace(lr=1)}, "left out: args"),
     "many": (
         {"model": STATE, **{f"extra_{n}": torch.ones(2) for n in range(20)}},

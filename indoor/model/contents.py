@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from indoor.model.inert import NumpyArray, Placeholder
+from indoor.model.inert import Deferred, Placeholder
 
 _MAX_DEPTH = 24
 _MAX_ENTRIES = 500_000
@@ -73,7 +73,7 @@ def _walk(
         if num_seen > _MAX_ENTRIES:
             return
         name = f"{path}{key}"
-        found = child.value() if isinstance(child, NumpyArray) else child
+        found = child.value() if isinstance(child, Deferred) else child
         if isinstance(found, Tensor):
             yield name, Leaf(found, container)
             continue

@@ -98,12 +98,25 @@ class NumpyType(Placeholder):
         return np.dtype(code).newbyteorder(">" if order == ">" else "<")
 
 
-class NumpyArray(Placeholder):
+class Deferred(Placeholder):
+    """A tensor, or texts, to be made once the whole file is read: tensors may come last in it."""
+
+    make: Callable[[], object]
+
+    def value(self) -> object:
+        """Return it; None where it cannot be made."""
+        try:
+            return self.make()
+        except (ArithmeticError, RuntimeError, TypeError, ValueError):
+            return None
+
+
+class NumpyArray(Deferred):
     """A numpy array, whose content comes as its state: version, shape, dtype, order, bytes."""
 
     name = "numpy.ndarray"
 
-    def value(self) -> Tensor | list[str] | None:
+    def make(self) -> object:
         """Return it as a tensor, texts as a list; None where it holds objects."""
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             return None
@@ -134,7 +147,7 @@ class InertUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         """Return what stands for a name: a function of ours, a constant, or a placeholder."""
-        module = "builtins" if module == "__builtin__" else module
+        module = "builtins" if module in ("__builtin__", "io", "_io") else module
         package, full = module.split(".")[0], f"{module}.{name}"
         if package in _RUNNERS or (module == "builtins" and name in _RUNNING_BUILTINS):
             raise CodeInPickle(full)
@@ -154,8 +167,10 @@ class InertUnpickler(pickle.Unpickler):
 
         return call
 
-    def persistent_load(self, pid: Any) -> Tensor:
-        """Return a storage, flat, in the dtype that the tensors over it have."""
+    def persistent_load(self, pid: Any) -> object:
+        """Return a storage, flat, in the dtype of the tensors over it; or a module's class."""
+        if isinstance(pid, tuple) and pid[0] in ("module", b"module"):
+            return pid[1]  # before 1.6 a module's class came with its source
         if not isinstance(pid, tuple) or pid[0] not in ("storage", b"storage"):
             raise pickle.UnpicklingError("it refers to what lies outside of it")
         _, dtype, key, _, num_values, *view = pid
@@ -193,11 +208,19 @@ def _subclass(build: Any, _kind: object, args: Any, *_: object) -> object:
     return build(*args)
 
 
+def _later(make: Callable[[], object]) -> Deferred:
+    value = Deferred()
+    value.make = make
+    return value
+
+
 def _sparse(layout: object, data: Any) -> object:
     if layout is not torch.sparse_coo:
         return _named(f"a tensor of {layout}")()
     indices, values, size = data[:3]
-    return torch.sparse_coo_tensor(indices, values, size, check_invariants=True).to_dense()
+    return _later(
+        lambda: torch.sparse_coo_tensor(indices, values, size, check_invariants=True).to_dense()
+    )
 
 
 def _layout(name: object) -> object:
@@ -205,9 +228,12 @@ def _layout(name: object) -> object:
     return layout if _is_constant(layout) else None
 
 
-def _converted(data: object, dtype: Any, *_: object) -> object:
-    value: Any = data.value() if isinstance(data, NumpyArray) else data
-    return value.to(dtype) if isinstance(value, Tensor) and _is_constant(dtype) else value
+def _converted(data: Any, dtype: Any, *_: object) -> object:
+    def convert() -> object:
+        tensor: Any = data.value() if isinstance(data, Deferred) else data
+        return tensor.to(dtype)
+
+    return _later(convert)
 
 
 def _ordered(*args: Any) -> Placeholder:

@@ -14,7 +14,7 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.contents import entries_of, kind_of, leaves_of
 from indoor.model.file_kinds import convert
-from indoor.model.inert import QUANTIZED, CodeInPickle, NumpyArray, Placeholder
+from indoor.model.inert import QUANTIZED, CodeInPickle, Deferred, Placeholder
 from indoor.model.matching import Found, find_network, shorten
 from indoor.model.tensors import FORMAT
 from indoor.model.torch_files import UNREADABLE, read_torch
@@ -274,7 +274,7 @@ def _names(path: Path, said: Mapping[object, object]) -> tuple[str, ...]:
     """Return the class names, in the order of the logits; none where the file has none."""
     for key in ("classes", "class_names", "CLASSES"):
         value = said.get(key)
-        names = value.value() if isinstance(value, NumpyArray) else value
+        names = value.value() if isinstance(value, Deferred) else value
         if isinstance(names, Mapping) and not isinstance(names, Placeholder):
             raise IndoorError(
                 f"{path} has {key} of type {type(names).__name__}, expected a list of names in the "
@@ -291,7 +291,7 @@ def _names(path: Path, said: Mapping[object, object]) -> tuple[str, ...]:
 
 
 def _channels(path: Path, key: str, value: object) -> tuple[float, float, float] | None:
-    numbers = value.value() if isinstance(value, NumpyArray) else value
+    numbers = value.value() if isinstance(value, Deferred) else value
     if numbers is None or isinstance(numbers, Placeholder):
         return None
     if isinstance(numbers, Tensor):
