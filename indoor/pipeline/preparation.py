@@ -201,10 +201,11 @@ class _Job:
         weights = load_weights(found, classes)
         for line in weights.notes[len(found.notes) :]:
             self.note(line)
+        if known := is_trained_for(weights, classes):
+            self.note(f"training skipped: {weights.source.name} knows these {len(classes)} classes")
         if assumed := describe_assumed(weights.source):
             self.note(f"assumed: {assumed}")
-        if is_trained_for(weights, classes):
-            self.note(f"training skipped: {weights.source.name} knows these {len(classes)} classes")
+        if known:
             return write_adopted(path, weights)
         result = fine_tune(
             root,
