@@ -202,6 +202,16 @@ def test_mean_and_std_are_read_in_whatever_they_are(
     assert manifest.classes == ("a", "b", "c")
 
 
+def test_mean_and_std_of_0_to_255_are_divided_and_said(tmp_path: Path) -> None:
+    """OpenMMLab's numbers are for photographs that are not scaled to 0..1."""
+    said = {"mean": [127.5, 102.0, 51.0], "std": [51.0, 51.0, 51.0]}
+    torch.save({"state_dict": STATE, **said}, tmp_path / "x.pt")
+    manifest = load_float(tmp_path / "x.pt").manifest
+    assert manifest.preprocessing.mean == (0.5, 0.4, 0.2)
+    assert manifest.preprocessing.std == (0.2, 0.2, 0.2)
+    assert "says a mean for 0..255: mean and std were divided by 255" in manifest.weights.assumed
+
+
 def test_a_plain_pickle_of_a_state_dict_is_read(tmp_path: Path) -> None:
     """pickle.dump of tensors, and of numpy arrays, as other frameworks' converters write it."""
     state = {name: tensor.contiguous() for name, tensor in network(first=2.0).items()}
@@ -341,6 +351,17 @@ def test_hand_written_pickles_change_nothing(content: bytes, tmp_path: Path) -> 
         load_float(tmp_path / "x.pt")
     assert "\n" not in str(caught.value)
     assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+
+
+def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:
+    """Cycles, and lists of lists that would unfold without end, are walked as far as is needed."""
+    many: list[object] = []
+    for _ in range(20):
+        many = [many] * 20
+    cycle: dict[str, object] = {}
+    cycle["again"] = cycle
+    torch.save({"state_dict": STATE, "cycle": cycle, "many": many}, tmp_path / "x.pt")
+    assert load_float(tmp_path / "x.pt").manifest.arch == "resnet18"
 
 
 def test_the_conversion_that_is_offered_works_where_the_file_was_made(tmp_path: Path) -> None:

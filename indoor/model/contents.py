@@ -26,7 +26,7 @@ class Leaf:
 
 def leaves_of(content: object) -> dict[str, Leaf]:
     """Return every tensor below a value by its path, the keys joined by dots, in their order."""
-    return dict(_walk(content, "", "", ()))
+    return dict(_walk(content, "", "", (), iter(range(_MAX_ENTRIES))))
 
 
 def entries_of(value: object) -> Iterator[tuple[object, object]]:
@@ -38,9 +38,9 @@ def entries_of(value: object) -> Iterator[tuple[object, object]]:
             for kind in ("_parameters", "_buffers", "_modules"):
                 yield from entries_of(attributes.get(kind))
             return
-        for argument in value.args:
+        for number, argument in enumerate(value.args):
             if isinstance(argument, Mapping):
-                yield from argument.items()
+                yield f"argument {number}", argument
         yield from attributes.items()
     if isinstance(value, Mapping):
         yield from value.items()
@@ -65,12 +65,12 @@ def mappings_along(content: object, prefix: str) -> list[Mapping[object, object]
 
 
 def _walk(
-    value: object, path: str, container: str, above: tuple[int, ...]
+    value: object, path: str, container: str, above: tuple[int, ...], budget: Iterator[int]
 ) -> Iterator[tuple[str, Leaf]]:
     if id(value) in above or len(above) > _MAX_DEPTH:
         return
-    for num_seen, (key, child) in enumerate(entries_of(value)):
-        if num_seen > _MAX_ENTRIES:
+    for key, child in entries_of(value):
+        if next(budget, None) is None:
             return
         name = f"{path}{key}"
         found = child.value() if isinstance(child, Deferred) else child
@@ -81,7 +81,7 @@ def _walk(
         if is_empty and not _is_module(found):
             yield name, Leaf(found, container)
         inner = container if _is_module(value) and _is_module(found) else f"{name}."
-        yield from _walk(found, f"{name}.", inner, (*above, id(value)))
+        yield from _walk(found, f"{name}.", inner, (*above, id(value)), budget)
 
 
 def _is_module(value: object) -> bool:

@@ -207,7 +207,8 @@ def _notes(
     head: Mapping[str, str],
 ) -> Iterator[str]:
     prefix = chosen.prefix
-    left = dict.fromkeys(_group(path, prefix) for path in leaves if path not in used)
+    unused = [p for p in leaves if p not in used and not p.endswith("num_batches_tracked")]
+    left = dict.fromkeys(_group(path, prefix) for path in unused)
     with_tensors = {path.split(".")[0] for path in leaves}
     for key, _ in entries_of(content):
         if str(key).split(".")[0] not in with_tensors and key not in USED_KEYS:

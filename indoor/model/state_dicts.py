@@ -147,6 +147,9 @@ def describe(path: Path, found: Found, preprocessing: Preprocessing | None) -> C
     channels = {key: _channels(path, key, said.get(key)) for key in ("mean", "std")}
     unsaid = [key for key, value in channels.items() if value is None]
     assumed = [f"says no {' and '.join(unsaid)}: ImageNet's"] if unsaid else []
+    if max(channels["mean"] or (0.0,)) > 2:  # of photographs in 0..255, as OpenMMLab has them
+        channels = {key: value and _scaled(value) for key, value in channels.items()}
+        assumed.append("says a mean for 0..255: mean and std were divided by 255")
     size = DEFAULT_PREPROCESSING.size
     assumed.append(f"says no input size: the whole photograph at {size} x {size}")
     if preprocessing is not None:
@@ -288,6 +291,10 @@ def _names(path: Path, said: Mapping[object, object]) -> tuple[str, ...]:
         if names.keys() == set(range(len(by_name))):
             return tuple(names[index] for index in range(len(names)))
     return ()
+
+
+def _scaled(value: tuple[float, float, float]) -> tuple[float, float, float]:
+    return (value[0] / 255, value[1] / 255, value[2] / 255)
 
 
 def _channels(path: Path, key: str, value: object) -> tuple[float, float, float] | None:
