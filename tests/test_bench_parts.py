@@ -214,3 +214,39 @@ def test_another_device_stands_in_a_cells_words_and_its_tests_name() -> None:
     assert "bench/test_artifacts.py::test_load[float32-cuda]" in names
     names = default_names(settings(device="cpu", **narrow))
     assert "bench/test_artifacts.py::test_load[float32]" in names
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("tiny", "home/runs/tiny/float32.safetensors"),
+        ("home/runs/tiny", "home/runs/tiny/float32.safetensors"),
+        ("../home/runs/tiny/", "home/runs/tiny/float32.safetensors"),
+        ("best.pt", "here/best.pt"),
+        ("home/runs/tiny/other.pt", "home/runs/tiny/other.pt"),
+        ("~/best.pt", "here/best.pt"),
+        ("latest", "home/runs/tiny/float32.safetensors"),
+    ],
+)
+def test_weights_are_a_file_or_a_run(
+    text: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pytest bench --weights` takes a run's name and folder, from where it was called."""
+    here, home = tmp_path / "here", tmp_path / "home"
+    (home / "runs" / "tiny").mkdir(parents=True)
+    here.mkdir()
+    for name in ("home/runs/tiny/float32.safetensors", "home/runs/tiny/other.pt", "here/best.pt"):
+        (tmp_path / name).touch()
+    (here / "latest").symlink_to(home / "runs" / "tiny")
+    (here / "home").symlink_to(home)
+    monkeypatch.setenv("HOME", str(here))
+    assert options._weights(text, home, here) == tmp_path / found
+
+
+@pytest.mark.parametrize("text", ["no.pt", "nobody", "empty", "runs/none"])
+def test_weights_that_are_neither_are_one_line(text: str, tmp_path: Path) -> None:
+    """The option, what was given and the runs that there are."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(pytest.UsageError, match=f"^--weights .*{text}.*expected") as refused:
+        options._weights(text, tmp_path, tmp_path)
+    assert len(str(refused.value).splitlines()) == 1

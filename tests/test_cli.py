@@ -408,3 +408,18 @@ def test_ctrl_c_is_one_line(
     monkeypatch.setattr("indoor.cli.data.verify", interrupt)
     assert main(["data", "verify", str(photographs)]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [[GOLDEN], ["--baseline", GOLDEN], ["--plot", "x.png"], [GOLDEN, GOLDEN]]
+)
+def test_the_schema_is_of_any_measurement(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], words: list[object]
+) -> None:
+    """A file beside --schema would go unread, so it is refused; alone it prints the schema."""
+    assert run("report", "--schema", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(words[-1]) in line
+    assert "--schema alone" in line
+    assert run("report", "--schema") == 0
+    assert "$schema" in json.loads(capsys.readouterr().out)

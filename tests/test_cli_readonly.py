@@ -39,6 +39,7 @@ def data(home: Path, photographs: Path, backbone: Path) -> Iterator[Path]:
     shutil.copytree(photographs, folder / "photographs")
     (folder / "photographs").chmod(0o755)
     shutil.copy(backbone, folder / "weights.safetensors")
+    shutil.copy(home / "runs" / "tiny" / "float32.safetensors", folder / "best.pt")
     yield folder / "data"
     for path in [folder, *folder.rglob("*")]:
         if path.is_dir():
@@ -82,6 +83,9 @@ TRAIN = ("train", "--weights", "weights.safetensors", "--model", "resnet18", "--
         (("quantize", "tiny", "--data", "photographs"), ["runs/tiny"]),
         (("evaluate", "tiny"), ["."]),
         (("demo",), ["."]),
+        (("evaluate", "best.pt", "--data", "photographs"), ["runs"]),
+        (("quantize", "best.pt", "--data", "photographs"), [".", "runs"]),
+        (("predict", "--run", "best.pt", "photographs/Images/bars/bars_00.jpg"), ["runs"]),
     ],
     ids=[
         "train",
@@ -91,6 +95,9 @@ TRAIN = ("train", "--weights", "weights.safetensors", "--model", "resnet18", "--
         "quantize",
         "evaluate on drawn scenes",
         "demo",
+        "evaluate a file",
+        "quantize a file",
+        "predict with a file",
     ],
 )
 def test_a_command_that_cannot_write_is_one_line(

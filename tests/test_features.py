@@ -1,5 +1,6 @@
 """Tests of the cached features of the frozen backbone."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes
 from indoor.errors import IndoorError
+from indoor.locks import take_lock
 from indoor.model import build_model, hash_tensors
 from indoor.train import features as module
 from indoor.train.features import Features, read_features
@@ -209,3 +211,23 @@ def test_the_hash_of_tensors_sees_everything() -> None:
     assert len({hash_tensors(tensors) for tensors in versions}) == 5
     channels_last = base.contiguous(memory_format=torch.channels_last)
     assert hash_tensors({"a": channels_last}) == hash_tensors({"a": base})
+
+
+def test_whoever_waits_for_the_cache_is_told(tmp_path: Path, photographs: Path) -> None:
+    """A second training says for whom it waits, instead of standing still."""
+    said: list[str] = []
+    cache = tmp_path / "features"
+    cache.mkdir()
+    descriptor = take_lock(cache / ".lock")
+    assert descriptor is not None
+
+    def let_go(line: str) -> None:
+        said.append(line)
+        os.close(descriptor)
+
+    model = build_model("resnet18", 3, seed=0)
+    scenes = IndoorScenes(photographs, "val")
+    features = read_features(model, scenes, PREPROCESSING, cache, say=let_go)
+    assert len(features.labels) == len(scenes)
+    assert len(said) == 1
+    assert said[0].startswith("waiting for another training")

@@ -14,6 +14,11 @@ from indoor.runs.storage import list_runs
 def run(parsed: argparse.Namespace) -> Outcome:
     """Render the files that were named, or the newest result; or print the schema."""
     if parsed.schema:
+        if unread := [str(one) for one in (*parsed.files, parsed.baseline, parsed.plot) if one]:
+            raise IndoorError(
+                f"--schema with {', '.join(unread)}: it prints the schema of any measurement, and "
+                "no result is read; expected --schema alone; leave one of them out"
+            )
         return Outcome(record=None, text=to_json(measurement_schema(), indent=2).decode("utf-8"))
     results = load_results(parsed.files or [_newest(parsed.results or Path("results"))])
     baseline = load_results([parsed.baseline])[0] if parsed.baseline else None

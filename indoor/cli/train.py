@@ -7,7 +7,7 @@ from pathlib import Path
 from indoor import places
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root
-from indoor.cli.output import Outcome
+from indoor.cli.output import Outcome, tell
 from indoor.errors import IndoorError
 from indoor.hints import command_line, run_word
 from indoor.model import resolve_weights
@@ -46,6 +46,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         skip_broken=parsed.skip_broken,
         device=parsed.device,
         progress=Bar(),
+        say=tell,
     )
     curves = result.curves
     best = curves.best

@@ -218,6 +218,7 @@ class _Job:
             skip_broken=self.skip_broken,
             run=run_folder.name,
             progress=self.progress,
+            say=self.say,
         )
         best = result.curves.best
         self.note(

@@ -1,7 +1,7 @@
 """What the frozen backbone makes of each photograph, computed once and kept on disk."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,7 @@ def read_features(
     device: torch.device | None = None,
     decoded: Photographs | None = None,
     progress: Progress = NO_PROGRESS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Features:
     """Return each photograph's input to `fc`, from the cache where it is there.
 
@@ -68,6 +69,7 @@ def read_features(
         decoded: The same photographs, transformed, where they lie in memory already; None decodes
             those that the cache lacks.
         progress: Hears of each photograph that is computed.
+        say: Hears for whom there is to wait.
 
     Returns:
         float32 `(N, F)` on the CPU, and the labels.
@@ -79,7 +81,8 @@ def read_features(
     spans = [range(i, min(i + CHUNK, len(dataset))) for i in range(0, len(dataset), CHUNK)]
     base = _base_key(model, preprocessing, device)
     paths = [cache / f"{_chunk_key(base, dataset, span)}.safetensors" for span in spans]
-    with locked(cache / ".lock", "another training"):
+    holder = "another training that reads the same photographs' features"
+    with locked(cache / ".lock", holder, say=say):
         remove_leftovers(cache)
         missing = [
             (path, span)

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,7 @@ def fine_tune(
     num_threads: int | None = None,
     run: str | None = None,
     progress: Progress = NO_PROGRESS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> TrainResult:
     """Fine-tune and write `out/float32.safetensors` and `out/curves.json`.
 
@@ -100,6 +101,7 @@ def fine_tune(
         num_threads: Threads to compute on; None: as many as torch has, within a quota.
         run: `Provenance.run` of the checkpoint.
         progress: Hears of each step.
+        say: Hears for whom there is to wait.
 
     Returns:
         The checkpoint of the best epoch by validation, and the curves.
@@ -150,6 +152,7 @@ def fine_tune(
             resume=out / ".resume",
             cache=features or out.parent.parent / "features",
             progress=progress,
+            say=say,
         )
         plan.resume.mkdir(exist_ok=True)
         remove_leftovers(plan.resume)
@@ -210,6 +213,7 @@ class _Plan:
     resume: Path
     cache: Path
     progress: Progress
+    say: Callable[[str], None]
 
     @property
     def is_random(self) -> bool:
@@ -253,6 +257,7 @@ def _train_head(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
             plan.cache,
             device=plan.device,
             progress=plan.progress,
+            say=plan.say,
         )
         for scenes in (plan.train, plan.val)
     )
