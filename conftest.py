@@ -1,3 +1,3 @@
 """Registers the plugin of the benchmark suite: its options, its storage and its tables."""
 
-pytest_plugins = ["bench.plugin"]
+pytest_plugins = ["bench.installed", "bench.plugin"]

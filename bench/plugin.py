@@ -1,6 +1,7 @@
 """The hooks that make `pytest bench` what it is; `pytest tests` sees nothing but the options."""
 
 import importlib.util
+import io
 import os
 import sys
 from pathlib import Path
@@ -76,6 +77,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config.option, "benchmark_storage"):
         raise pytest.UsageError("the suite needs pytest-benchmark; pip install pytest-benchmark")
     alone = _is_bench_alone(config)
+    if alone:
+        _refuse_workers(config)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # Where its encoding lacks a table's lines, pytest would escape the whole table.
+            sys.stdout.reconfigure(errors="replace")
     if alone and settings.compare_fail and settings.compare is None:
         raise pytest.UsageError(
             "--benchmark-compare-fail: nothing to compare with; expected --benchmark-compare, too"
@@ -113,14 +119,33 @@ def _own_the_storage(config: pytest.Config, settings: Settings) -> None:
     option.benchmark_compare_fail = None
     if option.benchmark_storage == OWN_STORAGE:
         option.benchmark_storage = f"file://{settings.results}"
-    idle = option.collectonly or option.benchmark_skip or option.benchmark_disable
-    if not option.benchmark_autosave and not idle:
+    if not option.benchmark_autosave and not _times_nothing(config):
         option.benchmark_autosave = settings.arch
     # The rounds themselves, so that somebody else can compute other intervals from them.
     option.benchmark_save_data = True
     option.benchmark_columns = option.benchmark_columns or COLUMNS
     if option.benchmark_name == "normal":
         option.benchmark_name = "short"
+
+
+def _refuse_workers(config: pytest.Config) -> None:
+    """Refuse xdist's workers, in which pytest-benchmark times nothing: green, and no figures.
+
+    Raises:
+        pytest.UsageError: One line.
+    """
+    workers = config.getoption("dist", "no") != "no" or config.getoption("tx", None)
+    if workers and not hasattr(config, "workerinput") and not _times_nothing(config):
+        raise pytest.UsageError(
+            "xdist (-n, --dist): in its workers nothing is timed or saved, since they would "
+            "disturb each other; expected `pytest bench -n 0`, or --benchmark-disable to check "
+            "outputs alone"
+        )
+
+
+def _times_nothing(config: pytest.Config) -> bool:
+    option = config.option
+    return bool(option.collectonly or option.benchmark_skip or option.benchmark_disable)
 
 
 def _refuse_a_swallowed_path(config: pytest.Config) -> None:

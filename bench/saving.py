@@ -191,3 +191,22 @@ def write_comparison(
             "runs apart in time differ by 10% and more on a shared machine; run it again to see",
             red=True,
         )
+
+
+def write_nothing_saved(reporter: Any, option: Any) -> None:
+    """Say that a file which was asked for is not written, where `--benchmark-disable` times none.
+
+    Args:
+        reporter: pytest's terminal reporter.
+        option: pytest's options.
+    """
+    asked = {
+        f"--benchmark-json {option.benchmark_json}": option.benchmark_json,
+        "--benchmark-save": option.benchmark_save,
+        "--benchmark-autosave": option.benchmark_autosave,
+    }
+    given = [words for words, value in asked.items() if value]
+    if given and option.benchmark_disable:
+        reporter.write_line(
+            f"--benchmark-disable: nothing is timed, so nothing is saved ({', '.join(given)})"
+        )

@@ -13,7 +13,7 @@ from bench.cases import left_out, variants
 from bench.gate_option import run_gate
 from bench.measuring import Shared
 from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
-from bench.saving import Saving, write_comparison, write_tables
+from bench.saving import Saving, write_comparison, write_nothing_saved, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
 from indoor.devices import use_threads
@@ -155,7 +155,10 @@ class SuiteSession:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print our tables below pytest-benchmark's."""
-        if not self._saves or self._bench_session.disabled:
+        if not self._saves:
+            return
+        if self._bench_session.disabled:
+            write_nothing_saved(terminalreporter, self._config.option)
             return
         saved = self._saving.saved()
         if saved is not None:
