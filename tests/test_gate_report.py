@@ -317,6 +317,19 @@ def test_packages_that_differ_are_listed() -> None:
     assert describe_packages({}, {}) == "not recorded"
 
 
+@pytest.mark.parametrize(
+    ("base", "head", "known"),
+    [({}, HEAD.packages, "head"), (BASE.packages, {}, "base")],
+    ids=["base-did-not-start", "head-did-not-start"],
+)
+def test_a_side_that_never_started_has_no_packages_to_differ(
+    base: dict[str, str], head: dict[str, str], known: str
+) -> None:
+    """Nothing is told to be only on one side where the other side's packages are not known."""
+    unknown = "base" if known == "head" else "head"
+    assert describe_packages(base, head) == f"those of {unknown} are not known"
+
+
 # The text
 
 

@@ -102,6 +102,8 @@ def describe_packages(base: Mapping[str, str], head: Mapping[str, str]) -> str:
     """Return the distributions that differ between the two sides."""
     if not base and not head:
         return "not recorded"
+    if not base or not head:
+        return f"those of {'head' if base else 'base'} are not known"
     names = sorted(base.keys() | head.keys(), key=str.lower)
     changes = []
     for name in names:
