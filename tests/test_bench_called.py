@@ -7,6 +7,21 @@ from pathlib import Path
 import pytest
 from suite_process import NARROW, ROOT, Suite, environment, finish, lines_with, save_tiny
 
+PYTEST_WITHOUT = """
+import os, sys
+
+class Lacking:
+    def find_spec(name, *_):
+        if name.partition(".")[0] == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Lacking)
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # another environment has other plugins
+import pytest
+
+sys.exit(pytest.main([sys.argv[2]]))
+"""
+
 
 @pytest.fixture(scope="module")
 def suite(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
@@ -59,10 +74,7 @@ def test_workers_are_welcome_where_nothing_is_to_be_timed(
 )
 def test_a_pytest_of_another_environment_is_told_in_one_line(lacking: str, target: str) -> None:
     """`pytest` of the system instead of the project's: one line that names the remedy."""
-    code = (
-        f"import sys, pytest; sys.modules[{lacking!r}] = None; sys.exit(pytest.main([{target!r}]))"
-    )
-    done = finish([sys.executable, "-c", code], ROOT)
+    done = finish([sys.executable, "-c", PYTEST_WITHOUT, lacking, target], ROOT)
     assert done.returncode == 4, done.stdout
     assert "Traceback" not in done.stdout
     (error,) = filter(None, done.stdout.splitlines())
