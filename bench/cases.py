@@ -33,11 +33,24 @@ def resolve_device(settings: Settings) -> Settings:
 
 
 def left_out(settings: Settings) -> tuple[str, ...]:
-    """Return a line for each variant that was not named and cannot be measured on the device."""
-    if settings.variants is not None:
-        return ()
-    known = all_variants(settings.device).values()
-    return tuple(f"left out {v.name}: {reason}" for v in known if (reason := why_not(v)))
+    """Return a line for what is not measured here.
+
+    That is each variant that was not named and that the device cannot compute, and the numbers of
+    threads that were named and are above the cores.
+    """
+    lines = [_threads_left_out(settings)]
+    if settings.variants is None:
+        known = all_variants(settings.device).values()
+        lines += [f"left out {v.name}: {reason}" for v in known if (reason := why_not(v))]
+    return tuple(filter(None, lines))
+
+
+def _threads_left_out(settings: Settings) -> str:
+    num_cores = num_usable_cores()
+    named = (count for count in settings.threads or () if isinstance(count, int))
+    above = [str(count) for count in named if count > num_cores]
+    cores = f"{num_cores} core{'' if num_cores == 1 else 's'}"
+    return f"left out --threads {', '.join(above)}: this process may use {cores}" if above else ""
 
 
 def variants(settings: Settings) -> tuple[str, ...]:

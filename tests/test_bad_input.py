@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from indoor.cli import main
+from indoor.cli.arguments import build_parser
 from indoor.model import build_model
 
 
@@ -92,6 +93,12 @@ def path_out_of_the_data(world: World) -> list[object]:
     with world.train_list().open("a") as file:
         file.write("\nbars/../../../secret.jpg")
     return train(world)
+
+
+def prediction_of_a_cut_photograph(world: World) -> list[object]:
+    path = world.photograph()
+    path.write_bytes(path.read_bytes()[:400])
+    return ["predict", "--run", "tiny", path]
 
 
 def missing_weights(world: World) -> list[object]:
@@ -215,6 +222,7 @@ CASES: list[tuple[Callable[[World], list[object]], str]] = [
     (other_classes_than_the_run, "3 classes"),
     (no_photograph_to_predict, "none.jpg"),
     (prediction_of_a_text, "note.jpg"),
+    (prediction_of_a_cut_photograph, "bars_00.jpg"),
     (results_that_are_no_json, "r.json"),
     (results_of_something_else, "r.json"),
     (no_results, "pytest bench"),
@@ -254,9 +262,19 @@ def test_bad_input_gets_one_line(
     assert len(said.err.splitlines()) == 1, said.err
     assert words in said.err
     assert "Traceback" not in said.err
+    assert "--skip-broken" not in said.err or takes_skip_broken(arguments), said.err
     assert status == 2
     assert snapshot(home / "runs" / "tiny") | snapshot(world.data) == before
     assert not (tmp_path / "code-was-executed").exists()
+
+
+def takes_skip_broken(arguments: list[str]) -> bool:
+    """Return whether the command has the option that a message names as its remedy."""
+    try:
+        build_parser().parse_args([*arguments, "--skip-broken"])
+    except SystemExit:
+        return False
+    return True
 
 
 def snapshot(folder: Path) -> dict[Path, bytes]:

@@ -194,6 +194,30 @@ def test_the_device_is_one_that_is_there(monkeypatch: pytest.MonkeyPatch) -> Non
         resolve_device(settings(device="cuda"))
 
 
+@pytest.mark.parametrize(
+    ("threads", "num_cores", "lines"),
+    [
+        ((1, 2), 1, ("left out --threads 2: this process may use 1 core",)),
+        ((1, 4, 8), 2, ("left out --threads 4, 8: this process may use 2 cores",)),
+        ((64, ALL), 8, ("left out --threads 64: this process may use 8 cores",)),
+        ((1, 2), 2, ()),
+        ((ALL,), 1, ()),
+        (None, 1, ()),
+    ],
+    ids=["taskset", "two-too-many", "beside-all", "fits-control", "all-control", "none-control"],
+)
+def test_numbers_of_threads_that_were_named_and_are_not_measured_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+    threads: tuple[int | str, ...] | None,
+    num_cores: int,
+    lines: tuple[str, ...],
+) -> None:
+    """In a container or under taskset a number that was asked for does not vanish in silence."""
+    monkeypatch.setattr("bench.cases.num_usable_cores", lambda: num_cores)
+    monkeypatch.setattr("bench.cases.why_not", lambda _: None)
+    assert left_out(settings(threads=threads)) == lines
+
+
 def test_what_a_device_cannot_run_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variant that was named is refused; one that was not is left out with the reason."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

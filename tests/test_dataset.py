@@ -177,6 +177,35 @@ def test_class_folders_must_agree_with_the_lists(root: Path) -> None:
         read_split_lists(root)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__MACOSX",
+        "__MACOSX/bars",
+        "@eaDir",
+        "lost+found",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        ".ipynb_checkpoints-control",
+        ".Trash-1000-control",
+        ".thumbnails-control",
+    ],
+)
+def test_folders_that_programs_leave_behind_are_no_classes(root: Path, name: str) -> None:
+    """What a zip of macOS, a NAS, Jupyter or a disk's root leave in Images is no class."""
+    left = root / "Images" / name.removesuffix("-control")
+    left.mkdir(parents=True)
+    (left / "._a.jpg").write_bytes(b"x")
+    assert len(read_split_lists(root).classes) == 3
+
+
+def test_a_class_folder_that_no_list_names_has_a_remedy(root: Path) -> None:
+    """An empty class folder, such as one made for later, is told with what to do about it."""
+    (root / "Images" / "attic").mkdir()
+    with pytest.raises(IndoorError, match="remove the folder, or list its photographs"):
+        read_split_lists(root)
+
+
 @pytest.mark.real_data
 def test_the_published_mit67_lists(shared: Path, tmp_path: Path) -> None:
     """The official lists hold 5,360 train and 1,340 test photographs of 67 classes."""

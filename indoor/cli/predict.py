@@ -11,6 +11,7 @@ from indoor import places
 from indoor.cli.chosen_run import checkpoint, opened_run
 from indoor.cli.output import Outcome
 from indoor.dataset import load_photograph
+from indoor.dataset.photographs import BrokenPhotographError
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.model import describe_pair
@@ -69,7 +70,14 @@ def _variant_of(checkpoint: Path) -> str:
 def _predict(network: Loaded, path: Path, num_classes: int) -> Prediction:
     transform = inference_transform(network.manifest.preprocessing)
     classes = network.manifest.classes
-    logits = network.logits(transform(load_photograph(path)).unsqueeze(0))
+    try:
+        photograph = load_photograph(path)
+    except BrokenPhotographError as error:
+        raise IndoorError(
+            f"{path} {error.what}; expected a whole photograph; replace the file, or name the "
+            "others without it"
+        ) from error
+    logits = network.logits(transform(photograph).unsqueeze(0))
     top = torch.topk(logits[0].softmax(0), min(num_classes, len(classes)))
     pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
     return Prediction(

@@ -13,6 +13,9 @@ from indoor.errors import IndoorError
 
 _ENDING = re.compile(r"\.(jpe?g|png|gif|bmp|tiff?|webp|p[pg]m)$", re.IGNORECASE)
 
+LEFT_BEHIND = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that unpacking a zip of macOS, a NAS or a disk's root leave beside the photographs."""
+
 
 def has_ending(name: str) -> bool:
     """Tell whether a name ends as a photograph's does."""
@@ -135,7 +138,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or entry.name in LEFT_BEHIND:
                     continue
                 try:
                     is_folder = entry.is_dir()

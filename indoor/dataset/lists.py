@@ -233,8 +233,11 @@ def _compare_classes(
         what = f"the lists name class {name}, and {folders.images} has no such folder"
         yield Finding(kind="classes of the lists have no folder", what=what)
     for name in sorted(known - in_train - in_test):
-        what = f"{folders.images / name} is in neither list; expected a folder for each class"
-        yield Finding(kind="class folders are in neither list", what=what)
+        yield Finding(
+            kind="class folders are in neither list",
+            what=f"{folders.images / name} is in neither list",
+            remedy="expected each class folder in both; remove the folder, or list its photographs",
+        )
     for name in sorted((in_test - in_train) & known):
         what = f"class {name} is in the test list and not in the train list"
         yield Finding(kind="classes are in the test list and not in the train list", what=what)
