@@ -98,6 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _require_pygal()
     # A case whose output check fails never reaches its call; one error is enough.
     config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used at all")
+    # Before the run is saved, and it would end the session: a checkout may be read-only.
+    config.addinivalue_line("filterwarnings", "ignore::pytest.PytestCacheWarning")
     with mistakes_in_one_line(), needing_the_whole_installation("pytest bench"):
         from bench.cases import resolve_device  # torch, which no mistake above has to wait for
         from bench.session import SuiteSession

@@ -107,3 +107,13 @@ def test_a_table_stays_a_table_where_its_lines_have_no_character(suite: Suite) -
     (heading, line) = output.split(" what this run found ")[1].splitlines()[1:3]
     assert heading.startswith("resnet18 on ")
     assert line == "?" * len(heading)
+
+
+def test_a_checkout_that_cannot_be_written_keeps_its_run(suite: Suite) -> None:
+    """Where pytest cannot write its cache, as in a read-only checkout, the run is saved."""
+    words = [word for word in suite.command(*NARROW, "-k", "latency") if word != "no:cacheprovider"]
+    words.remove("-p")
+    done = finish([*words, "-o", "cache_dir=README.md/cache"], ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    assert lines_with(done.stdout, "saved: ")
