@@ -276,6 +276,39 @@ def test_times_of_another_machine_are_never_judged() -> None:
     refuse_other_machines([saved(1, AMX)], ZEN3, allowed=True, judges_times=False)
 
 
+KNOWN = dataclasses.replace(ZEN3, num_physical_cores=2, core_kinds={})
+
+
+@pytest.mark.parametrize(
+    ("there", "machine"),
+    [
+        (ZEN3, KNOWN),
+        (KNOWN, ZEN3),
+        (dataclasses.replace(KNOWN, core_kinds=None), KNOWN),
+        (KNOWN, KNOWN),
+    ],
+    ids=["saved-before", "saved-later", "kinds-unreadable", "the-same-control"],
+)
+@pytest.mark.parametrize("judges_times", [False, True], ids=["times-told", "times-judged"])
+def test_what_an_earlier_run_did_not_record_makes_no_other_machine(
+    there: Any, machine: Any, judges_times: bool
+) -> None:
+    """A run that was saved before a field was recorded is still a run of this machine."""
+    refuse_other_machines([saved(1, there)], machine, allowed=False, judges_times=judges_times)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_physical_cores": 4}, {"core_kinds": {"performance": 2}}, {"cpu_model": "Xeon"}],
+    ids=["cores-control", "kinds-control", "cpu-control"],
+)
+def test_what_both_recorded_and_differs_is_refused(changes: dict[str, Any]) -> None:
+    """Other cores are another machine, where both runs know theirs."""
+    other = dataclasses.replace(KNOWN, **changes)
+    with pytest.raises(IndoorError, match="is of another machine"):
+        refuse_other_machines([saved(1, other)], KNOWN, allowed=False, judges_times=False)
+
+
 def test_an_allowed_run_of_another_machine_gives_ratios_only() -> None:
     """Its times are not among those compared; this machine's named run's are."""
     choice = choose_baseline([saved(1, AMX), saved(2)], "000", here())
