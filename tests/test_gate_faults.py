@@ -324,6 +324,30 @@ def test_two_sides_that_do_not_import_are_a_mistake(
     assert "naps needs a newer Python" in line
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pytest.ini": "[pytest]\naddopts = -k matches_nothing\n"},
+        {"pytest.ini": "[pytest]\npython_files = bench_*.py\n"},
+        {f"{SUITE}/test_naps.py": "def test_nothing():\n    pass\n"},
+    ],
+    ids=["deselected", "other-names", "no-fixture"],
+)
+def test_a_suite_without_benchmarks_is_a_mistake_and_no_verdict(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    files: dict[str, str],
+) -> None:
+    """A gate that measured nothing is neither red nor green: exit 2, and how to look for why."""
+    repo = write_repository(tmp_path / "repository", files)
+    monkeypatch.chdir(repo)
+    assert main(["gate", "--suite", SUITE, "--base", "HEAD"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no test of base's suite {SUITE} uses benchmark" in line
+    assert f"`pytest {SUITE} --collect-only -q`" in line
+
+
 def test_a_base_without_the_cell_leaves_it_unjudged(tmp_path: Path) -> None:
     """What base never had is listed as new; the other cells decide."""
     new = "def test_new(benchmark):\n    benchmark(len, 'x')\n"

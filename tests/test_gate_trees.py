@@ -283,6 +283,32 @@ def test_an_unknown_revision_is_named(repo: Path, revision: str) -> None:
         resolve_revision(repo, revision)
 
 
+@pytest.mark.parametrize(
+    ("branches", "known"),
+    [
+        (("develop",), "such as develop"),
+        (("trunk", "release/1.0"), "release/1.0"),
+        (("entwicklung-ä",), "such as entwicklung-ä"),
+        ((), "which has no commit yet"),
+    ],
+    ids=["no-master", "two", "not-ascii", "no-commit"],
+)
+def test_an_unknown_revision_is_told_beside_the_branches_there_are(
+    tmp_path: Path, branches: tuple[str, ...], known: str
+) -> None:
+    """`--base master` where the branch has another name: the line says which names there are."""
+    git(tmp_path, "init", "-q", "-b", branches[0] if branches else "main")
+    if branches:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        git(tmp_path, *identity, "commit", "-q", "--allow-empty", "-m", "one")
+    for name in branches[1:]:
+        git(tmp_path, "branch", name)
+    with pytest.raises(IndoorError, match="revision 'master' is unknown here") as error:
+        resolve_revision(tmp_path, "master")
+    assert known in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_a_shallow_clone_says_how_to_get_the_rest(repo: Path, tmp_path: Path) -> None:
     """A commit that CI did not fetch is not called misspelt: the message names fetch-depth."""
     shallow = tmp_path / "shallow"

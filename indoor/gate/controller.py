@@ -134,7 +134,8 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
             f"no test of base uses benchmark and fits select ({', '.join(config.select)}); "
             "expected one or more; correct gate.toml"
             if config.select
-            else f"no test of base's suite {config.suite} uses benchmark; expected one or more"
+            else f"no test of base's suite {config.suite} uses benchmark; expected one or more; "
+            f"see `pytest {config.suite} --collect-only -q` (options of its ini file count, too)"
         )
     if "head" in lost:
         tally.checks.append(

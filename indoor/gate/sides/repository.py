@@ -24,6 +24,10 @@ def find_repository(start: Path) -> Path:
     return Path(done.stdout.strip())
 
 
+NUM_NAMED = 5
+"""Branches that are told beside a revision that nobody knows."""
+
+
 def find_root(start: Path) -> Path:
     """Return the root of the code: the repository's, or without git the folder itself."""
     try:
@@ -50,9 +54,12 @@ def resolve_revision(repo: Path, revision: str) -> str:
             "or commit that was fetched; run `git fetch --unshallow`, or set fetch-depth: 0 where "
             "CI checks out"
         )
+    newest = ("--sort=-committerdate", f"--count={NUM_NAMED}", "refs/heads", "refs/remotes")
+    branches = run_git(repo, "for-each-ref", "--format=%(refname:short)", *newest).stdout.split()
+    known = f"such as {', '.join(branches)}" if branches else "which has no commit yet"
     raise IndoorError(
         f"revision {revision!r} is unknown here, or several commits fit it; expected a branch, tag "
-        "or commit of this repository; run `git fetch`, or check the name with `git log`"
+        f"or commit of this repository, {known}; run `git fetch`, or check the name with `git log`"
     )
 
 
