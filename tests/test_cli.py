@@ -325,6 +325,19 @@ def test_a_finding_stays_one_where_nobody_reads_on(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_closed_hears_nothing(tmp_path: Path, closed: str) -> None:
+    """The exit status is the same, and no traceback comes out of the other stream."""
+    program = "from indoor.cli import main; raise SystemExit(main())"
+    for words, status in (("report --width 80 " + str(GOLDEN), 0), ("report nowhere.json", 2)):
+        call = f'"{sys.executable}" -c "{program}" {words} {closed}'
+        done = subprocess.run(  # noqa: S602 - closing streams is the shell's
+            call, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == status
+        assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("output_format", ["table", "markdown", "json", "csv"])
 def test_report_renders_a_file_in_every_format(
     run: Callable[..., int], capsys: pytest.CaptureFixture[str], output_format: str

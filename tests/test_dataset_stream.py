@@ -87,6 +87,12 @@ def ended(data: bytes) -> bytes:
     return data[: middle(data)] + b"\xff\xd9"
 
 
+def overwritten(data: bytes) -> bytes:
+    """Return the file with another file's text in place of its second half, and as much again."""
+    at = middle(data)
+    return data[:at] + b"<p>this is quite another file</p>\n" * (2 * (len(data) - at) // 34)
+
+
 def without_a_restart(data: bytes) -> bytes:
     """Return the file without one of its restart markers and what it begins."""
     at = data.index(b"\xff\xd3", scan(data))
@@ -120,6 +126,8 @@ DAMAGED: list[tuple[str, Callable[[], bytes]]] = [
     ("zeros beside restarts", lambda: zeroed(jpeg(restart_marker_rows=1), 512)),
     ("first of two frames", lambda: zeroed(mpo(), 512)),
     ("odd metadata too", lambda: zeroed(with_segment(segment(0xE0, b"JFIF\0\7\7")), 512)),
+    ("text from the middle on", lambda: overwritten(jpeg("L", optimize=True))),
+    ("text from the middle on, 4:4:4", lambda: overwritten(jpeg(optimize=True, subsampling=0))),
     ("a thumbnail too", lambda: zeroed(jpeg(), 512) + jpeg()),
 ]
 INTACT: list[tuple[str, Callable[[], bytes]]] = [

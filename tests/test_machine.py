@@ -450,6 +450,23 @@ def test_usable_cores_are_whole_and_within_the_quota(
     assert num_usable_cores() == num_cores
 
 
+@pytest.mark.parametrize(
+    "error", [KeyError(b"MemTotal:"), FileNotFoundError(2, "gone"), PermissionError(13, "hidden")]
+)
+def test_memory_that_the_system_hides_is_unreadable(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A sandbox may show an empty /proc/meminfo, none, or one that nobody may read."""
+
+    def hidden() -> None:
+        raise error
+
+    monkeypatch.setattr(psutil, "virtual_memory", hidden)
+    found = read_machine()
+    assert found.memory_bytes is None
+    assert "does not tell its memory" in found.unreadable["memory_bytes"]
+
+
 def test_usable_cores_without_cgroups_are_the_affinitys(monkeypatch: pytest.MonkeyPatch) -> None:
     """A system without cgroups sets no quota."""
 

@@ -251,6 +251,8 @@ NO_NUMBERS: dict[str, tuple[str, object, str]] = {
     "a speedup outside its interval": (OURS + "speedup.speedup", 1.2, "speedup"),
     "an interval upside down": (OURS + "speedup.interval.low", 9.0, "speedup"),
     "an interval below zero": (OURS + "speedup.interval.low", -1.0, "speedup"),
+    "an interval of another level": (OURS + "speedup.interval.level", 0.5, "speedup.interval"),
+    "an interval of 99 for 95%": (OURS + "speedup.interval.level", 0.99, "interval of 99%"),
     "NaN in a median": (STATS + "median", math.nan, "stats.median"),
     "infinity in q3": (STATS + "q3", math.inf, "stats.q3"),
     "a negative time": (STATS + "min", -0.2, "stats.min"),

@@ -1,7 +1,9 @@
 """The command line: parse, call, print."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from indoor.errors import CollapseError, IndoorError
 
@@ -24,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from indoor.cli.arguments import parse
 
+    _open_closed_streams()
     try:
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as stop:  # argparse's way to end after --help and after a mistake
@@ -52,6 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         tell("interrupted; what was finished is kept, the same command goes on from there")
         return INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Let what is printed vanish where the caller closed a stream (`>&-`, some service managers).
+
+    The null device also takes the stream's number, which the next file would get otherwise.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open until the end
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from indoor.dataset.metadata import without_metadata
 VERSION = simplejpeg.__version__
 
 _SCAN_DAMAGE = re.compile(
-    "Corrupt JPEG data: (premature end of data segment|bad Huffman code|bad arithmetic code"
-    "|found marker .* instead of RST.*"
+    "(?:Corrupt JPEG data: )?(Premature end of JPEG file|premature end of data segment"
+    "|bad Huffman code|bad arithmetic code|found marker .* instead of RST.*"
     "|(?P<extra>[0-9]+) extraneous bytes before marker 0x(?P<marker>c4|d.|da))"
 )
 """What libjpeg says of compressed data; what it says of headers and profiles spoils no pixel."""

@@ -71,7 +71,7 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
         bfloat16=_computes_bfloat16(isa),
         governor=attempt("governor", lambda: read_governor(root, cpus)),
         load_1min=attempt("load_1min", _load),
-        memory_bytes=_memory_bytes(root),
+        memory_bytes=attempt("memory_bytes", lambda: _memory_bytes(root)),
         system=_system(system),
         python=platform.python_version(),
         torch=torch_version,
@@ -174,7 +174,10 @@ def _load() -> float:
 
 def _memory_bytes(root: Path) -> int:
     """Return what the process may use: the machine's memory or, if lower, its cgroup's limit."""
-    total = int(psutil.virtual_memory().total)
+    try:
+        total = int(psutil.virtual_memory().total)
+    except (OSError, LookupError) as error:  # a sandbox that hides /proc/meminfo, or shows none
+        raise UnreadableError(f"the system does not tell its memory: {error}") from error
     try:
         limit = read_memory_limit(root)
     except UnreadableError:

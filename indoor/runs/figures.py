@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from indoor.errors import IndoorError
-from indoor.records import Measurement
+from indoor.records import Interval, Measurement
 
 MOST = 1e18
 """No time, size, count or ratio of a measurement is as large; what is was changed or damaged."""
@@ -121,6 +121,12 @@ def _contradictions(one: Measurement, rounds: Rounds) -> Iterator[str]:
         told = one.photographs_per_s
         if told is not None and not _agree(told * latency.median_s, 1.0):
             yield f"photographs_per_s: {told:g} is not that of the median latency"
+    for member, interval in _intervals(one):
+        if interval.level != Interval.level:
+            yield (
+                f"{member}: an interval of {100 * interval.level:g}%, where every table says "
+                f"{Interval.level:.0%}"
+            )
     if speedup is not None:
         interval = speedup.interval
         if interval.low <= 0 or not _ascend([interval.low, speedup.speedup, interval.high]):
@@ -139,6 +145,17 @@ def _contradictions(one: Measurement, rounds: Rounds) -> Iterator[str]:
         interval = pair.difference_interval
         if not _ascend([interval.low, pair.difference, interval.high]):
             yield f"paired_evaluation.difference: {pair.difference:g} is not within its interval"
+
+
+def _intervals(one: Measurement) -> Iterator[tuple[str, Interval]]:
+    """Yield the intervals that tables show, with the members to them."""
+    if one.speedup is not None:
+        yield "speedup.interval", one.speedup.interval
+    if one.evaluation is not None:
+        yield "evaluation.top1.interval", one.evaluation.top1.interval
+        yield "evaluation.top5.interval", one.evaluation.top5.interval
+    if one.paired_evaluation is not None:
+        yield "paired_evaluation.difference_interval", one.paired_evaluation.difference_interval
 
 
 def _fault(stats: object, needed: Sequence[str]) -> str | None:
