@@ -155,7 +155,8 @@ def _named(
     remedy = f"train a new head on it with {train}"
     if weights.num_outputs == 0:
         raise IndoorError(
-            f"{path} has no last layer of its own, expected one with an output a class; {remedy}"
+            f"{'; '.join(weights.notes) or path}; expected a last layer with an output a class; "
+            f"{remedy}"
         )
     if wanted is None:
         return weights if weights.classes is not None else _numbered(weights)

@@ -68,7 +68,8 @@ def evaluate_run(
     recorded = recorded_split(manifest)
     if recorded is None:
         recorded = (seed or 0, 0.15)
-        notes.append(unknown_split(manifest, source, recorded[0]))
+        if split == "val":
+            notes.append(unknown_split(manifest, source, recorded[0]))
     elif seed not in (None, recorded[0]):
         raise IndoorError(
             f"--seed {seed}: {run_folder.name} was trained with seed {recorded[0]}, and on most of "
