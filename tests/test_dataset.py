@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -430,6 +431,54 @@ def test_a_truncated_photograph_is_named(tmp_path: Path, format_: str, share: fl
         load_photograph(path)
     assert "\n" not in str(error.value)
     assert "--skip-broken" in str(error.value)
+
+
+BRANDED = b"\0\0\0\x18ftyp%b\0\0\0\0" + bytes(99)
+
+OTHER_KINDS: dict[str, tuple[bytes, str]] = {
+    "iphone": (BRANDED % b"heic", "is HEIC, which is not read"),
+    "samsung": (BRANDED % b"mif1", "is HEIC, which is not read"),
+    "avif": (BRANDED % b"avif", "is AVIF, which is not read"),
+    "canon raw": (BRANDED % b"crx ", "is a camera's raw file, which is not read"),
+    "canon raw of before": (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "is a camera's raw file"),
+    "film": (BRANDED % b"mp42", "is a film, which is not read"),
+    "jpeg xl": (b"\xff\x0a" + bytes(99), "is JPEG XL, which is not read"),
+    "jpeg xl in boxes": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "is JPEG XL, which is not"),
+    "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(99), "is JPEG 2000, which is not read"),
+    "pdf": (b"%PDF-1.7\n" + bytes(99), "is PDF, which is not read"),
+    "photoshop": (b"8BPS\0\1" + bytes(99), "is a Photoshop file, which is not read"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS.*git lfs pull"),
+    "apple double": (b"\0\5\x16\7" + bytes(99), "is macOS's file beside a photograph"),
+    "jpeg of 12 bits": (b"\xff\xd8\xff\xc1\0\x11\x0c" + bytes(99), "is JPEG, and its head"),
+    "tiff of five bands": (b"II*\0\x08\0\0\0" + bytes(99), "is TIFF, and its head"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(99), "is PNG, and its head"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "told"), OTHER_KINDS.values(), ids=OTHER_KINDS)
+def test_another_kind_of_file_is_called_by_its_name(tmp_path: Path, data: bytes, told: str) -> None:
+    """Whoever has a thousand of them named .jpg learns what to convert; none is called damaged."""
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(IndoorError, match=told) as error:
+        load_photograph(tmp_path / "a.jpg")
+    assert "\n" not in str(error.value)
+    assert f"{len(data)} bytes" in str(error.value)
+
+
+def test_a_photograph_with_too_many_pixels_is_not_called_damaged(tmp_path: Path) -> None:
+    """Telephones take 200 million pixels; the message says that this is too many, and how many."""
+    data = b"\x89PNG\r\n\x1a\n"
+    for chunk in (
+        b"IHDR" + (16_320).to_bytes(4, "big") + (12_240).to_bytes(4, "big") + b"\x08\2\0\0\0",
+        b"IDAT" + zlib.compress(bytes(99)),
+        b"IEND",
+    ):
+        size, crc = len(chunk) - 4, zlib.crc32(chunk)
+        data += size.to_bytes(4, "big") + chunk + crc.to_bytes(4, "big")
+    (tmp_path / "large.png").write_bytes(data)
+    with pytest.raises(IndoorError, match=r"has 199756800 pixels, .* scale it down"):
+        load_photograph(tmp_path / "large.png")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 500, b"<html>not found</html>"])

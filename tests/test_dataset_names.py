@@ -58,6 +58,10 @@ def tsv_file_and_class(text: str) -> str:
     return "filename\tclass\n" + "\n".join(rows)
 
 
+MANAGERS_FILES = (
+    "\nbars/._bars_00.jpg\nrings/.DS_Store\nImages\\bars\\Thumbs.db\nbars/desktop.ini,2"
+)
+
 MEANT: list[tuple[str, Change]] = [
     ("leading slash", each(lambda line: f"/{line}")),
     ("dot slash", each(lambda line: f"./{line}")),
@@ -99,12 +103,15 @@ MEANT: list[tuple[str, Change]] = [
     ("capital class", each(str.capitalize)),
     ("blanks around the slash", each(lambda line: line.replace("/", " / "))),
     ("invisible mark", each(lambda line: "\u200e" + line)),
+    ("utf-32", lambda text: text.encode("utf-32")),
+    ("file managers' files", lambda text: text + MANAGERS_FILES),
     ("one odd line", lambda text: text.replace("bars/bars_03", "Images/bars/bars_03")),
 ]
 READ_BEFORE: list[tuple[str, Change]] = [
     ("carriage returns-control", lambda text: text.replace("\n", "\r")),
     ("blanks around-control", each(lambda line: f"  {line}\t")),
     ("form feed at the end-control", lambda text: text + "\n\f"),
+    ("end of a text of DOS", lambda text: text + "\r\n\x1a"),
     ("empty lines-control", lambda text: text.replace("\n", "\n\n\r\n")),
 ]
 
@@ -278,6 +285,20 @@ def sentences(_: str) -> str:
     return "\n".join(["never a name"] * 50)
 
 
+def one_class(root: Path) -> None:
+    """Leave one class."""
+    for name in ("checks", "rings"):
+        shutil.rmtree(root / "Images" / name)
+    for name in ("TrainImages.txt", "TestImages.txt"):
+        rewrite(root, lambda t: "\n".join(x for x in t.split("\n") if x.startswith("bars/")), name)
+
+
+def hidden_class(root: Path) -> None:
+    """Hide a class, in the lists too."""
+    rename(root, "bars", ".bars")
+    both_lists(each(lambda line: line.replace("bars/", ".bars/")))(root)
+
+
 ONE_LINE: list[tuple[str, Spoil, str]] = [
     (
         "300 characters",
@@ -340,6 +361,8 @@ ONE_LINE: list[tuple[str, Spoil, str]] = [
         train_list(lambda t: t.replace("_00.jpg\n", "_00.jpg,bars/bars_01.jpg\n")),
         "there is no Images/|is 'bars/bars_00",
     ),
+    ("one class", one_class, r"one class folder \(bars\); expected two or more"),
+    ("hidden class", hidden_class, r"Images/\.bars is hidden"),
     ("list is a folder-control", list_folder, "has no TrainImages.txt"),
 ]
 
@@ -400,6 +423,73 @@ def test_a_list_of_another_name_is_read(root: Path, photographs: Path, name: str
     shutil.copy(root / name, root / "train-split.txt")
     with pytest.raises(IndoorError, match=r"has no TrainImages\.txt"):
         read_split_lists(root)
+
+
+@pytest.mark.parametrize(
+    "name", ["val.txt", "ValImages.txt", "validation.csv", "valid_list.txt", "dev.txt"]
+)
+def test_a_validation_list_is_noted_as_not_read(root: Path, name: str) -> None:
+    """Its photographs would be in no split, without a word."""
+    (root / name).write_text("bars/bars_00.jpg\n")
+    assert [note for note in verify(root).notes if note.startswith(f"{name} is not read: a seeded")]
+
+
+@pytest.mark.parametrize(
+    "name", ["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"]
+)
+def test_a_folder_of_the_system_is_no_class(root: Path, photographs: Path, name: str) -> None:
+    """Unpacking, network disks and Windows leave folders among the classes."""
+    (root / "Images" / name / "bars").mkdir(parents=True)
+    assert verify(root).problems == ()
+    assert read_split_lists(root) == read_split_lists(photographs)
+    assert identify(root).sha256 == identify(photographs).sha256
+
+
+@pytest.mark.parametrize(
+    "column", ["{},rings", "{}\trings", "{};rings", "{} rings", "rings,{}", "7,{},rings"]
+)
+def test_a_column_that_names_another_class_is_noted(root: Path, column: str) -> None:
+    """The folder is the class; whoever wrote another one beside it may have meant that."""
+    rewrite(root, each(lambda line: column.format(line)))
+    notes = [note for note in verify(root).notes if "another class" in note]
+    assert len(notes) == 1
+    assert "16 lines name another class beside the photograph (rings)" in notes[0]
+    assert "the folder counts" in notes[0]
+
+
+ELSEWHERE: list[tuple[str, Spoil, str, str]] = [
+    ("its photographs", lambda _: None, "Images", "give {root}"),
+    ("one folder deeper", lambda r: shutil.move(r, r / "../x/set"), "../x", "give {root}/set"),
+    ("small letters", lambda r: rename(r, "../Images", "../images"), "", "rename {root}/images to"),
+    (
+        "another name",
+        lambda r: rename(r, "../Images", "../JPEGImages"),
+        "",
+        "give the folder that holds Images",
+    ),
+    (
+        "train and test folders",
+        lambda r: [shutil.copytree(r / "Images", r / "train"), rename(r, "../Images", "../test")],
+        "",
+        "the folders test and train are not read as splits; put all class folders into",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "given", "words"), [row[1:] for row in ELSEWHERE], ids=[row[0] for row in ELSEWHERE]
+)
+def test_where_the_data_set_lies_is_told(
+    root: Path, spoil: Spoil, given: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a folder without Images the one line says what was seen beside, above or below it."""
+    (root.parent / "x").mkdir()
+    spoil(root)
+    given_root = (root / given) if given != "../x" else root.parent / "x"
+    assert main(["data", "verify", str(given_root)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    told_root = root if given == "Images" else given_root
+    assert words.format(root=told_root) in line
 
 
 def test_swapped_lists_are_noted(root: Path) -> None:

@@ -75,6 +75,28 @@ def refused(results: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
     return refused
 
 
+def test_a_folder_that_nobody_may_read_is_told(
+    results: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a word its runs would be missing, from the list and from what is pruned."""
+    entries = Path.iterdir
+
+    def denied(folder: Path) -> Any:
+        if folder.name == FOLDER:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return entries(folder)
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    for words in (["list"], ["prune", "--keep", "1"]):
+        assert f"cannot list {results / FOLDER}: Permission denied" in refused(*words)
+
+
+def test_what_is_no_file_is_no_run(results: Path, call: Callable[..., Any]) -> None:
+    """A pipe or a socket that lies among the runs is not waited for."""
+    os.mkfifo(results / FOLDER / "0004_pipe.json")
+    assert [entry["number"] for entry in call("list")] == ["0001", "0002", "0003"]
+
+
 def names(results: Path) -> list[str]:
     """Return the numbers of the saved runs."""
     return [path.name[:4] for path in list_runs(results)]

@@ -17,6 +17,16 @@ LEFT_BEHIND = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volum
 """Folders that unpacking a zip of macOS, a NAS or a disk's root leave beside the photographs."""
 
 
+_SYSTEMS_FOLDERS = {
+    "__MACOSX",
+    "@eaDir",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+}
+"""What unpacking, network disks and systems leave behind; no class."""
+
+
 def has_ending(name: str) -> bool:
     """Tell whether a name ends as a photograph's does."""
     return _ENDING.search(name) is not None
@@ -109,6 +119,7 @@ def look_into(images: Path) -> ClassFolders:
         IndoorError: A folder cannot be read.
     """
     names = [name for name, is_folder in _entries(images) if is_folder]
+    names = [name for name in names if name not in _SYSTEMS_FOLDERS]
     strange = [name for name in names if not is_printable(name)]
     return ClassFolders(
         images=images,

@@ -16,6 +16,14 @@ _HEADER = re.compile(
 )
 _BARE = "without what stands before class/file"
 _ALONE = "without the other columns"
+_MANAGERS_FILE = re.compile(
+    r"(^|[/\\])(\._|\.DS_Store|Thumbs\.db|desktop\.ini)[^/\\]*$", re.IGNORECASE
+)
+"""What macOS and Windows put beside photographs, and `find` into a list."""
+
+_BLANK = " \t\f\v\x1a"
+"""What a line may hold that is blank; DOS ends a text with the last."""
+
 _OLD_ENCODINGS = ("cp1252", "mac-roman", "cp850")
 _LONGEST = 4096
 """Characters of a line that may name a file; no system has longer paths."""
@@ -56,7 +64,9 @@ def read_list(data: bytes, folders: ClassFolders) -> tuple[list[Reading] | None,
 
 
 def _wide_encoding(data: bytes) -> str:
-    """Return which UTF-16 a text is in, by its mark or its many zeros; empty: in none."""
+    """Return which UTF-16 or UTF-32 a text is in, by its mark or many zeros; empty: in none."""
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     for encoding, zeros in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
@@ -74,7 +84,7 @@ def read_lines(text: str, folders: ClassFolders) -> list[Reading]:
     lines = [
         (number, line)
         for number, line in enumerate(re.split(r"\r\n?|\n", text), start=1)
-        if line.strip()
+        if line.strip(_BLANK)
     ]
     readings = [_read_by_files(number, line, folders) for number, line in lines]
     usual = [how for how, _ in Counter(r.how for r in readings if r.name).most_common()]
@@ -91,6 +101,8 @@ def _read_by_files(number: int, line: str, folders: ClassFolders) -> Reading:
     """Take the first way of reading that leads to a file."""
     if line.lstrip().startswith("#") and not folders.find(line.strip()):
         return Reading(number=number, text=line, name=None, how="a comment", ignored=True)
+    if _MANAGERS_FILE.search(line):
+        return Reading(number=number, text=line, name=None, how="a file manager's", ignored=True)
     for how, name in _ways(line, folders):
         if found := folders.find(name):
             told = ", ".join(part for part in (how, found[1]) if part)

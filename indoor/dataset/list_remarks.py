@@ -1,5 +1,6 @@
 """What there is to tell of one split list's lines, with commands that work when they are pasted."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,6 +69,27 @@ def read_as_meant(path: Path, readings: Sequence[Reading]) -> Iterator[Finding]:
             f"line {first.number}, {_shortened(first.text)}, {meaning}"
         )
         yield Finding(kind="lists are read as they are meant", what=what)
+
+
+def names_another_class(
+    path: Path, readings: Sequence[Reading], folders: ClassFolders
+) -> Iterator[Finding]:
+    """Tell once of columns that hold another class than the photograph's folder."""
+    others: dict[int, set[str]] = {}
+    for reading in readings:
+        if reading.name is not None and reading.how:
+            fields = {field.strip(" \"'") for field in re.split(r"[\t,;]|\s+", reading.text)}
+            named = fields & set(folders.classes)
+            if named and reading.name.split("/")[0] not in named:
+                others[reading.number] = named
+    if others:
+        count = "1 line names" if len(others) == 1 else f"{len(others):,} lines name"
+        number, named = next(iter(others.items()))
+        what = (
+            f"{path.name}: {count} another class beside the photograph ({', '.join(sorted(named))})"
+            f" than its folder, the first in line {number}; the folder counts"
+        )
+        yield Finding(kind="lists name another class than the folder", what=what)
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -9,7 +9,13 @@ from typing import Literal
 from indoor.dataset.findings import MANY, Finding, briefly
 from indoor.dataset.folders import ClassFolders, look_into
 from indoor.dataset.list_lines import read_list
-from indoor.dataset.list_remarks import named_again, no_text, not_understood, read_as_meant
+from indoor.dataset.list_remarks import (
+    named_again,
+    names_another_class,
+    no_text,
+    not_understood,
+    read_as_meant,
+)
 from indoor.errors import IndoorError
 from indoor.hints import command_line
 
@@ -114,6 +120,13 @@ def examine_lists(root: Path) -> ExaminedLists:
         ]
     if train and test:
         problems += _compare_classes(folders, train, test)
+    notes += [
+        Finding(
+            kind="validation lists are not read",
+            what=f"{path.name} is not read: a seeded share of the train list is the validation",
+        )
+        for path in _like_a_list(root, "(val|valid|validation|dev)")
+    ]
     if len(test) > len(train) > 0:
         what = (
             f"the train list names fewer photographs ({len(train):,}) than the test list "
@@ -143,9 +156,31 @@ def photographs_folder(root: Path) -> Path:
     if not images.is_dir():
         raise IndoorError(
             f"{root} has no folder Images; expected Images/<class>/<file> beside the split lists; "
-            "give the folder that holds Images"
+            f"{_instead_of_images(root)}"
         )
     return images
+
+
+def _instead_of_images(root: Path) -> str:
+    """Return what to do where a data set's folder has no Images, by what lies there."""
+    if root.name == "Images":
+        return f"give {root.parent}"
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError:
+        folders = []
+    for folder in folders:
+        if folder.name.casefold() == "images":
+            return f"rename {folder} to Images"
+        if (folder / "Images").is_dir():
+            return f"give {folder}"
+    splits = [f.name for f in folders if f.name in ("train", "val", "valid", "validation", "test")]
+    if splits:
+        return (
+            f"the folders {' and '.join(splits)} are not read as splits; put all class folders "
+            "into Images, and each photograph into a list"
+        )
+    return "give the folder that holds Images"
 
 
 def _read_list(
@@ -184,6 +219,7 @@ def _read_list(
         what = f"{path.name} is no UTF-8 text and was read as {encoding}"
         notes.append(Finding(kind="lists are no UTF-8 text", what=what))
     notes += read_as_meant(path, readings)
+    notes += names_another_class(path, readings, folders)
     return lines
 
 
@@ -208,7 +244,7 @@ def _find_list(
     return found[0]
 
 
-def _like_a_list(root: Path, name: ListName) -> list[Path]:
+def _like_a_list(root: Path, name: str) -> list[Path]:
     """Return the files of which the name says that they are this list."""
     pattern = re.compile(_LIKE_A_LIST.format(name), re.IGNORECASE)
     return sorted(p for p in root.iterdir() if pattern.fullmatch(p.name) and p.is_file())
@@ -229,8 +265,13 @@ def _compare_classes(
         )
         yield Finding(kind="lists are another data set's", what=what)
         return
+    if len(known) == 1:
+        what = f"{folders.images} has one class folder ({min(known)}); expected two or more"
+        yield Finding(kind="there is one class", what=what)
     for name in sorted((in_train | in_test) - known):
         what = f"the lists name class {name}, and {folders.images} has no such folder"
+        if name.startswith(".") and (folders.images / name).is_dir():
+            what = f"the lists name class {name}, and Images/{name} is hidden; rename it"
         yield Finding(kind="classes of the lists have no folder", what=what)
     for name in sorted(known - in_train - in_test):
         yield Finding(

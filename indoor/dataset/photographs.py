@@ -1,6 +1,7 @@
 """From an image file of any common kind to an upright RGB photograph."""
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -32,6 +33,28 @@ _DECODER_ERRORS = (
     Image.DecompressionBombError,
 )
 """What Pillow's decoders raise on damaged files; they have no common base."""
+
+
+_SIGNATURES: tuple[tuple[bytes, str], ...] = (
+    (rb"\xff\xd8", "JPEG"),
+    (rb"\x89PNG\r\n\x1a\n", "PNG"),
+    (rb"GIF8[79]a", "GIF"),
+    (rb"RIFF....WEBP", "WEBP"),
+    (rb"II\*\0....CR\x02|....ftypcrx |FUJIFILMCCD-RAW|IIRO|IIU\0", "a camera's raw file"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    (rb"....ftypavi[fs]", "AVIF"),
+    (rb"....ftyp(hei|hev|mif1|msf1)", "HEIC"),
+    (rb"....ftyp|\x1a\x45\xdf\xa3", "a film"),
+    (rb"\xff\n|\0\0\0\x0cJXL ", "JPEG XL"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"%PDF-", "PDF"),
+    (rb"8BPS", "a Photoshop file"),
+    (rb"PK\x03\x04", "a zip archive"),
+    (rb"\x1f\x8b", "packed by gzip"),
+    (rb"\0\x05\x16\x07", "macOS's file beside a photograph, and none itself"),
+    (rb"version https://git-lfs", "a pointer of Git LFS (git lfs pull fetches the photograph)"),
+)
+"""How files begin that lie about under a photograph's name, and what they are."""
 
 
 class BrokenPhotographError(IndoorError):
@@ -113,7 +136,10 @@ def decode_photograph(data: bytes, source: str) -> Image.Image:
                     raise
                 return _decode(bare)
     except UnidentifiedImageError as error:
-        what = f"is no image of a known kind ({', '.join(FORMATS)}; {len(data)} bytes)"
+        raise BrokenPhotographError(source, _unidentified(data)) from error
+    except Image.DecompressionBombError as error:
+        num = re.search(r"[0-9]+", str(error))
+        what = f"has {num[0] if num else 'too many'} pixels, more than are decoded; scale it down"
         raise BrokenPhotographError(source, what) from error
     except _DECODER_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -127,6 +153,20 @@ def _decode(data: bytes) -> Image.Image:
             hide_orientation(image)
         image.load()
         return _to_rgb(turn_upright(image, data))
+
+
+def _unidentified(data: bytes) -> str:
+    """Return what a file is that no decoder here takes for its own."""
+    known, size = ", ".join(FORMATS), f"{len(data)} bytes"
+    for signature, kind in _SIGNATURES:
+        if re.match(signature, data, re.DOTALL):
+            if kind in FORMATS:
+                return (
+                    f"is {kind}, and its head is damaged or says what no decoder here reads, such "
+                    f"as 12 bits or five channels ({size})"
+                )
+            return f"is {kind}, which is not read ({known} are; {size})"
+    return f"is no image of a known kind ({known}; {size})"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

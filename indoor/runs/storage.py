@@ -88,14 +88,25 @@ def list_runs(results: Path) -> tuple[Path, ...]:
     """Return the saved runs by machine folder and number, the oldest first.
 
     Raises:
-        IndoorError: There is no such folder.
+        IndoorError: There is no such folder, or it or one within cannot be read.
     """
     if not results.is_dir():
         raise IndoorError(
             f"no folder {results}; expected results that `pytest bench` saved; "
             "name their folder with --results"
         )
-    found = [path for path in results.glob("*/*.json") if number_of(path) is not None]
+    try:
+        folders = [path for path in results.iterdir() if path.is_dir()]
+        found = [
+            path
+            for folder in folders
+            for path in folder.iterdir()
+            if path.suffix == ".json" and number_of(path) is not None and not path.is_fifo()
+        ]
+    except OSError as error:
+        raise IndoorError(
+            f"cannot list {error.filename}: {error.strerror}; expected a readable folder"
+        ) from error
     return tuple(sorted(found, key=lambda path: (path.parent.name, number_of(path), path.name)))
 
 
