@@ -92,7 +92,9 @@ def mistakes_in_one_line(prefix: str = "") -> Iterator[None]:
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the options to pytest's command line."""
-    add = parser.getgroup("indoor", "indoor: what the suite in bench/ measures").addoption
+    add = parser.getgroup(
+        "indoor", "indoor: what is measured; example: pytest bench --batch 1,8 --threads all"
+    ).addoption
     add("--model", default="resnet50", metavar="ARCH", help="resnet50 (default) or resnet18")
     add(
         "--variant",

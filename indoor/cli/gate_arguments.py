@@ -75,7 +75,8 @@ def add_gate(commands: Any) -> None:
     measured(
         "--self-test",
         action="store_true",
-        help="test the gate itself: equal code must pass, a slowdown put in must be found",
+        help="test the gate itself: equal code must pass, a slowdown put in must be found "
+        "(25 gates, about a minute each)",
     )
     measured(
         "--seed",
