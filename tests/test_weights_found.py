@@ -2,10 +2,11 @@
 
 import shlex
 from argparse import Namespace
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -125,6 +126,19 @@ WRAPPED: dict[str, Any] = {
     "auxiliary heads": STATE | {f"aux_head.{k}": v for k, v in linear(3, 256).items()},
     "profiled under a wrapper": {"state_dict": renamed(thop(STATE), "module.")},
     "a metric's state": renamed(STATE, "model.") | {"train_acc.correct": torch.tensor(4)},
+    "a layer that was compiled": moved(STATE, {"layer1.": "layer1._orig_mod."}),
+    "layers sharded each": moved(
+        renamed(STATE, "_fsdp_wrapped_module."),
+        {
+            f"{wrapper}layer{n}.": f"{wrapper}layer{n}.{wrapper}"
+            for n in (1, 2, 3, 4)
+            for wrapper in ("_fsdp_wrapped_module.",)
+        },
+    ),
+    "a block that is computed again": moved(
+        renamed(STATE, "model."),
+        {"model.layer1.0.": "model.layer1.0._checkpoint_wrapped_module."},
+    ),
     "a loss with a projection": renamed(STATE, "model.") | {"loss_fn.weight": torch.ones(9, 512)},
 }
 
@@ -276,6 +290,7 @@ def test_of_two_equal_networks_the_first_is_taken_and_the_other_said(tmp_path: P
     loaded = load_float(tmp_path / "x.pt")
     assert same(loaded.model, STATE)
     assert "x.pt: another network beside them, in critic: not used" in loaded.notes
+    assert "has another network in critic: not used" in loaded.manifest.weights.assumed
 
 
 # Backbones.
@@ -311,6 +326,41 @@ BACKBONES: dict[str, tuple[Any, str]] = {
         | {f"fc.1.{k}": v for k, v in linear(3, 512).items()}
         | {"fc.0.weight": torch.ones(512), "fc.0.bias": torch.ones(512)},
         "its last part has 2 layers",
+    ),
+    "batch norm without weights before the last layer": (
+        BACKBONE
+        | {f"fc.1.{k}": v for k, v in linear(3, 512).items()}
+        | {"fc.0.running_mean": torch.ones(512), "fc.0.running_var": torch.ones(512)},
+        "fc.1.weight may be not all of its last part: fc.0.running_mean",
+    ),
+    "a neck of batch norm (re-identification)": (
+        renamed(BACKBONE, "base.")
+        | {f"bottleneck.{k}": torch.ones(512) for k in ("weight", "running_mean", "running_var")}
+        | {"classifier.weight": torch.ones(3, 512)},
+        "classifier.weight may be not all of its last part: bottleneck.running_mean",
+    ),
+    "batch norm after the last layer": (
+        STATE | {f"bn_fc.{k}": torch.ones(3) for k in ("running_mean", "running_var")},
+        "fc.weight may be not all of its last part: bn_fc.running_mean",
+    ),
+    "a cosine classifier": (
+        BACKBONE | {"fc.weight": torch.ones(3, 512), "fc.sigma": torch.ones(1)},
+        "fc.weight may be not all of its last part: fc.sigma",
+    ),
+    "a last layer with weight norm": (
+        BACKBONE | {"fc.bias": torch.ones(3), "fc.weight_g": torch.ones(3, 1)},
+        "its last layer has fc.weight_g in place of a weight",
+    ),
+    "a last layer with parametrized weight norm": (
+        BACKBONE
+        | {"fc.bias": torch.ones(3), "fc.parametrizations.weight.original0": torch.ones(3, 1)},
+        "its last layer has fc.parametrizations.weight.original0 in place of a weight",
+    ),
+    "a last layer that was pruned": (
+        BACKBONE
+        | {f"fc.weight_{k}": torch.ones(3, 512) for k in ("orig", "mask")}
+        | {"fc.bias": torch.ones(3)},
+        "its last layer has fc.weight_orig, fc.weight_mask in place of a weight",
     ),
     "two heads": (
         BACKBONE | {f"{h}.{k}": v for h in ("scene", "objects") for k, v in linear(3, 512).items()},
@@ -438,12 +488,44 @@ def test_another_network_is_named(state: dict[str, Tensor], words: str, tmp_path
 
 # Classes.
 
+CAB = ("c", "a", "b")
 NAMED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "classes-control": ({"classes": ["a", "b", "c"]}, ("a", "b", "c")),
     "a tuple-control": ({"classes": ("c", "a", "b")}, ("c", "a", "b")),
     "class_names": ({"class_names": ["a", "b", "c"]}, ("a", "b", "c")),
     "class_to_idx": ({"class_to_idx": {"b": 2, "a": 0, "c": 1}}, ("a", "c", "b")),
     "CLASSES (MMPretrain)": ({"CLASSES": ("a", "b", "c")}, ("a", "b", "c")),
+    "numbers to names": ({"classes": {0: "c", 1: "a", 2: "b"}}, CAB),
+    "names to numbers": ({"classes": {"a": 1, "b": 2, "c": 0}}, CAB),
+    "bytes": ({"classes": [b"c", b"a", b"b"]}, CAB),
+    "a numpy array of objects": ({"classes": np.array(CAB, dtype=object)}, CAB),
+    "a deque": ({"classes": deque(CAB)}, CAB),
+    "numbers that are tensors": (
+        {"class_to_idx": {n: torch.tensor(i) for i, n in enumerate(CAB)}},
+        CAB,
+    ),
+    "names (Ultralytics)": ({"names": dict(enumerate(CAB)), "nc": 3}, CAB),
+    "idx_to_class": ({"idx_to_class": dict(enumerate(CAB))}, CAB),
+    "label_names": ({"label_names": CAB}, CAB),
+    "labels": ({"labels": list(CAB)}, CAB),
+    "categories": ({"categories": list(CAB)}, CAB),
+    "vocab (fastai)": ({"dls": {"vocab": list(CAB)}}, CAB),
+    "id2label and label2id (Hugging Face)": (
+        {
+            "config": {
+                "id2label": {"0": "c", "1": "a", "2": "b"},
+                "label2id": {"a": 1, "b": 2, "c": 0},
+            }
+        },
+        CAB,
+    ),
+    "meta (MMClassification)": ({"meta": {"CLASSES": CAB, "seed": 0}}, CAB),
+    "meta (MMPretrain 1)": ({"meta": {"dataset_meta": {"classes": CAB}}}, CAB),
+    "hyper_parameters (Lightning)": ({"hyper_parameters": {"lr": 0.1, "classes": CAB}}, CAB),
+    "args": ({"args": Namespace(lr=0.1, class_names=list(CAB))}, CAB),
+    "two that differ": ({"labels": ["a", "b", "c"], "names": list(CAB)}, ()),
+    "names of something else-control": ({"names": ["loss", "accuracy"]}, ()),
+    "names under another key-control": ({"metrics": ["loss", "accuracy", "f1"]}, ()),
     "their number": ({"classes": 3}, ()),
     "numbers": ({"classes": [0, 1, 2]}, ()),
     "not in order-control": ({"class_to_idx": {"b": 5, "a": 0, "c": 1}}, ()),
@@ -457,3 +539,18 @@ def test_class_names_are_read_where_a_file_has_them(
     """Beside the state dict, under the keys that people use; what is no name is none."""
     torch.save({"state_dict": STATE} | said, tmp_path / "x.pt")
     assert load_float(tmp_path / "x.pt").manifest.classes == classes
+
+
+def test_classes_that_are_named_in_two_ways_are_told(tmp_path: Path) -> None:
+    """Which one is right is not guessed in silence."""
+    said = {"labels": ["a", "b", "c"], "names": list(CAB)}
+    torch.save({"state_dict": STATE} | said, tmp_path / "x.pt")
+    clause = "names its classes in two ways (labels and names): neither was used"
+    assert clause in load_float(tmp_path / "x.pt").manifest.weights.assumed
+
+
+def test_where_the_classes_were_found_is_said(tmp_path: Path) -> None:
+    """A key far from the weights is named."""
+    torch.save({"state_dict": STATE, "meta": {"CLASSES": CAB}}, tmp_path / "x.pt")
+    notes = load_float(tmp_path / "x.pt").notes
+    assert "x.pt: the classes are those of meta.CLASSES" in notes

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import types
 import uuid
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ import pytest
 import torch
 from foreign import network
 from torch import nn
+from torchvision import transforms
 
 from indoor.errors import IndoorError
 from indoor.model import LoadedModel, load_float
@@ -202,6 +204,49 @@ def test_mean_and_std_are_read_in_whatever_they_are(
     assert manifest.classes == ("a", "b", "c")
 
 
+NESTED: dict[str, dict[str, object]] = {
+    "pretrained_cfg (timm)": {"pretrained_cfg": {"mean": (0.25, 0.5, 0.75), "std": (0.5,) * 3}},
+    "img_norm_cfg (OpenMMLab)": {
+        "meta": {"img_norm_cfg": {"mean": [63.75, 127.5, 191.25], "std": [127.5] * 3}}
+    },
+    "image_mean (Hugging Face)": {
+        "processor": {"image_mean": [0.25, 0.5, 0.75], "image_std": [0.5] * 3}
+    },
+    "arguments": {"args": argparse.Namespace(mean=[0.25, 0.5, 0.75], std=[0.5] * 3)},
+    "torchvision's transforms": {
+        "transform": transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize([0.25, 0.5, 0.75], [0.5] * 3)]
+        )
+    },
+    "the network's own first layer": {
+        "state_dict": {
+            "0.mean": torch.tensor([0.25, 0.5, 0.75]).view(1, 3, 1, 1),
+            "0.std": torch.full((1, 3, 1, 1), 0.5),
+            **{f"1.{name}": tensor for name, tensor in STATE.items()},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("said", NESTED.values(), ids=NESTED)
+def test_mean_and_std_are_found_wherever_they_lie(said: dict[str, object], tmp_path: Path) -> None:
+    """A file that says them is not given ImageNet's, and the place is told."""
+    torch.save({"state_dict": STATE, **said}, tmp_path / "x.pt")
+    loaded = load_float(tmp_path / "x.pt")
+    assert loaded.manifest.preprocessing.mean == (0.25, 0.5, 0.75)
+    assert loaded.manifest.preprocessing.std == (0.5, 0.5, 0.5)
+    assert "says no mean and std: ImageNet's" not in loaded.manifest.weights.assumed
+    assert "mean and std are those of" in "\n".join(loaded.notes)
+
+
+def test_two_means_that_differ_are_told(tmp_path: Path) -> None:
+    """Which one is right is not guessed in silence."""
+    said = {name: {"mean": [value] * 3, "std": [0.5] * 3} for name, value in (("a", 0.1), ("b", 1))}
+    torch.save({"state_dict": STATE, **said}, tmp_path / "x.pt")
+    clause = "says two means (a and b): neither was used"
+    assert clause in load_float(tmp_path / "x.pt").manifest.weights.assumed
+
+
 def test_mean_and_std_of_0_to_255_are_divided_and_said(tmp_path: Path) -> None:
     """OpenMMLab's numbers are for photographs that are not scaled to 0..1."""
     said = {"mean": [127.5, 102.0, 51.0], "std": [51.0, 51.0, 51.0]}
@@ -222,6 +267,15 @@ def test_a_plain_pickle_of_a_state_dict_is_read(tmp_path: Path) -> None:
     (tmp_path / "y.pkl").write_bytes(pickle.dumps({"model": arrays}, protocol=4))
     loaded = load_float(tmp_path / "y.pkl")
     assert torch.equal(loaded.model.fc.weight, state["fc.weight"])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_plain_pickle_of_any_protocol_is_read(protocol: int, tmp_path: Path) -> None:
+    """Python 2 wrote protocol 0, which begins with no byte of its own."""
+    state = {name: tensor.numpy() for name, tensor in network(first=2.0).items()}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"model": state}, protocol=protocol))
+    loaded = load_float(tmp_path / "x.pkl")
+    assert torch.equal(loaded.model.conv1.weight, torch.from_numpy(state["conv1.weight"]))
 
 
 # Nothing executes.
@@ -351,6 +405,30 @@ def test_hand_written_pickles_change_nothing(content: bytes, tmp_path: Path) -> 
         load_float(tmp_path / "x.pt")
     assert "\n" not in str(caught.value)
     assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+
+
+def test_a_tensor_that_takes_no_place_in_the_file_takes_none_here(tmp_path: Path) -> None:
+    """A stride of 0 makes petabytes of four bytes."""
+    content = STATE | {"bn1.weight": torch.ones(1).expand(2**40)}
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(IndoorError, match=r"its tensors have 1,099,.* values, expected at most"):
+        load_float(tmp_path / "x.pt")
+
+
+def test_a_packed_pickle_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    """A few kilobytes of a zip archive are not unpacked to gigabytes."""
+    torch.save({"state_dict": STATE}, tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02(" + b"N" * 20_000_000 + b"t.")
+    with pytest.raises(IndoorError, match=r"data.pkl unpacks to 20,000,005 bytes"):
+        load_float(tmp_path / "bomb.pt")
+
+
+def test_negative_variances_are_refused(tmp_path: Path) -> None:
+    """Their square root would make every logit NaN."""
+    torch.save(STATE | {"bn1.running_var": torch.full((64,), -1.0)}, tmp_path / "x.pt")
+    with pytest.raises(IndoorError, match=r"negative variances in bn1\.running_var"):
+        load_float(tmp_path / "x.pt")
 
 
 def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:

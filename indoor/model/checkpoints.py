@@ -122,8 +122,8 @@ def load_float(
         network = extract(path, content)
         found, no_head = network.arch, "" if network.head else network.no_head
         tensors = as_float32(path, network.tensors | network.head, copy=True)
-        manifest = describe(path, network, preprocessing)
-        notes = tuple(notes_on(path, network, is_torch=is_torch))
+        manifest, notes = describe(path, content, network, preprocessing)
+        notes = (*notes_on(path, network, is_torch=is_torch), *notes)
     model = _assemble(path, tensors, found, has_head=not no_head)
     if arch is not None and found != arch:
         raise IndoorError(

@@ -1,5 +1,6 @@
 """What lies in a file of somebody else's: every tensor by its path of keys."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -48,6 +49,24 @@ def entries_of(value: object) -> Iterator[tuple[object, object]]:
         yield from enumerate(value)
 
 
+def everything_in(content: object) -> Iterator[tuple[str, object]]:
+    """Return whatever lies in a file by its path, the outermost first, each object once."""
+    queue: deque[tuple[str, object]] = deque([("", content)])
+    seen: set[int] = set()
+    budget = iter(range(_MAX_ENTRIES))
+    while queue:
+        path, value = queue.popleft()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        for key, child in _attributes_of(value):
+            if next(budget, None) is None:
+                return
+            yield f"{path}{key}", child
+            if isinstance(child, Mapping | list | tuple) and not isinstance(child, Deferred):
+                queue.append((f"{path}{key}.", child))
+
+
 def kind_of(value: object) -> str:
     """Return the name of a value's class, of a class that was not imported its full name."""
     return value.name if isinstance(value, Placeholder) else type(value).__name__
@@ -82,6 +101,15 @@ def _walk(
             yield name, Leaf(found, container)
         inner = container if _is_module(value) and _is_module(found) else f"{name}."
         yield from _walk(found, f"{name}.", inner, (*above, id(value)), budget)
+
+
+def _attributes_of(value: object) -> Iterator[tuple[object, object]]:
+    """Return what `entries_of` does, and what else a module knows: transforms are modules."""
+    yield from entries_of(value)
+    if _is_module(value):
+        assert isinstance(value, Placeholder)
+        assert isinstance(value.state, Mapping)
+        yield from ((k, v) for k, v in value.state.items() if not str(k).startswith("_"))
 
 
 def _is_module(value: object) -> bool:

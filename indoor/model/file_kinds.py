@@ -1,5 +1,6 @@
 """What a file is that is given as weights, told by its content; names are no evidence."""
 
+import re
 import shlex
 import zipfile
 from pathlib import Path
@@ -13,6 +14,9 @@ _MAXIMUM_HEADER_BYTES = 100_000_000
 
 _TORCH_BEFORE_PROTOCOL_2 = b"L119547037"
 """The start of the number that torch's older format begins with, in the text of protocol 0."""
+
+_PLAIN_PICKLE = re.compile(rb"\((dp?|lp?)\d*\n|[}\]]q.|c[A-Za-z_][\w.]*\n\w+\n[(pq]", re.DOTALL)
+"""The start of a pickle of protocol 0 or 1: a dict, a list, or the name of a class."""
 
 _STARTS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"version https://git-lfs", "a git-LFS pointer, not the file itself", "run git lfs pull"),
@@ -59,6 +63,8 @@ def identify_kind(path: Path) -> Literal["safetensors", "torch"]:
         return "safetensors"
     if start.startswith(b"PK\x03\x04"):
         _check_archive(path)
+        return "torch"
+    if _PLAIN_PICKLE.match(start):
         return "torch"
     # TensorFlow Lite begins with an offset, which may be a pickle's byte.
     if start.startswith((b"\x80", _TORCH_BEFORE_PROTOCOL_2)) and start[4:8] != b"TFL3":

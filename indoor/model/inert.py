@@ -121,6 +121,8 @@ class NumpyArray(Deferred):
         if not isinstance(self.state, tuple) or len(self.state) != 5:
             return None
         _, shape, kind, fortran, raw = self.state
+        if isinstance(raw, list):  # an array of objects
+            return raw if all(isinstance(item, str) for item in raw) else None
         return _array(kind, raw, shape, "F" if fortran else "C")
 
 
@@ -298,6 +300,7 @@ _FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "collections.OrderedDict": _ordered,
     "collections.Counter": _ordered,
     "collections.defaultdict": lambda *_: {},
+    "collections.deque": lambda *_: [],
     "builtins.set": tuple,
     "builtins.frozenset": tuple,
     "builtins.bytearray": _encoded,

@@ -44,6 +44,7 @@ class Found:
         beside: Names of tensors beside it that might be a part of it, and are left out.
         containers: The mappings that it lies in, the innermost first.
         averaged: A Python expression for each averaged copy in the content `c`.
+        rivals: Where other whole networks lie that are no averaged copies.
         notes: What to tell the user of the choice and of what is left out.
     """
 
@@ -55,6 +56,7 @@ class Found:
     beside: tuple[str, ...]
     containers: tuple[Mapping[object, object], ...]
     averaged: tuple[str, ...]
+    rivals: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -138,6 +140,11 @@ def _describe(
             for other in others
             if other.is_averaged
         ),
+        rivals=tuple(
+            other.prefix.rstrip(".") or "the file itself"
+            for other in others
+            if not other.is_averaged and share_of(other.paths) == 1
+        ),
         notes=tuple(_notes(content, leaves, chosen, others, used, head)),
     )
 
@@ -183,9 +190,39 @@ def _find_head(
         bias = weight.removesuffix("weight") + "bias"
         if bias not in scope and not roots:
             return {}, f"{name} has no bias beside it"
+        around = _around(leaves, in_order, level, root, (weight, bias))
+        around = [p for p in around if not any(p.startswith(o.prefix) for o in others)]
+        if around:
+            rest = shorten(_stripped(around, level))
+            return {}, f"{name} may be not all of its last part: {rest}"
         return {"fc.weight": weight} | ({"fc.bias": bias} if bias in scope else {}), ""
     bias = f"{chosen.prefix}fc.bias"
+    parts = [p for p in in_order if p.startswith(f"{chosen.prefix}fc.") and not is_counter(p)]
+    if parts := [path for path in parts if path != bias]:
+        names = shorten(_stripped(parts, chosen.prefix))
+        return {}, f"its last layer has {names} in place of a weight"
     return ({"fc.bias": bias} if bias in scope else {}), "it ends before its last layer"
+
+
+def _around(
+    leaves: Mapping[str, Leaf], paths: list[str], level: str, root: str, layer: tuple[str, str]
+) -> list[str]:
+    """Return what may belong to the last part besides its linear layer.
+
+    That is whatever lies within it, and batch norm beside it that fits its inputs or its outputs.
+    """
+    weight = leaves[layer[0]].value
+    assert isinstance(weight, Tensor)
+    found = []
+    for path in paths:
+        value, name = leaves[path].value, path.removeprefix(level)
+        if path in layer or not isinstance(value, Tensor) or not path.startswith(level):
+            continue
+        is_norm = name.count(".") == 1 and name.endswith(".running_mean")
+        is_inside = path.startswith(root) and "loss" not in path and not is_counter(path)
+        if is_inside or (is_norm and value.numel() in weight.shape):
+            found.append(path)
+    return found
 
 
 def _is_layer(path: str, value: object) -> bool:

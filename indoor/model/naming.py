@@ -54,9 +54,13 @@ def splits_of(path: str) -> Iterator[tuple[str, str]]:
             return
 
 
+_INNER = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Wrappers of a part of the network: of a layer that was compiled, sharded or recomputed."""
+
+
 def torchvision(name: str) -> str:
     """The names of torchvision, timm, MMPretrain and most others."""
-    return name
+    return _INNER.sub("", name)
 
 
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}

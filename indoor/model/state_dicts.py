@@ -14,8 +14,9 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.contents import entries_of, kind_of, leaves_of
 from indoor.model.file_kinds import convert
-from indoor.model.inert import QUANTIZED, CodeInPickle, Deferred, Placeholder
+from indoor.model.inert import QUANTIZED, CodeInPickle, Placeholder
 from indoor.model.matching import Found, find_network, shorten
+from indoor.model.said import find_channels, find_classes
 from indoor.model.tensors import FORMAT
 from indoor.model.torch_files import UNREADABLE, read_torch
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
@@ -32,6 +33,9 @@ _RELATIVES: dict[tuple[bool, tuple[int, ...]], str] = {
 """ResNets that are not read: whether their blocks have three convolutions, blocks in each layer."""
 
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
+
+_MAX_VALUES = 100_000_000
+"""Four times what a ResNet-50 of 1,000 classes has."""
 
 _EXPONENT = 0x7F800000
 """The bits of float32 that are all 0 in zeros and subnormal numbers, all 1 in NaN and infinity."""
@@ -88,6 +92,12 @@ def extract(path: Path, content: object) -> Found:
                 f"{path} has {kind_of(value)} as {name}, expected a tensor; save a state dict "
                 "of ordinary tensors (of a sharded network, the full one)"
             )
+    total = sum(v.numel() for v in values if isinstance(v, Tensor))
+    if total > _MAX_VALUES:  # a tensor of stride 0 takes no place in the file
+        raise IndoorError(
+            f"{path} holds no {found.arch}: its tensors have {total:,} values, expected at most "
+            f"{_MAX_VALUES:,}; give other weights"
+        )
     if relative := _relative(found):
         raise IndoorError(
             f"{path} holds a {relative}, expected torchvision's resnet18 or resnet50; "
@@ -118,6 +128,10 @@ def as_float32(path: Path, values: Mapping[str, object], *, copy: bool) -> dict[
                 f"{path} holds NaN or infinite weights in {name}, expected finite ones; "
                 "the training diverged, take an earlier checkpoint"
             )
+        if name.endswith("running_var") and tensor.numel() and tensor.min().item() < 0:
+            raise IndoorError(
+                f"{path} holds negative variances in {name}, expected 0 or more; give other weights"
+            )
     return tensors
 
 
@@ -136,35 +150,46 @@ def note_subnormal(source: WeightSource, tensors: Mapping[str, Tensor]) -> Weigh
     return replace(source, assumed=others + ((clause,) if num_subnormal else ()))
 
 
-def describe(path: Path, found: Found, preprocessing: Preprocessing | None) -> CheckpointManifest:
-    """Return the manifest of somebody else's file, from what lies beside its state dict.
+def describe(
+    path: Path, content: object, found: Found, preprocessing: Preprocessing | None
+) -> tuple[CheckpointManifest, tuple[str, ...]]:
+    """Return the manifest of somebody else's file, and notes on where it says what it says.
 
     `weights.assumed` names what the file does not say, and of the preprocessing nothing where the
     caller gave one.
     """
     said = {key: value for m in reversed(found.containers) for key, value in m.items()}
     epoch = said.get("epoch")
-    channels = {key: _channels(path, key, said.get(key)) for key in ("mean", "std")}
-    unsaid = [key for key, value in channels.items() if value is None]
+    classes, place, unclear = find_classes(path, content, found)
+    mean, std, channels_place, unclear_channels = find_channels(path, content, found)
+    notes = [f"the classes are those of {place}"] if place else []
+    notes += [f"mean and std are those of {channels_place}"] if channels_place else []
+    unsaid = [key for key, value in (("mean", mean), ("std", std)) if value is None]
     assumed = [f"says no {' and '.join(unsaid)}: ImageNet's"] if unsaid else []
-    if max(channels["mean"] or (0.0,)) > 2:  # of photographs in 0..255, as OpenMMLab has them
-        channels = {key: value and _scaled(value) for key, value in channels.items()}
+    assumed += [unclear_channels] if unclear_channels else []
+    if max(mean or (0.0,)) > 2:  # of photographs in 0..255, as OpenMMLab has them
+        mean, std = (
+            value and (value[0] / 255, value[1] / 255, value[2] / 255) for value in (mean, std)
+        )
         assumed.append("says a mean for 0..255: mean and std were divided by 255")
     size = DEFAULT_PREPROCESSING.size
     assumed.append(f"says no input size: the whole photograph at {size} x {size}")
     if preprocessing is not None:
         assumed = []
+    assumed += [unclear] if unclear else []
+    if found.rivals:
+        assumed.append(f"has another network in {shorten(found.rivals)}: not used")
     if found.beside:
         assumed.append(f"has {shorten(found.beside)} beside the network: no part of it")
-    return CheckpointManifest(
+    manifest = CheckpointManifest(
         format=FORMAT,
         arch=found.arch,
         precision="float32",
-        classes=_names(path, said),
+        classes=classes,
         preprocessing=replace(
             DEFAULT_PREPROCESSING,
-            mean=channels["mean"] or DEFAULT_PREPROCESSING.mean,
-            std=channels["std"] or DEFAULT_PREPROCESSING.std,
+            mean=mean or DEFAULT_PREPROCESSING.mean,
+            std=std or DEFAULT_PREPROCESSING.std,
         ),
         weights=WeightSource(
             kind="file",
@@ -174,6 +199,7 @@ def describe(path: Path, found: Found, preprocessing: Preprocessing | None) -> C
         ),
         epoch=epoch if isinstance(epoch, int) else None,
     )
+    return manifest, tuple(f"{path.name}: {note}" for note in notes)
 
 
 def notes_on(path: Path, found: Found, *, is_torch: bool) -> Iterator[str]:
@@ -271,42 +297,3 @@ def _count_subnormal(tensor: Tensor) -> int:
     if num_small == 0:
         return 0
     return num_small - (tensor.numel() - int(torch.count_nonzero(bits & 0x7FFFFFFF)))
-
-
-def _names(path: Path, said: Mapping[object, object]) -> tuple[str, ...]:
-    """Return the class names, in the order of the logits; none where the file has none."""
-    for key in ("classes", "class_names", "CLASSES"):
-        value = said.get(key)
-        names = value.value() if isinstance(value, Deferred) else value
-        if isinstance(names, Mapping) and not isinstance(names, Placeholder):
-            raise IndoorError(
-                f"{path} has {key} of type {type(names).__name__}, expected a list of names in the "
-                "order of the logits; save it again with one"
-            )
-        if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-            return tuple(map(str, names))
-    by_name = said.get("class_to_idx")
-    if isinstance(by_name, Mapping) and all(isinstance(name, str) for name in by_name):
-        names = {index: str(name) for name, index in by_name.items()}
-        if names.keys() == set(range(len(by_name))):
-            return tuple(names[index] for index in range(len(names)))
-    return ()
-
-
-def _scaled(value: tuple[float, float, float]) -> tuple[float, float, float]:
-    return (value[0] / 255, value[1] / 255, value[2] / 255)
-
-
-def _channels(path: Path, key: str, value: object) -> tuple[float, float, float] | None:
-    numbers = value.value() if isinstance(value, Deferred) else value
-    if numbers is None or isinstance(numbers, Placeholder):
-        return None
-    if isinstance(numbers, Tensor):
-        numbers = numbers.flatten().tolist()
-    if (
-        not isinstance(numbers, list | tuple)
-        or len(numbers) != 3
-        or not all(isinstance(x, int | float) for x in numbers)
-    ):
-        raise IndoorError(f"{path} has {key} {numbers!r}, expected three numbers; save it again")
-    return (float(numbers[0]), float(numbers[1]), float(numbers[2]))

@@ -162,6 +162,8 @@ def _manifest(path: Path, file: Any) -> CheckpointManifest | None:
         version = msgspec.json.decode(text)["format"]
     except (msgspec.MsgspecError, KeyError, TypeError):
         version = None  # from_json below says what is wrong with it
+    except RecursionError as error:
+        raise _damaged(path, "its manifest is nested too deeply") from error
     if isinstance(version, int) and version > FORMAT:
         raise IndoorError(
             f"{path} has checkpoint format {version}, expected at most {FORMAT}: "

@@ -37,6 +37,9 @@ UNREADABLE = (
 _MAGIC = 0x1950A86A20F9469CFC6C
 """What a file of torch.save from before 1.6 begins with, as a pickled number."""
 
+_MAX_UNPACKED = 16_000_000
+"""Bytes that something may unpack to if it is packed to less than a twentieth."""
+
 _ZIP = b"PK\x03\x04"
 
 
@@ -83,7 +86,10 @@ def _read_zip(content: mmap.mmap | bytearray) -> object:
         start += 30 + sum(struct.unpack("<HH", content[start + 26 : start + 30]))
         data = memoryview(content)[start : start + info.compress_size]
         if info.compress_type != zipfile.ZIP_STORED:
-            data = memoryview(bytearray(zlib.decompress(data, -15)))
+            if info.file_size > _MAX_UNPACKED and info.file_size > 20 * info.compress_size:
+                raise pickle.UnpicklingError(f"{name} unpacks to {info.file_size:,} bytes")
+            unpacked = zlib.decompressobj(-15).decompress(data, info.file_size + 1)
+            data = memoryview(bytearray(unpacked))
         # A CRC of 0: torch was told to write none.
         if len(data) != info.file_size or (info.CRC and zlib.crc32(data) != info.CRC):
             raise zipfile.BadZipFile(f"{root}{name} is not what its checksum says")
