@@ -147,7 +147,6 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
         (lambda _: np.linalg.svd, "numpy.linalg:svd"),
         (lambda _: "json.decoder:JSONDecoder.decode", "json.decoder:JSONDecoder.decode"),
     ],
-    ids=str,
 )
 def test_a_function_is_handed_over_by_its_name(
     mine: ModuleType, given: Callable[[ModuleType], Any], name: str
