@@ -309,6 +309,18 @@ def test_an_unknown_revision_is_told_beside_the_branches_there_are(
     assert "\n" not in str(error.value)
 
 
+def test_a_repository_whose_commits_are_gone_is_not_called_new(tmp_path: Path) -> None:
+    """A branch that leads to no readable commit is damage, which the line says."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    git(tmp_path, *identity, "commit", "-q", "--allow-empty", "-m", "one")
+    for folder in (tmp_path / ".git/objects").iterdir():
+        shutil.rmtree(folder)
+    with pytest.raises(IndoorError, match=r"whose commits git cannot read .*git fsck") as error:
+        resolve_revision(tmp_path, "HEAD~1")
+    assert "no commit yet" not in str(error.value)
+
+
 def test_a_shallow_clone_says_how_to_get_the_rest(repo: Path, tmp_path: Path) -> None:
     """A commit that CI did not fetch is not called misspelt: the message names fetch-depth."""
     shallow = tmp_path / "shallow"

@@ -56,7 +56,12 @@ def resolve_revision(repo: Path, revision: str) -> str:
         )
     newest = ("--sort=-committerdate", f"--count={NUM_NAMED}", "refs/heads", "refs/remotes")
     branches = run_git(repo, "for-each-ref", "--format=%(refname:short)", *newest).stdout.split()
-    known = f"such as {', '.join(branches)}" if branches else "which has no commit yet"
+    if branches:
+        known = f"such as {', '.join(branches)}"
+    elif run_git(repo, "rev-parse", "--verify", "HEAD").returncode == 0:  # asks for no object
+        known = "whose commits git cannot read (`git fsck` tells which)"
+    else:
+        known = "which has no commit yet"
     raise IndoorError(
         f"revision {revision!r} is unknown here, or several commits fit it; expected a branch, tag "
         f"or commit of this repository, {known}; run `git fetch`, or check the name with `git log`"
