@@ -183,6 +183,17 @@ def test_networks_of_any_honest_kind_are_not_refused(seed: int) -> None:
         assert find(chances, counts.tolist(), int(generator.integers(2**31))) is None
 
 
+@pytest.mark.parametrize("few", [1 / 3, 0.6, 1.0], ids=["a third", "most", "all"])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_head_that_was_never_trained_has_no_order(few: float, seed: int) -> None:
+    """Classes that tell apart, each answered by an output at random, some outputs by none."""
+    generator = np.random.default_rng(seed)
+    chances = np.full((67, 67), 0.1 / 66)
+    chances[np.arange(67), generator.integers(0, round(67 * few), 67)] += 0.9
+    chances /= chances.sum(axis=1, keepdims=True)
+    assert find(chances, [20] * 67, seed) is None
+
+
 def test_a_few_photographs_prove_nothing() -> None:
     """Three classes of four photographs each, all in a ring, are left alone."""
     assert find(honest(3, 0.9), [4, 4, 4], order=[1, 2, 0]) is None

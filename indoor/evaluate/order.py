@@ -28,6 +28,16 @@ but a few classes at once, so that none has this share of its answers.
 _RATIO = 3
 """Photographs gained for each that is lost, at least."""
 
+_KNOWN = 0.9
+"""The share of the classes that a network whose outputs were exchanged knows in the right order.
+
+A head that was never trained, or trained to give few answers, lets some outputs stand for a class
+each and most for none; an assignment repairs those few, and there is no order to be right.
+"""
+
+_RECOGNISED = 0.1
+"""The share of a class's photographs that makes it known."""
+
 Whole = NDArray[np.int64]
 
 
@@ -50,7 +60,8 @@ def find_wrong_order(answers: Tensor, labels: Tensor, num_classes: int) -> Wrong
     The order is found on one half of each class's photographs (the best assignment of outputs to
     classes) and counted on the other, both ways. It counts only where outputs that took each
     other's places answer for another class in mutual plurality, where that gains three photographs
-    for each that it loses, and where an exact binomial test does not leave two for one to chance.
+    for each that it loses, where an exact binomial test does not leave two for one to chance, and
+    where nearly every class is recognised then.
 
     Args:
         answers: int64 `(N,)`, the place of the largest logit.
@@ -60,12 +71,13 @@ def find_wrong_order(answers: Tensor, labels: Tensor, num_classes: int) -> Wrong
     from scipy.stats import binom
 
     found, truth = answers.numpy(), labels.numpy()
-    num_gained = num_lost = num_repaired = num_answers = 0
+    num_gained = num_lost = num_answers = 0
+    repaired = np.zeros(len(truth), bool)
     moved: dict[tuple[int, int], int] = {}
     for chosen in _halves(truth):
         order, kept = _fit(_confusion(found[~chosen], truth[~chosen], num_classes))
         here, true = found[chosen], truth[chosen]
-        num_repaired += int((order[here] == true).sum())
+        repaired[chosen] = order[here] == true
         counted = kept[here]
         num_answers += int(counted.sum())
         num_gained += int((order[here] == true)[counted].sum())
@@ -73,8 +85,12 @@ def find_wrong_order(answers: Tensor, labels: Tensor, num_classes: int) -> Wrong
         for output in np.flatnonzero(kept).tolist():
             pair = (output, int(order[output]))
             moved[pair] = moved.get(pair, 0) + int(((here == output) & (true == pair[1])).sum())
+    sizes = np.bincount(truth, minlength=num_classes)
+    hits = np.bincount(truth[repaired], minlength=num_classes)
+    known = hits[sizes > 0] > _RECOGNISED * sizes[sizes > 0]
     shown = (
-        num_gained >= _RATIO * max(num_lost, 1)
+        known.mean() >= _KNOWN
+        and num_gained >= _RATIO * max(num_lost, 1)
         and num_gained > _SHARE * num_answers
         and binom.sf(num_gained - 1, num_gained + num_lost, _ODDS) < _LEVEL
     )
@@ -82,7 +98,7 @@ def find_wrong_order(answers: Tensor, labels: Tensor, num_classes: int) -> Wrong
         return None
     return WrongOrder(
         as_it_stands=float((found == truth).mean()),
-        repaired=num_repaired / len(truth),
+        repaired=float(repaired.mean()),
         moved=tuple(sorted(moved, key=lambda pair: (-moved[pair], pair))),
     )
 
