@@ -299,6 +299,16 @@ def test_every_command_finds_a_files_run(
     assert len([path for path in world.runs.iterdir() if path.is_dir()]) == 2
 
 
+def test_int8_that_was_never_made_is_told_with_the_command_that_makes_it(
+    world: World, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Predicting with int8 of a file that was never quantized names quantize, not a path."""
+    named, photo = world.copy("mine.safetensors"), photographs / "Images" / "bars" / "bars_00.jpg"
+    assert indoor("predict", "--run", named, "--variant", "int8", photo) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "int8.safetensors" in x]
+    assert "has no int8.safetensors yet; make it with indoor quantize" in line
+
+
 def pasted(line: str) -> int:
     """Run a command line as a shell would hand it over."""
     program, *words = shlex.split(line)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import threading
 import time
@@ -227,6 +228,15 @@ def test_the_published_mit67_lists(shared: Path, tmp_path: Path) -> None:
     labels = [ids[name.split("/")[0]] for name in lists.train]
     shares = Counter(labels[i] for i in validation_indices(labels, 0.15, 0))
     assert set(shares.values()) <= {12, 13}
+
+
+def test_a_class_without_a_test_photograph_is_noted(root: Path) -> None:
+    """A class that the test list leaves out is no problem, and verify says what it costs."""
+    rewrite(root, "TestImages.txt", lambda text: re.sub(r"rings/.*\n?", "", text).strip())
+    report = verify(root)
+    assert report.problems == ()
+    note = "class rings has no photograph in the test list, so no accuracy tells of it"
+    assert note in report.notes
 
 
 @pytest.mark.real_data

@@ -91,6 +91,7 @@ def verify(
     unlisted = _unlisted(examined.folders, known)
     notes = [
         *examined.notes,
+        *_untested(known),
         *_damaged({name: damaged.get(paths[name], "") for name in present}),
         *_twins(known, present, paths),
         *_look_alikes([*lists.classes, *paths]),
@@ -128,6 +129,16 @@ def _unlisted(folders: ClassFolders, lists: SplitLists) -> list[str]:
         for file in sorted(folders.files[folder].names)
         if f"{folder}/{file}" not in listed
     ]
+
+
+def _untested(lists: SplitLists) -> Iterator[Finding]:
+    """Tell of classes with photographs to train on and none to test on."""
+    in_train, in_test = (
+        {line.split("/")[0] for line in part} for part in (lists.train, lists.test)
+    )
+    for name in sorted(in_train - in_test) if in_test else ():
+        what = f"class {name} has no photograph in the test list, so no accuracy tells of it"
+        yield Finding(kind="classes have no photograph in the test list", what=what)
 
 
 def _damaged(remarks: dict[str, str]) -> Iterator[Finding]:

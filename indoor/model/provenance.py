@@ -49,14 +49,16 @@ def describe_pair(
         root: The data set to make it again with, where it is known.
 
     Returns:
-        Whether they may be compared, and one line where something is wrong or unknown.
+        Whether they may be compared, and one line where something is missing, wrong or unknown.
 
     Raises:
-        IndoorError: A checkpoint is missing or damaged.
+        IndoorError: A checkpoint is damaged, or there is no float32.
     """
-    source = run_folder / "float32.safetensors"
-    float32, made = read_manifest(source), read_manifest(run_folder / f"{name}.safetensors")
+    source, other = run_folder / "float32.safetensors", run_folder / f"{name}.safetensors"
     again = command_line("quantize", run_word(run_folder), data=root or "ROOT")
+    if not other.exists():
+        return False, f"{run_folder} has no {other.name} yet; make it with {again}"
+    float32, made = read_manifest(source), read_manifest(other)
     remedy = f"make it again with {again}"
     if made.classes != float32.classes:
         found = f"knows other classes ({len(made.classes)}) than float32.safetensors,"
