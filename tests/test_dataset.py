@@ -805,6 +805,9 @@ def test_a_caller_that_stops_early_leaves_no_work_behind() -> None:
     gated = Gated(num_permits=1)
     batches = load_batches(gated, 1, num_threads=1)
     next(batches)
+    deadline = time.monotonic() + 10
+    while len(gated.asked) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
     release = threading.Timer(0.1, gated.permits.release, (100,))
     release.start()
     batches.close()  # type: ignore[attr-defined]

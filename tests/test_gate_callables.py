@@ -198,7 +198,6 @@ def redefined(mine: ModuleType) -> Any:
         (lambda _: "mine:plane", "but module 'mine' has no attribute 'plane'"),
         (lambda _: "theirs:plain", "but No module named 'theirs'"),
         (lambda _: "__main__:plain", "of the script or session that runs"),
-        (lambda _: "pytest.__main__:plain", "of the script or session that runs"),
         (lambda _: "mine:number", "which cannot be called"),
         (lambda _: None, "which cannot be called"),
         (lambda mine: mine.coroutine, "a call of which only makes a coroutine"),
