@@ -2,6 +2,7 @@
 
 import argparse
 
+from indoor import places
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome
@@ -28,9 +29,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
         "seed": parsed.seed,
     }
     config = default_config(**{name: value for name, value in asked.items() if value is not None})
-    out = folder / "int8.safetensors"
+    out = folder / places.INT8
     check_writable(folder)
-    loaded = load_float(folder / "float32.safetensors")
+    loaded = load_float(folder / places.FLOAT32)
     seed = parsed.seed or 0
     record = quantize_checkpoint(
         loaded,

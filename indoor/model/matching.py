@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -58,6 +59,11 @@ class Found:
     averaged: tuple[str, ...]
     rivals: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @cached_property
+    def said(self) -> dict[object, object]:
+        """What stands beside the network, by key; of two with one key, the inner one."""
+        return {key: value for m in reversed(self.containers) for key, value in m.items()}
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,10 @@ def find_classes(path: Path, content: object, found: Found) -> tuple[tuple[str, 
     Raises:
         IndoorError: `classes` is a dict that numbers nothing.
     """
-    said = {key: value for m in reversed(found.containers) for key, value in m.items()}
     head = found.head.get("fc.weight")
     num_outputs = len(head) if isinstance(head, Tensor) and head.dim() else 0
     for key in _OWN_KEYS:
-        names, is_dict = _names(said.get(key)), type(said.get(key)) is dict
+        names, is_dict = _names(found.said.get(key)), type(found.said.get(key)) is dict
         if names and (not is_dict or key == "class_to_idx" or len(names) == num_outputs):
             return names, "", ""
         if is_dict and key != "class_to_idx":
@@ -68,8 +67,7 @@ def find_channels(
     Raises:
         IndoorError: `mean` or `std` beside the state dict is not three numbers.
     """
-    said = {key: value for m in reversed(found.containers) for key, value in m.items()}
-    mean, std = (_channels(path, key, said.get(key)) for key in ("mean", "std"))
+    mean, std = (_channels(path, key, found.said.get(key)) for key in ("mean", "std"))
     if mean or std:
         return mean, std, "", ""
     pairs: dict[tuple[Channels, Channels], str] = {}

@@ -31,7 +31,7 @@ V1 and not V2: it is what `resnet50(pretrained=True)` gave the reference, it los
 (0.21 points of ImageNet top-1 against 0.58), and its features serve a new head better.
 """
 
-_NUM_IMAGENET_CLASSES = 1000
+NUM_IMAGENET_CLASSES = 1000
 
 _BEGAN_AT_RANDOM = "began at random: its accuracies say nothing of weights that were trained"
 """What stays to be said of such a checkpoint where it is a file of weights for something else."""
@@ -170,12 +170,12 @@ def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> W
         assert found.arch is not None
         return WeightsResult(
             arch=found.arch,
-            model=build_model(found.arch, _NUM_IMAGENET_CLASSES, seed=found.seed),
+            model=build_model(found.arch, NUM_IMAGENET_CLASSES, seed=found.seed),
             classes=None,
             preprocessing=DEFAULT_PREPROCESSING,
             source=found.source,
             notes=found.notes,
-            num_outputs=_NUM_IMAGENET_CLASSES,
+            num_outputs=NUM_IMAGENET_CLASSES,
         )
     is_file = found.source.kind == "file"
     loaded = load_float(

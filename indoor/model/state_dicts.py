@@ -158,8 +158,7 @@ def describe(
     `weights.assumed` names what the file does not say, and of the preprocessing nothing where the
     caller gave one.
     """
-    said = {key: value for m in reversed(found.containers) for key, value in m.items()}
-    epoch = said.get("epoch")
+    epoch = found.said.get("epoch")
     classes, place, unclear = find_classes(path, content, found)
     mean, std, channels_place, unclear_channels = find_channels(path, content, found)
     notes = [f"the classes are those of {place}"] if place else []

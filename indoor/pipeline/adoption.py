@@ -22,13 +22,12 @@ from indoor.model import (
     verify,
 )
 from indoor.model.file_kinds import identify_kind
+from indoor.model.sources import NUM_IMAGENET_CLASSES
 from indoor.model.tensors import read_metadata
 from indoor.records import CheckpointManifest, to_json
 
 _MAX_STEM = 100
 """Bytes of a file's name that a run's name keeps: file systems allow 255 for all of it."""
-
-_NUM_IMAGENET = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +178,7 @@ def _named(
 def _numbered(weights: WeightsResult) -> WeightsResult:
     """Return the weights with numbers for names, or ImageNet's where there are as many outputs."""
     count = weights.num_outputs
-    if count == _NUM_IMAGENET:
+    if count == NUM_IMAGENET_CLASSES:
         from torchvision.models import ResNet50_Weights
 
         names = _told_apart(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])

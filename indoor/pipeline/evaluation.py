@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from indoor import places
 from indoor.dataset import identify, load_batches
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
@@ -62,7 +63,7 @@ def evaluate_run(
     """
     root, run_folder, machine = Path(root), Path(run_folder), machine or read_machine()
     device = choose_device(device).type
-    source = run_folder / "float32.safetensors"
+    source = run_folder / places.FLOAT32
     manifest = read_manifest(source)
     notes: list[str] = []
     recorded = recorded_split(manifest)

@@ -194,7 +194,7 @@ class _Job:
         self, root: Path, found: FoundWeights, run_folder: Path
     ) -> CheckpointManifest:
         """Fine-tune, or take the weights as they are where they know the data's classes."""
-        path = run_folder / "float32.safetensors"
+        path = run_folder / places.FLOAT32
         if path.is_file():
             return read_own(path)
         classes = read_split_lists(root).classes
@@ -238,7 +238,7 @@ class _Job:
         config: QuantizationConfig,
     ) -> QuantizationRecord:
         """Quantize, unless int8 of this float32, these photographs and settings is there."""
-        out = run_folder / "int8.safetensors"
+        out = run_folder / places.INT8
         split = recorded_split(float32)
         if split not in (None, (trained_on.seed, trained_on.val_fraction)):
             # Weights of ours that were trained with another seed keep what that one kept out.
@@ -267,7 +267,7 @@ class _Job:
                 ):
                     return record
         record = quantize_checkpoint(
-            load_float(run_folder / "float32.safetensors"),
+            load_float(run_folder / places.FLOAT32),
             root,
             config,
             out=out,
