@@ -29,7 +29,7 @@ Engine = Literal["x86", "fbgemm", "onednn", "qnnpack"]
 Observer = Literal["minmax", "moving-average", "histogram"]
 WeightGranularity = Literal["per-channel", "per-tensor"]
 Recipe = Literal["head", "full"]
-Case = Literal["latency", "load", "peak-memory", "decode"]
+Case = Literal["latency", "load", "peak-memory", "decode", "throughput", "label", "limit"]
 Allocator = Literal["default", "retain"]
 Role = Literal["baseline", "plain", "judged"]
 
@@ -377,18 +377,62 @@ class Variant:
     """Whether it is loaded in a process of its own, since it brings threads and crashes."""
     static_batch: bool = False
     """Whether it takes just the number of photographs that it was loaded for."""
+    rank: int | None = None
+    """Its place among the variants of its precision that a short run prefers, the quickest being 0;
+    None: only the full run, or its name, asks for it."""
     colour: str | None = None
     """Of the plot, as `#0072b2`; None: one that is free."""
     marker: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
+class Executed:
+    """One operation of a call, as the runtime that executed it tells it.
+
+    `operator` is a convolution, a matrix product, a reorder and so on in the runtime's own word,
+    `layer` the network's own name where the runtime keeps it. `implementation` is the kernel's
+    name; None: the library names none. `types` are those of its input, weights and output, such as
+    `u8/s8/u8`, and `shape` is told in the runtime's own way. `multiply_adds` are those of the whole
+    batch, 0 for what only moves or adds; `precision` is what they were computed in, None where that
+    cannot be told.
+    """
+
+    operator: str
+    types: str
+    shape: str
+    implementation: str | None = None
+    layer: str | None = None
+    precision: Precision | None = None
+    multiply_adds: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ran:
-    """What a warm call really computed with, as its runtime tells it. None: it cannot tell."""
+    """What a warm call really computed with, as its runtime tells it: the kernel fingerprint.
+
+    `precision` is that of most multiply-adds; None: the runtime cannot tell. `executed` are the
+    operations in their order, `notes` what else is to be said, such as weights repacked in every
+    call. `kernels` counts names; results from before there was `executed` have nothing else.
+    """
 
     precision: Precision | None
-    kernels: dict[str, int]
-    """How often each ran in one call; the names are the library's own."""
+    kernels: dict[str, int] = field(default_factory=dict)
+    executed: tuple[Executed, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail:
+    """A high percentile of latency by MLPerf's rule of early stopping.
+
+    `percentile` is such as 99.9, `min_calls` what the rule asks for, and `value_s` seconds a
+    photograph; None where the calls were too few, which is INVALID.
+    """
+
+    percentile: float
+    num_calls: Count
+    min_calls: PositiveCount
+    value_s: NotNegative | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -492,7 +536,23 @@ class Measurement:
     device: str | None = None
     """Where it was computed, such as `cpu`; None: not recorded."""
     ran: Ran | None = None
-    """What the fresh process of the case `peak-memory` really computed with."""
+    """What this case's own variant, batch and threads really computed with."""
+    num_processes: PositiveCount | None = None
+    """How many computed side by side, each on `threads`; the case `throughput`."""
+    multiply_adds_per_s: Positive | None = None
+    """The case `limit`: the most that `precision` was seen to reach on `threads`."""
+    multiply_adds: PositiveCount | None = None
+    """Of the network for one photograph."""
+    num_busy_threads: PositiveCount | None = None
+    """Threads of the process that computed in a call, from /proc; None: not recorded."""
+    idle_share: NotNegative | None = None
+    """CPUs that the other variants' processes used while none was called."""
+    build_s: NotNegative | None = None
+    """Seconds that making the artefact took, where this run made it."""
+    output_max_difference: NotNegative | None = None
+    """The largest difference of a logit from float32's on the same batch."""
+    tails: tuple[Tail, ...] = ()
+    """Where `--percentiles mlperf` asked for them."""
 
 
 def to_json(record: object, indent: int = 0) -> bytes:

@@ -12,6 +12,7 @@ from indoor.quantize.engines import (
     vnni_supported,
 )
 from indoor.quantize.from_checkpoint import NUM_CHECK, quantize_checkpoint
+from indoor.quantize.qdq import load_qdq
 
 __all__ = [
     "NUM_CHECK",
@@ -22,6 +23,7 @@ __all__ = [
     "default_config",
     "is_exact",
     "load_int8",
+    "load_qdq",
     "quantize",
     "quantize_checkpoint",
     "refuse_collapse",

@@ -115,12 +115,13 @@ def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
         tensors[f"{name}.scale"] = torch.tensor(float(module.scale), dtype=torch.float64)
         tensors[f"{name}.zero_point"] = torch.tensor(int(module.zero_point))
         if isinstance(module, WeightedQuantizedModule):
-            parts = _weight_tensors(module)
+            parts = weight_tensors(module)
             tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
     return tensors
 
 
-def _weight_tensors(layer: Any) -> dict[str, Tensor]:
+def weight_tensors(layer: Any) -> dict[str, Tensor]:
+    """Return a quantized layer's `weight` (int8), its scales and zero points, and its `bias`."""
     weight, bias = layer._weight_bias()
     if weight.qscheme() == torch.per_channel_affine:
         scales, zero_points = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()

@@ -4,13 +4,15 @@ import functools
 import importlib
 import pkgutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast, get_args
 
 import torch
+from packaging.specifiers import SpecifierSet
 from torch import Tensor
 
 import indoor.runtimes
@@ -47,8 +49,19 @@ class Runtime(Protocol):
     VARIANTS: tuple[Variant, ...]
     """Its variants, as they are on a CPU; `runtime` is the file's name."""
 
+    REQUIRES: Mapping[str, str]
+    """The distributions that it needs beside the core's, with the versions that it was tried with,
+    such as `{"onnxruntime": ">=1.20,<2"}`. May be left out. Nobody imports them to look: what is
+    missing or of another version costs its variants alone, with what installs it."""
+
+    EXTRA: str
+    """The extra of this project that installs them; where `REQUIRES` is."""
+
     def why_not(self, variant: Variant) -> str | None:
-        """Return why this machine cannot compute the variant natively; None where it can."""
+        """Return why this machine cannot compute the variant natively; None where it can.
+
+        Asked in processes that are to survive: it imports no library of the runtime's.
+        """
 
     def prepare(self, variant: Variant, checkpoint: Path, batch: int) -> Path:
         """Return the file that is loaded and whose size counts, made unless it is there.
@@ -173,8 +186,11 @@ def baseline() -> Variant:
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
+    runtime = _runtimes()[variant.runtime]
+    if lacking := _lacking(runtime):
+        return lacking
     try:
-        return _runtimes()[variant.runtime].why_not(variant)
+        return runtime.why_not(variant)
     except Exception as error:
         raise VariantError(variant.name, error) from error
 
@@ -241,6 +257,19 @@ def check_output(variant: Variant, logits: Tensor, reference: Tensor) -> float |
         "more; no time is worth recording for another network's output"
     )
     return value
+
+
+def _lacking(runtime: Runtime) -> str | None:
+    """Return what of its requirements is missing or of another version, and what installs it."""
+    for name, versions in getattr(runtime, "REQUIRES", {}).items():
+        remedy = f"pip install 'indoor[{runtime.EXTRA}]'"
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return f"it needs {name}, which is not installed; {remedy}"
+        if not SpecifierSet(versions).contains(found, prereleases=True):
+            return f"it needs {name}{versions}, and {found} is installed; {remedy}"
+    return None
 
 
 @functools.cache
