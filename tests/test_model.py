@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from indoor.model import ARCHS, build_model, fold, replace_head
+from indoor.model import ARCHS, build_model, fold, multiply_adds, replace_head
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +153,19 @@ def test_fold_refuses_a_batch_norm_without_a_convolution() -> None:
     """A network in which a batch norm stands alone cannot be folded, and is not half folded."""
     with pytest.raises(ValueError, match="cannot fold a Sequential: a batch norm stands alone"):
         fold(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
+
+
+@pytest.mark.parametrize(
+    ("arch", "num_classes", "size", "counted"),
+    [
+        ("resnet50", 1000, 224, 4_089_184_256),  # what torchvision's page rounds to 4.09 GFLOPS
+        ("resnet50", 67, 224, 4_089_184_256 - 933 * 2048),
+        ("resnet18", 1000, 224, 1_814_073_344),
+        ("resnet18", 3, 32, (1_814_073_344 - 1000 * 512) // 7**2 + 3 * 512),
+    ],
+)
+def test_the_multiply_adds_are_those_of_convolutions_and_linear_layers(
+    arch: str, num_classes: int, size: int, counted: int
+) -> None:
+    """One photograph's, of any size, without the network's memory; known values of torchvision."""
+    assert multiply_adds(arch, num_classes, size) == counted

@@ -1,7 +1,14 @@
 """The quantizable ResNets, their checkpoints, and the sources that their weights come from."""
 
 from indoor.model.checkpoints import LoadedModel, load_float, save_float
-from indoor.model.network import ARCHS, DEFAULT_ARCH, build_model, fold, replace_head
+from indoor.model.network import (
+    ARCHS,
+    DEFAULT_ARCH,
+    build_model,
+    fold,
+    multiply_adds,
+    replace_head,
+)
 from indoor.model.provenance import (
     describe_pair,
     open_split,
@@ -39,6 +46,7 @@ __all__ = [
     "hash_tensors",
     "load_float",
     "load_weights",
+    "multiply_adds",
     "open_split",
     "read_manifest",
     "read_tensors",

@@ -118,6 +118,34 @@ def build_empty(arch: str, num_classes: int) -> nn.Module:
         return _construct(arch, num_classes)
 
 
+def multiply_adds(arch: str, num_classes: int, size: int) -> int:
+    """Return the multiply-adds of the network for one photograph: convolutions and linear layers.
+
+    Args:
+        arch: One of `ARCHS`.
+        num_classes: The number of logits, 1 or more.
+        size: The photograph's height and width.
+
+    Raises:
+        ValueError: An unknown architecture, or no class.
+    """
+    network = build_empty(arch, num_classes)
+    counted: list[int] = []
+
+    def count(module: nn.Module, _images: object, output: torch.Tensor) -> None:
+        weight = module.get_parameter(
+            "weight"
+        )  # (out, in / groups, ...): each output needs one row
+        counted.append(output.numel() * weight[0].numel())
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.empty(1, 3, size, size, device="meta"))
+    return sum(counted)
+
+
 def _construct(arch: str, num_classes: int) -> nn.Module:
     if arch not in _CONSTRUCTORS:
         raise ValueError(f"unknown architecture {arch!r}, expected one of {', '.join(ARCHS)}")
