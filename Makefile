@@ -7,19 +7,23 @@ VENV ?= .venv$(if $(TORCH),-torch$(TORCH))
 TORCH_INDEX ?=
 DATA ?=
 WEIGHTS ?=
-# BENCH=full measures the full matrix; ARGS passes more words to pytest.
+# BENCH=full measures the full matrix with every runtime; ARGS passes more words to pytest.
 BENCH ?=
+# EXTRAS=runtimes installs every runtime, EXTRAS=openvino that one; pyproject.toml lists them.
+EXTRAS ?= $(if $(filter full,$(BENCH)),runtimes)
 ARGS ?=
 
 CONSTRAINTS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 RUN := $(VENV)/bin/python -m
+COMMA := ,
+BENCH_MADE := $(VENV)/.bench$(if $(EXTRAS),-$(subst $(COMMA),-,$(EXTRAS)))
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(filter full,$(BENCH)),--full)
 
 .PHONY: bench test lint install clean
 .DEFAULT_GOAL := bench
 
-bench: $(VENV)/.bench
+bench: $(BENCH_MADE)
 	$(RUN) pytest bench $(OPTIONS) $(ARGS)
 
 test: lint
@@ -30,7 +34,7 @@ lint: $(VENV)/.test
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 
-install: $(VENV)/.bench
+install: $(BENCH_MADE)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"make: {sys.executable} is Python {v.major}.{v.minor}; expected 3.11 or newer; call make PYTHON=python3.11")'
@@ -46,12 +50,12 @@ $(VENV)/.torch: $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchvision
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml $(VENV)/.torch
-	$(PIP) --editable '.[plot]'
+$(BENCH_MADE): pyproject.toml $(VENV)/.torch
+	$(PIP) --editable '.[plot$(if $(EXTRAS),$(COMMA)$(EXTRAS))]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.torch
-	$(PIP) --editable '.[dev,plot]'
+	$(PIP) --editable '.[dev,plot,runtimes]'
 	@touch $@
 
 clean:

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if imports_torch(item.path) or {"home", "backbone"} & set(fixtures):
             item.add_marker("torch")
+        if item.get_closest_marker("compiles") and not shutil.which(os.environ.get("CXX", "g++")):
+            item.add_marker(pytest.mark.skip(reason="compiles: there is no C++ compiler; set CXX"))
 
 
 @functools.cache
