@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -419,6 +420,20 @@ class Ran:
     kernels: dict[str, int] = field(default_factory=dict)
     executed: tuple[Executed, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def multiply_adds(self) -> dict[Precision | None, int]:
+        """Multiply-adds by what they were computed in, most first; nothing where none is told."""
+        found: Counter[Precision | None] = Counter()
+        for one in self.executed:
+            found[one.precision] += one.multiply_adds
+        return {precision: count for precision, count in found.most_common() if count}
+
+    @property
+    def share(self) -> float | None:
+        """The share of the multiply-adds that were computed in `precision`; None: not told."""
+        counts = self.multiply_adds
+        return counts.get(self.precision, 0) / sum(counts.values()) if counts else None
 
 
 @dataclass(frozen=True, kw_only=True)

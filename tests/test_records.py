@@ -1,14 +1,17 @@
 """Records become JSON and come back equal."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from indoor.errors import IndoorError
 from indoor.records import (
+    Executed,
     Interval,
     Preprocessing,
+    Ran,
     Rate,
     WeightSource,
     from_builtins,
@@ -77,3 +80,24 @@ def test_a_name_that_is_no_utf8_is_written(value: object, written: object) -> No
     """Bytes of a file's name that UTF-8 lacks are escaped, and JSON reads what was written."""
     read = json.loads(to_json(value))
     assert read == written or read["name"] == r"\udce9.pt"
+
+
+def test_what_ran_is_summed_by_precision() -> None:
+    """Multiply-adds are those of all operations, most first; what only moves data is none."""
+    convolution = Executed(operator="conv", types="u8/s8/u8", shape="", precision="int8")
+    ran = Ran(
+        precision="int8",
+        executed=(
+            replace(convolution, precision="float32", multiply_adds=20),
+            replace(convolution, multiply_adds=70),
+            replace(convolution, multiply_adds=10),
+            replace(convolution, operator="reorder", precision=None),
+        ),
+    )
+    assert list(ran.multiply_adds.items()) == [("int8", 80), ("float32", 20)]
+    assert ran.share == 0.8
+
+
+def test_a_runtime_that_names_no_operation_tells_no_share() -> None:
+    """Results of before have kernels alone, and of them no multiply-adds."""
+    assert Ran(precision="int8", kernels={"brgconv": 53}).share is None

@@ -3,13 +3,27 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from indoor.records import Measurement, PairedSpeedup
+from indoor.records import Case, Measurement, PairedSpeedup
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
 from indoor.report.select import allocators, latencies, place
 from indoor.report.text import as_text
 from indoor.runs.comparable import CaseKey, Difference, case_key, comparable
 from indoor.runs.results import MeasuredCase, RunResult
+
+_KINDS: dict[Case, str] = {
+    "latency": "",
+    "load": "load",
+    "peak-memory": "peak memory",
+    "decode": "decode",
+    "throughput": "throughput",
+    "label": "from bytes to label",
+    "limit": "measured limit",
+}
+
+_UNITS: dict[Case, str] = {"peak-memory": "MB", "throughput": "photos/s", "limit": "GMAC/s"}
+_SCALES: dict[Case, float] = {"peak-memory": 1e-6, "throughput": 1.0, "limit": 1e-9}
+"""Of what is no time, which is in ms."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,12 +179,14 @@ def render_ratios(
 
 def case_name(one: Measurement) -> str:
     """Return a case in words, such as `int8, batch 8, 2 threads`."""
-    kind = {"latency": "", "decode": "decode", "load": "load", "peak-memory": "peak memory"}
-    parts = [one.variant or "", kind[one.case]]
+    parts = [one.variant or one.precision or "", _KINDS[one.case]]
     if one.batch is not None:
         parts.append(f"batch {one.batch}")
     if one.threads is not None:
         parts.append(units.threads(one.threads))
+    if one.num_processes is not None:
+        noun = "process" if one.num_processes == 1 else "processes"
+        parts.append(f"{one.num_processes} {noun}")
     if one.allocator != "default":
         parts.append(f"allocator {one.allocator}")
     return ", ".join(part for part in parts if part)
@@ -189,9 +205,15 @@ def _change(baseline: Measurement, candidate: Measurement) -> float | None:
 
 
 def _value(one: Measurement) -> float | None:
-    if one.case == "peak-memory":
-        return one.peak_memory_bytes
-    return one.latency.median_s if one.latency is not None else None
+    match one.case:
+        case "peak-memory":
+            return one.peak_memory_bytes
+        case "throughput":
+            return one.photographs_per_s
+        case "limit":
+            return one.multiply_adds_per_s
+        case _:
+            return one.latency.median_s if one.latency is not None else None
 
 
 def _grids(candidate: RunResult, changes: tuple[Change, ...]) -> list[Block]:
@@ -258,7 +280,7 @@ def _others(changes: list[Change]) -> Grid:
         rows=tuple(
             (
                 case_name(now),
-                "MB" if now.case == "peak-memory" else "ms",
+                _UNITS.get(now.case, "ms"),
                 _figure(then),
                 _figure(now),
                 _percentage(change),
@@ -273,9 +295,8 @@ def _percentage(change: Change) -> str:
 
 
 def _figure(one: Measurement) -> str:
-    if one.case == "peak-memory":
-        return units.megabytes(one.peak_memory_bytes)
-    return units.milliseconds(one.latency.median_s if one.latency is not None else None)
+    value = _value(one)
+    return units.NOTHING if value is None else units.digits(value * _SCALES.get(one.case, 1e3))
 
 
 def _speedup(one: Measurement) -> tuple[str, str]:

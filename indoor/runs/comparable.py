@@ -225,9 +225,9 @@ def unfinished_key(subject: Subject, *settings: object) -> str:
     return hashlib.sha256(to_json((of_machine, of_run, settings))).hexdigest()[:32]
 
 
-CaseKey = tuple[str, str, str, str, int, int, str]
-"""Case, variant, runtime, device, batch, threads, allocator: what a case is, whatever the name of
-its test."""
+CaseKey = tuple[str, str, str, str, int, int, str, int, str]
+"""Case, variant, runtime, device, batch, threads, allocator, processes, and the precision of a
+limit, which is of no variant: what a case is, whatever the name of its test."""
 
 
 def case_key(one: Measurement) -> CaseKey:
@@ -240,6 +240,8 @@ def case_key(one: Measurement) -> CaseKey:
         one.batch or 0,
         one.threads or 0,
         one.allocator,
+        one.num_processes or 0,
+        (one.precision or "") if one.variant is None else "",
     )
 
 

@@ -119,7 +119,7 @@ def _contradictions(one: Measurement, rounds: Rounds) -> Iterator[str]:
         if not _ascend([value for value in known if value is not None]):
             yield "latency: median_s, p90_s and p99_s do not ascend"
         told = one.photographs_per_s
-        if told is not None and not _agree(told * latency.median_s, 1.0):
+        if told is not None and not _agree(told * latency.median_s, one.num_processes or 1):
             yield f"photographs_per_s: {told:g} is not that of the median latency"
     for member, interval in _intervals(one):
         if interval.level != Interval.level:

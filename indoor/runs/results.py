@@ -33,6 +33,8 @@ class MeasuredCase:
     fullname: str
     rounds: Rounds
     measurement: Measurement
+    seconds: tuple[float, ...] = ()
+    """Its rounds in the order of time, seconds a call; none where the file does not hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +249,14 @@ def _case(entry: Mapping[str, object], source: str) -> MeasuredCase:
     disagrees = contradiction(measurement, rounds)
     if disagrees is not None:
         raise IndoorError(f"{breaks} {disagrees}; {_AS_WRITTEN}")
-    return MeasuredCase(fullname=fullname, rounds=rounds, measurement=measurement)
+    stats = entry["stats"]
+    assert isinstance(stats, Mapping)
+    return MeasuredCase(
+        fullname=fullname,
+        rounds=rounds,
+        measurement=measurement,
+        seconds=tuple(stats.get("data") or ()),
+    )
 
 
 def _version(ours: object, where: str) -> int:
