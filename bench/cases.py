@@ -10,7 +10,13 @@ from indoor.devices import choose_device
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
 from indoor.runs.partial import Cell
-from indoor.runtimes import all_variants, find_variant, native_variants, why_not
+from indoor.runtimes import (
+    all_variants,
+    find_variant,
+    native_variants,
+    unusable_runtimes,
+    why_not,
+)
 
 MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""
@@ -24,7 +30,7 @@ def resolve_device(settings: Settings) -> Settings:
     """
     with mistakes_in_one_line("--device: "):
         device = choose_device(settings.device).type
-    with mistakes_in_one_line():  # a runtime's file that cannot be imported
+    with mistakes_in_one_line():  # a folder of runtimes that is none
         all_variants(device)
     with mistakes_in_one_line("--"):
         for name in settings.variants or ():
@@ -35,13 +41,15 @@ def resolve_device(settings: Settings) -> Settings:
 def left_out(settings: Settings) -> tuple[str, ...]:
     """Return a line for what is not measured here.
 
-    That is each variant that was not named and that the device cannot compute, and the numbers of
-    threads that were named and are above the cores.
+    That is each variant that was not named and that the device cannot compute, each file among the
+    runtimes that counts as none, and the numbers of threads that were named and are above the
+    cores.
     """
     lines = [_threads_left_out(settings)]
     if settings.variants is None:
         known = all_variants(settings.device).values()
         lines += [f"left out {v.name}: {reason}" for v in known if (reason := why_not(v))]
+        lines += [f"left out {file}: {reason}" for file, reason in unusable_runtimes().items()]
     return tuple(filter(None, lines))
 
 

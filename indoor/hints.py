@@ -25,6 +25,23 @@ def command_line(*words: object, **options: object) -> str:
     return shlex.join(line)
 
 
+def install_line(extra: str | None, requirement: str) -> str:
+    """Return the command that installs one of this project's extras.
+
+    Args:
+        extra: Its name; None where the project has none for it.
+        requirement: What is to be installed then, such as `onnxruntime>=1.23`.
+    """
+    if extra is None:
+        return shlex.join(("pip", "install", requirement))
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "constraints.txt").is_file():
+        here = Path() if checkout == Path.cwd() else checkout
+        pins = ("--constraint", str(here / "constraints.txt"))
+        return shlex.join(("pip", "install", *pins, "--editable", f"{here}[{extra}]"))
+    return shlex.join(("pip", "install", f"indoor[{extra}] @ PATH_OR_URL_OF_INDOOR"))
+
+
 def run_word(folder: Path) -> Path | str:
     """Return what to call a run on the command line: its name where that finds it, or its folder.
 

@@ -1,15 +1,27 @@
-"""A runtime that fails in this process costs its own cells; a file that is no runtime says so."""
+"""A runtime that fails, or a file that is none, costs its own variants and nothing else."""
 
+import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from suite_process import QUICK, ROOT, Suite, environment, lines_with, measurements, save_tiny
+from test_bench_parts import settings
 
 import indoor.runtimes
+from bench.cases import left_out
+from indoor.cli import main
 from indoor.errors import IndoorError
-from indoor.runtimes import all_variants, base, native_variants
+from indoor.runtimes import (
+    all_variants,
+    base,
+    find_variant,
+    native_variants,
+    unusable_runtimes,
+    why_not,
+)
 
 RUNTIME = '''
 """A runtime that a test wrote."""
@@ -67,48 +79,85 @@ def write(folder: Path, file: str, **changes: str) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder that the registry of this process searches."""
     monkeypatch.setattr(indoor.runtimes, "__path__", [*indoor.runtimes.__path__, str(tmp_path)])
-    base._runtimes.cache_clear()
+    base._registry.cache_clear()
     yield tmp_path
-    base._runtimes.cache_clear()
+    base._registry.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "lost", "told"),
     [
         (
             {"once_a": {"name": "twice"}, "once_b": {"name": "twice"}},
-            r"once_a\.py and once_b\.py both have a variant twice; expected one",
+            "once_b.py",
+            r"its variant twice has the name of one of once_a\.py; expected one of that name",
         ),
-        ({"shadow": {"name": "int8"}}, r"eager\.py and shadow\.py both have a variant int8"),
+        (
+            {"shadow": {"name": "int8"}},
+            "shadow.py",
+            r"variant int8 has the name of one of eager\.py",
+        ),
         (
             {"finer": {"precision": "float8"}},
-            r"finer\.py: .*precision float8; expected one of float32, bfloat16, int8",
+            "finer.py",
+            r"has the precision float8; expected one of float32, bfloat16, int8",
         ),
-        ({"half_a_file": {"load": "lode"}}, r"half_a_file\.py has no load; expected the functions"),
-        ({"no_python": {"top": "def ("}}, r"no_python\.py cannot be imported: invalid syntax"),
+        ({"half_a_file": {"load": "lode"}}, "half_a_file.py", r"it has no load; expected the func"),
+        ({"no_python": {"top": "def ("}}, "no_python.py", r"it cannot be imported: invalid syntax"),
         (
             {"no_library": {"top": "raise RuntimeError('no\\nlibrary')"}},
-            r"no_library\.py cannot be imported: no library; expected",
+            "no_library.py",
+            r"it cannot be imported: no library; expected",
+        ),
+        ({"leaving": {"top": "raise SystemExit"}}, "leaving.py", r"imported: SystemExit; expected"),
+        (
+            {"eager": {"name": "eager2"}},
+            "{folder}/eager.py",
+            r"runtimes/eager\.py comes before it; expected a name of its own; rename it",
         ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-def test_a_file_that_is_no_runtime_says_so(
-    folder: Path, files: dict[str, dict[str, str]], told: str
+def test_a_file_that_is_no_runtime_costs_its_own_variants(
+    folder: Path, files: dict[str, dict[str, str]], lost: str, told: str
 ) -> None:
-    """One line names the file, what is wrong and what was expected."""
+    """One line says what is wrong and what was expected, and the others are there."""
+    write(folder, "whole")
     for name, changes in files.items():
         write(folder, name, **changes)
-    with pytest.raises(IndoorError, match=told) as caught:
-        all_variants()
-    assert "\n" not in str(caught.value)
+    assert {"float32", "int8", "whole"} <= set(all_variants())
+    unusable = unusable_runtimes()
+    (line,) = unusable.values()
+    assert [*unusable] == [lost.format(folder=folder.name)]
+    assert re.search(told, line)
+    assert "\n" not in line
+    with pytest.raises(IndoorError, match=r"^variant lost: expected one of float32, .*" + told):
+        find_variant("lost")
 
 
-def test_a_question_that_fails_is_told_in_one_line(folder: Path) -> None:
+def test_the_suite_and_the_doctor_name_a_file_that_is_no_runtime(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one in a line, the other in a note; neither is refused for it."""
+    write(folder, "no_python", top="def (")
+    assert any(line.startswith("left out no_python.py: it cannot") for line in left_out(settings()))
+    assert main(["doctor", "--json"]) in (0, 1)
+    advice = json.loads(capsys.readouterr().out)["advice"]
+    (note,) = (one for one in advice if one["what"].startswith("no_python.py: it cannot be"))
+    assert (note["kind"], note["level"], note["remedy"]) == (
+        "runtime",
+        "note",
+        "repair or remove it",
+    )
+
+
+def test_a_question_that_fails_costs_its_own_variant(folder: Path) -> None:
     """`why_not` is a stranger's code, too."""
     write(folder, "asking", why_not="1 / 0")
-    with pytest.raises(IndoorError, match=r"^asking: ZeroDivisionError: division by zero$"):
-        native_variants()
+    assert "asking" not in [v.name for v in native_variants()]
+    assert why_not(all_variants()["asking"]) == "ZeroDivisionError: division by zero"
+    with pytest.raises(IndoorError, match=r"^variant asking: ZeroDivisionError: .*; expected one"):
+        find_variant("asking")
 
 
 def test_an_exception_costs_its_own_cells(photographs: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ AdviceKind = Literal[
     "bfloat16",
     "allocator",
     "unreadable",
+    "runtime",
 ]
 AdviceLevel = Literal["warning", "note"]
 

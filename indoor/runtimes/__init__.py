@@ -9,15 +9,15 @@ from pathlib import Path
 __path__ += [str(Path(p).absolute()) for p in os.environ.get("INDOOR_RUNTIMES", "").split(":") if p]
 
 from indoor.runtimes.base import (  # noqa: E402 - the folders above are searched, too
-    Loaded,
     Runnable,
     all_variants,
     baseline,
-    check_output,
     find_variant,
     native_variants,
+    unusable_runtimes,
     why_not,
 )
+from indoor.runtimes.loading import Loaded, check_output  # noqa: E402
 from indoor.runtimes.own_process import load_variant  # noqa: E402
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "find_variant",
     "load_variant",
     "native_variants",
+    "unusable_runtimes",
     "why_not",
 ]

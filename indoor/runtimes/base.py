@@ -1,26 +1,22 @@
-"""What can be run: the protocol of a runtime, the registry of variants, and how one is loaded."""
+"""What can be run: the protocol of a runtime, and the registry of the variants."""
 
 import functools
 import importlib
 import pkgutil
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast, get_args
 
-import torch
 from packaging.specifiers import SpecifierSet
 from torch import Tensor
 
 import indoor.runtimes
+from indoor import hints
 from indoor.errors import IndoorError
-from indoor.evaluate import sqnr_db
-from indoor.measure.pairs import Clock
-from indoor.model import read_manifest
-from indoor.records import CheckpointManifest, Precision, Ran, Variant
+from indoor.records import Precision, Ran, Variant
 
 
 class Runnable(Protocol):
@@ -98,60 +94,17 @@ class VariantError(IndoorError):
         super().__init__(f"{name}: {self.reason}")
 
 
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A variant that can be called; `close` it when done, which ends its own process if it has one.
+@dataclass(frozen=True)
+class Registry:
+    """The runtimes by the name of their file, and why a file that is there counts as none."""
 
-    `manifest` is what its checkpoint says of itself, `artefact` what it was loaded from in so many
-    `seconds`, and `batch` what it was loaded for, which binds it where its batch is static.
-    """
-
-    variant: Variant
-    manifest: CheckpointManifest
-    network: Runnable
-    artefact: Path
-    seconds: float
-    batch: int
-    close: Callable[[], object] = lambda: None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the logits of photographs, both as in `Runnable`.
-
-        Raises:
-            IndoorError: The runtime failed, in whatever way.
-        """
-        try:
-            return self.network(images)
-        except IndoorError:
-            raise
-        except Exception as error:  # its own, which is to cost nobody else a cell
-            raise VariantError(self.variant.name, error) from error
-
-    def size_bytes(self) -> int:
-        """Return the size of its artefact, a file or a folder of files."""
-        files = self.artefact.rglob("*") if self.artefact.is_dir() else (self.artefact,)
-        return sum(path.stat().st_size for path in files if path.is_file())
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the logits of photographs, both in the CPU's memory.
-
-        Fewer photographs than a static batch holds are filled up with the last one.
-        """
-        missing = self.batch - len(images) if self.variant.static_batch else 0
-        filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-        logits = self(filled.to(self.variant.device))[: len(images)].cpu()
-        expected = (len(images), len(self.manifest.classes))
-        if logits.shape != expected:
-            raise IndoorError(
-                f"{self.variant.name} gives logits of the shape {tuple(logits.shape)}; expected "
-                f"{expected}; repair its runtime"
-            )
-        return logits
+    runtimes: dict[str, Runtime]
+    unusable: dict[str, str]
 
 
 def all_variants(device: str = "cpu") -> dict[str, Variant]:
     """Return every variant by its name, the baseline first, as it would be on that device."""
-    found = [v for runtime in _runtimes().values() for v in runtime.VARIANTS]
+    found = [v for runtime in _registry().runtimes.values() for v in runtime.VARIANTS]
     found.sort(key=lambda v: (v.order, v.name))
     return {v.name: replace(v, device=device) for v in found}
 
@@ -172,7 +125,8 @@ def find_variant(name: str, device: str = "cpu") -> Variant:
     """
     known = all_variants(device)
     if name not in known:
-        raise IndoorError(f"variant {name}: expected one of {', '.join(known)}")
+        others = "".join(f"; {file}: {why}" for file, why in unusable_runtimes().items())
+        raise IndoorError(f"variant {name}: expected one of {', '.join(known)}{others}")
     if reason := why_not(known[name]):
         usable = ", ".join(v.name for v in native_variants(device))
         raise IndoorError(f"variant {name}: {reason}; expected one of {usable}")
@@ -186,83 +140,27 @@ def baseline() -> Variant:
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
-    runtime = _runtimes()[variant.runtime]
-    if lacking := _lacking(runtime):
-        return lacking
     try:
-        return runtime.why_not(variant)
-    except Exception as error:
-        raise VariantError(variant.name, error) from error
+        runtime = runtime_of(variant)
+        return _lacking(runtime) or runtime.why_not(variant)
+    except Exception as error:  # noqa: BLE001 - a stranger's code, which costs its own variant
+        return VariantError(variant.name, error).reason
 
 
-def load_here(
-    variant: Variant, run_folder: Path, batch: int = 1, clock: Clock = time.perf_counter
-) -> Loaded:
-    """Load a variant from a run's folder into this very process.
-
-    Args:
-        variant: One of `all_variants`.
-        run_folder: Holds the checkpoint that the variant is made from.
-        batch: Photographs a batch, where the runtime needs to know.
-        clock: Times the load, which making the artefact is no part of.
-
-    Raises:
-        IndoorError: The checkpoint is missing or cannot be used.
-    """
-    runtime, checkpoint = _runtimes()[variant.runtime], checkpoint_of(variant, run_folder)
-    try:
-        artefact = runtime.prepare(variant, checkpoint, batch)
-        began = clock()
-        network = runtime.load(variant, artefact, torch.get_num_threads())
-        seconds = clock() - began
-    except IndoorError:
-        raise
-    except Exception as error:
-        raise VariantError(variant.name, error) from error
-    return Loaded(variant, read_manifest(checkpoint), network, artefact, seconds, batch)
+def unusable_runtimes() -> dict[str, str]:
+    """Return why a file that lies among the runtimes counts as none, by its name."""
+    return dict(_registry().unusable)
 
 
-def checkpoint_of(variant: Variant, run_folder: Path) -> Path:
-    """Return the path of the checkpoint that the variant is made from."""
-    return run_folder / f"{variant.checkpoint}.safetensors"
-
-
-def check_output(variant: Variant, logits: Tensor, reference: Tensor) -> float | None:
-    """Compare a variant's logits with the baseline's on the same photographs.
-
-    Args:
-        variant: Whose; it knows its limit.
-        logits: float32 `(B, C)`.
-        reference: float32 `(B, C)`, computed on as many threads.
-
-    Returns:
-        The SQNR in dB; None for a variant whose bits must be the same.
-
-    Raises:
-        AssertionError: The output is not that of the same network; the message says what it is.
-    """
-    assert logits.shape == reference.shape, f"logits {logits.shape}, expected {reference.shape}"
-    assert torch.isfinite(logits).all(), f"{variant.name} gave logits that are not finite"
-    limit = variant.min_sqnr_db
-    if limit is None:
-        difference = float((logits - reference).abs().max())
-        assert torch.equal(logits, reference), (
-            f"{variant.name} gave other logits than before on the same photographs (by "
-            f"{difference})"
-        )
-        return None
-    value = sqnr_db(reference, logits)
-    assert value >= limit, (
-        f"{variant.name} is {value:.1f} dB from {baseline().name}'s logits, expected {limit} dB or "
-        "more; no time is worth recording for another network's output"
-    )
-    return value
+def runtime_of(variant: Variant) -> Runtime:
+    """Return the runtime that runs the variant."""
+    return _registry().runtimes[variant.runtime]
 
 
 def _lacking(runtime: Runtime) -> str | None:
     """Return what of its requirements is missing or of another version, and what installs it."""
     for name, versions in getattr(runtime, "REQUIRES", {}).items():
-        remedy = f"pip install 'indoor[{runtime.EXTRA}]'"
+        remedy = hints.install_line(getattr(runtime, "EXTRA", None), f"{name}{versions}")
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -273,12 +171,11 @@ def _lacking(runtime: Runtime) -> str | None:
 
 
 @functools.cache
-def _runtimes() -> dict[str, Runtime]:
-    """Import every runtime of this folder and of those that INDOOR_RUNTIMES names, by its name.
+def _registry() -> Registry:
+    """Import every runtime of this folder and of those that INDOOR_RUNTIMES names.
 
     Raises:
-        IndoorError: A folder is missing; a file cannot be imported, is not whole, or has a variant
-            that cannot be told from another or be recorded.
+        IndoorError: A folder is missing.
     """
     for folder in list(indoor.runtimes.__path__)[1:]:
         if not Path(folder).is_dir():
@@ -286,45 +183,60 @@ def _runtimes() -> dict[str, Runtime]:
                 f"INDOOR_RUNTIMES: there is no folder {folder}; expected folders of runtimes, "
                 "parted by colons; correct the variable, or unset it"
             )
-    found: dict[str, Runtime] = {}
-    files: dict[str, str] = {}
-    for module in pkgutil.iter_modules(indoor.runtimes.__path__):
-        runtime = _imported(module.name)
-        variants = getattr(runtime, "VARIANTS", ())
-        if others := [v.name for v in variants if v.runtime != module.name]:
-            raise IndoorError(
-                f"indoor/runtimes/{module.name}.py: {', '.join(others)} of another runtime; "
-                f"expected runtime={module.name!r}"
-            )
-        for variant in variants:
-            if other := files.get(variant.name):
-                raise IndoorError(
-                    f"the runtimes {other}.py and {module.name}.py both have a variant "
-                    f"{variant.name}; expected one of that name; rename one"
+    registry = Registry({}, {})
+    seen: dict[str, str] = {}
+    for folder in indoor.runtimes.__path__:
+        for name in (module.name for module in pkgutil.iter_modules([folder])):
+            if name in seen:
+                registry.unusable[f"{Path(folder).name}/{name}.py"] = (
+                    f"{Path(seen[name]).name}/{name}.py comes before it; expected a name of its "
+                    "own; rename it"
                 )
-            files[variant.name] = module.name
-            if variant.precision not in get_args(Precision):
-                raise IndoorError(
-                    f"the runtime {module.name}.py: variant {variant.name} has the precision "
-                    f"{variant.precision}; expected one of {', '.join(get_args(Precision))}"
-                )
-        lacking = [name for name in ("why_not", "prepare", "load") if not hasattr(runtime, name)]
-        if variants and lacking:
-            raise IndoorError(
-                f"the runtime {module.name}.py has no {', '.join(lacking)}; expected the functions "
-                "of the protocol in indoor/runtimes/base.py"
-            )
-        if variants:
-            found[module.name] = cast(Runtime, runtime)
-    return found
+                continue
+            seen[name] = folder
+            try:
+                runtime = _imported(name)
+                if getattr(runtime, "VARIANTS", ()):
+                    _refuse_no_runtime(name, runtime, registry.runtimes)
+                    registry.runtimes[name] = cast(Runtime, runtime)
+            except Exception as error:  # noqa: BLE001 - a stranger's, and costs its own variants
+                registry.unusable[f"{name}.py"] = VariantError(name, error).reason
+    return registry
 
 
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"indoor.runtimes.{name}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise IndoorError(
-            f"the runtime {name}.py cannot be imported: {' '.join(str(error).split())}; expected a "
-            "file that imports what may be missing only when it loads, and says so in why_not; "
-            "repair or remove it"
+            f"it cannot be imported: {str(error) or type(error).__name__}; expected a file that "
+            "imports what may be missing only when it loads, and says so in why_not; repair or "
+            "remove it"
         ) from error
+
+
+def _refuse_no_runtime(name: str, runtime: ModuleType, others: Mapping[str, Runtime]) -> None:
+    """Raise an IndoorError where a file is not whole, or has a variant that nobody can record."""
+    if lacking := [one for one in ("why_not", "prepare", "load") if not hasattr(runtime, one)]:
+        raise IndoorError(
+            f"it has no {', '.join(lacking)}; expected the functions of the protocol in "
+            "indoor/runtimes/base.py"
+        )
+    known = {v.name: other for other, there in others.items() for v in there.VARIANTS}
+    for variant in runtime.VARIANTS:
+        if variant.runtime != name:
+            raise IndoorError(
+                f"its variant {variant.name} is of the runtime {variant.runtime}; expected "
+                f"runtime={name!r}"
+            )
+        if other := known.get(variant.name):
+            raise IndoorError(
+                f"its variant {variant.name} has the name of one of {other}.py; expected one of "
+                "that name; rename it"
+            )
+        known[variant.name] = name
+        if variant.precision not in get_args(Precision):
+            raise IndoorError(
+                f"its variant {variant.name} has the precision {variant.precision}; expected one "
+                f"of {', '.join(get_args(Precision))}"
+            )

@@ -26,7 +26,8 @@ from indoor.measure.process import ChildLostError, ChildProcess
 from indoor.measure.worker import Link, answer, die_with_parent, timed
 from indoor.model import read_manifest
 from indoor.records import Ran, Variant, from_builtins, to_builtins
-from indoor.runtimes.base import Loaded, VariantError, all_variants, checkpoint_of, load_here
+from indoor.runtimes.base import VariantError, all_variants
+from indoor.runtimes.loading import Loaded, checkpoint_of, load_here
 
 ANSWER_S = 600.0
 """For one load, which may convert and compile, or one call; what takes longer hangs."""
