@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from indoor.errors import IndoorError
 
-VERSION = 1
+VERSION = 2
 """Counted up when what is written changes; `indoor/gate/facts/sheets.py` reads it."""
 
 NUM_LOGITS = 32
@@ -99,24 +99,50 @@ def facts_of(lab: Any, name: str, inputs: Tensor) -> dict[str, Any]:
     """Return what one variant is made of, and the memory that it takes; None: not to be had."""
     run = run_of(lab, name)
     network = getattr(run, "network", run)
-    model = getattr(network, "model", None)
-    problem = peak = None
+    problems = []
+    peak = None
     try:
         peak = peak_of(lab, name, inputs)
     except (RuntimeError, IndoorError, subprocess.TimeoutExpired) as error:
-        problem = f"peak memory: {error}"
-    if isinstance(model, nn.Module):
-        operators = count_operators(model)
-    else:  # a runtime whose network is no module of torch's
-        operators = dict(network.ran(inputs).kernels)
+        problems.append(f"peak memory: {error}")
+    try:
+        computed = computed_by(lab, network, run.variant, inputs)
+    except (RuntimeError, IndoorError) as error:
+        computed = {"multiply_adds": None}
+        problems.append(f"what ran: {error}")
     file = lab.prepared.run_folder / f"{run.variant.checkpoint}.safetensors"
     return {
         "size_bytes": size_of_tensors(getattr(run, "artefact", file)),
-        "operators": operators,
-        "engine": getattr(model, "engine", None),
+        **computed,
+        "engine": getattr(getattr(network, "model", None), "engine", None),
         "peak_memory_bytes": peak,
-        "problem": problem,
+        "problem": "; ".join(problems) or None,
         **{key: getattr(run.variant, key, None) for key in ("runtime", "precision", "device")},
+    }
+
+
+def computed_by(lab: Any, network: Any, variant: Any, inputs: Tensor) -> dict[str, Any]:
+    """Return what one call really computes with, as far as this tree can tell."""
+    tell = getattr(network, "ran", None)
+    if tell is None:
+        return {}
+    ran = tell(inputs)
+    kernels = Counter(getattr(ran, "kernels", {}))
+    try:
+        from indoor.measure.proof import examine
+        from indoor.model import multiply_adds
+    except ImportError:  # a base of before tells the precision of most, and names
+        return {"ran": ran.precision, "kernels": dict(kernels)}
+    manifest = lab.prepared.manifest
+    size = manifest.preprocessing.size
+    expected = multiply_adds(manifest.arch, len(manifest.classes), size) * len(inputs)
+    proof = examine(variant.precision, ran, expected)
+    for one in ran.executed:
+        kernels[" ".join(filter(None, (one.operator, one.implementation, one.types)))] += 1
+    return {
+        "multiply_adds": {str(name or "unknown"): n for name, n in proof.multiply_adds.items()},
+        "ran": proof.precision,
+        "kernels": dict(sorted(kernels.items())),
     }
 
 
@@ -182,35 +208,6 @@ def classes_of(logits: Tensor) -> np.ndarray:
     known = logits.isfinite().all(dim=1)
     array: np.ndarray = torch.where(known, logits.argmax(dim=1), -1).numpy()
     return array
-
-
-def count_operators(model: nn.Module) -> dict[str, int]:
-    """Count the modules that compute, by kind, such as `Conv2d` or `quantized Conv2d`.
-
-    Those are the innermost ones; containers and what stands for nothing are left out.
-    """
-    kinds = [
-        kind_of(module)
-        for module in model.modules()
-        if not is_empty(module) and all(is_empty(child) for child in module.children())
-    ]
-    return dict(sorted(Counter(kinds).items()))
-
-
-def is_empty(module: nn.Module) -> bool:
-    """Return whether the module computes nothing: an identity, an empty list, packed weights."""
-    nothing = (nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict)
-    packed = type(module).__name__.endswith("PackedParams")
-    return packed or (isinstance(module, nothing) and not any(module.children()))
-
-
-def kind_of(module: nn.Module) -> str:
-    """Return a name that stays when torch moves its modules to another package."""
-    kind = type(module)
-    name = kind.__qualname__
-    between = name in {"Quantize", "DeQuantize"} or name.startswith("Float")
-    quantized = "quantized" in kind.__module__.split(".") and not between
-    return f"quantized {name}" if quantized else name
 
 
 def size_of_tensors(path: Path) -> int:

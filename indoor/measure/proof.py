@@ -59,15 +59,15 @@ class Proof:
         parts = [self._part(one, first=one == told[0]) for one in told]
         if self.num_too_many:
             parts.append(
-                f"{_giga(self.num_too_many)} more than the network has, so its runtime counts wrong"
+                f"{giga(self.num_too_many)} more than the network has, so its runtime counts wrong"
             )
         elif not self.has_kernels:
             parts.append("its library names no kernels: told by operators and data types")
         return "; ".join(parts)
 
     def _part(self, precision: Precision | None, *, first: bool) -> str:
-        share = _percentage(self.multiply_adds[precision], self.total)
-        of = f" of {_giga(self.total)} multiply-adds" if first else ""
+        share = percentage(self.multiply_adds[precision], self.total)
+        of = f" of {giga(self.total)} multiply-adds" if first else ""
         if precision is _UNTOLD:
             return f"{share}{of} in what nobody told"
         told = f"{precision}: {share}{of}"
@@ -134,11 +134,11 @@ def judge(variant: Variant, ran: Ran, multiply_adds: int | None) -> Proof:
     where = ""
     if 2 * sum(elsewhere.values()) > proof.total:
         names = tuple(name for precision in elsewhere for name in proof.layers[precision])
-        share = _percentage(sum(elsewhere.values()), proof.total)
+        share = percentage(sum(elsewhere.values()), proof.total)
         places = " and ".join(map(str, elsewhere))
         num_layers = sum(len(layer) for layer in proof.layers.values())
         where = (
-            f"computes {share} of {_giga(proof.total)} multiply-adds in {places}, "
+            f"computes {share} of {giga(proof.total)} multiply-adds in {places}, "
             f"{len(names)} of {num_layers} layers: {named(names)}"
         )
     elif not proof.is_told and proof.precision not in (variant.precision, None):
@@ -213,6 +213,19 @@ def named(layers: tuple[str, ...]) -> str:
     return ", ".join(layers[:NUM_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+def giga(count: int) -> str:
+    """Return a number of multiply-adds in words."""
+    return f"{count / 1e9:.3g} G"
+
+
+def percentage(part: int, whole: int) -> str:
+    """Return a share in words; what is not quite all or nothing never reads as if it were."""
+    if part in (0, whole):
+        return f"{100 * part // whole}%"
+    percent = int(1000 * part / whole) / 10
+    return f"{percent:g}%" if percent else "below 0.1%"
+
+
 def _claim(measurement: Measurement) -> Precision | None:
     """Return what the case's variant claims to compute with; of old results, what they say."""
     known = {one.name: one.precision for one in measurement.run.variants or ()}
@@ -228,15 +241,3 @@ def _most(counts: dict[Precision | None, int]) -> Precision | None:
 
 def _layer(one: Executed) -> str:
     return one.layer or f"{one.operator} {one.shape}".strip()
-
-
-def _giga(count: int) -> str:
-    return f"{count / 1e9:.3g} G"
-
-
-def _percentage(part: int, whole: int) -> str:
-    """Return a share in words; what is not quite all or nothing never reads as if it were."""
-    if part in (0, whole):
-        return f"{100 * part // whole}%"
-    percent = int(1000 * part / whole) / 10
-    return f"{percent:g}%" if percent else "below 0.1%"

@@ -1,15 +1,14 @@
-"""What two trees are without a clock: sizes, operators, memory and logits, compared."""
+"""What two trees are without a clock: sizes, what computed, memory and logits, compared."""
 
 import numpy as np
 
+from indoor.gate.facts.computed import compare_computed
 from indoor.gate.facts.sheets import Facts
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.measure.logit_statistics import MAX_SQNR_DB, sqnr_db
 
 SIZE_TOLERANCE = 0.01
 """A share; one more scale in a checkpoint is no reason to stop a change."""
-
-_QUANTIZED = "quantized "
 
 
 def compare_facts(
@@ -26,17 +25,15 @@ def compare_facts(
         peak_memory_tolerance: The share by which head may take more memory.
 
     Returns:
-        Size, operators, peak memory and logits of each variant, base's first.
+        Size, multiply-adds by precision, peak memory and logits of each variant, base's first.
     """
     checks: list[CheckReport] = []
     for name in _all_variants(base, head):
-        checks.append(_compare_fact(base, head, name, "size", "size_bytes", SIZE_TOLERANCE))
-        # A runtime may be unable to tell what it computes with, on both sides alike.
-        told = [getattr(side.variants.get(name), "operators", None) for side in (base, head)]
-        if told != [{}, {}]:
-            checks.append(_compare_fact(base, head, name, "operators", "operators", None))
+        checks.append(_compare_bytes(base, head, name, "size", "size_bytes", SIZE_TOLERANCE))
+        if (computed := _compare_computed(base, head, name)) is not None:
+            checks.append(computed)
         checks.append(
-            _compare_fact(
+            _compare_bytes(
                 base, head, name, "peak memory", "peak_memory_bytes", peak_memory_tolerance
             )
         )
@@ -80,25 +77,29 @@ def _all_variants(base: Facts, head: Facts) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*base.variants, *head.variants]))
 
 
-def _compare_fact(
-    base: Facts, head: Facts, name: str, what: str, key: str, tolerance: float | None
+def _compare_computed(base: Facts, head: Facts, name: str) -> CheckReport | None:
+    """Compare what a variant computed with, where both sides have it."""
+    ours, theirs = base.variants.get(name), head.variants.get(name)
+    if ours is not None and theirs is not None:
+        return compare_computed(name, ours, theirs)
+    return CheckReport(
+        name=f"multiply-adds of {name}",
+        verdict=GateVerdict.INCONCLUSIVE,
+        base="unknown",
+        head="unknown",
+        reason=_missing(base, head, name, ours is not None, theirs is not None),
+    )
+
+
+def _compare_bytes(
+    base: Facts, head: Facts, name: str, what: str, key: str, tolerance: float
 ) -> CheckReport:
-    """Compare one fact of a variant: bytes within a tolerance, or without one its operators."""
-    sides = [side.variants.get(name) for side in (base, head)]
-    ours, theirs = (getattr(side, key, None) or None for side in sides)
-    words = [
-        "unknown"
-        if not value
-        else f"{value / 1e6:.1f} MB"
-        if tolerance is not None
-        else _describe_operators(value, getattr(side, "engine", None))
-        for value, side in zip((ours, theirs), sides, strict=True)
-    ]
+    """Compare one fact of a variant that is a number of bytes, within a tolerance."""
+    ours, theirs = (getattr(side.variants.get(name), key, None) or None for side in (base, head))
+    words = [f"{value / 1e6:.1f} MB" if value else "unknown" for value in (ours, theirs)]
     if ours is None or theirs is None:
         verdict = GateVerdict.INCONCLUSIVE
         reason = _missing(base, head, name, ours is not None, theirs is not None)
-    elif tolerance is None:
-        verdict, reason = _judge_operators(ours, theirs)
     else:
         verdict, reason = _judge_bytes(ours, theirs, tolerance)
     return CheckReport(
@@ -116,39 +117,6 @@ def _judge_bytes(ours: int, theirs: int, tolerance: float) -> tuple[GateVerdict,
     if ours > theirs * (1 + tolerance):
         return GateVerdict.IMPROVED, reason
     return GateVerdict.PASS, reason
-
-
-def _judge_operators(ours: dict[str, int], theirs: dict[str, int]) -> tuple[GateVerdict, str]:
-    """One quantized module less, or another kind beside them, is another network."""
-    if ours == theirs:
-        return GateVerdict.PASS, "the same kinds and numbers"
-    kinds = sorted({*ours, *theirs})
-    changed = [kind for kind in kinds if ours.get(kind, 0) != theirs.get(kind, 0)]
-    reason = ", ".join(f"{k}: {ours.get(k, 0)} -> {theirs.get(k, 0)}" for k in changed)
-    if _is_worse(ours, theirs):
-        return GateVerdict.FAIL, reason
-    if _is_worse(theirs, ours):
-        return GateVerdict.IMPROVED, reason
-    return GateVerdict.INCONCLUSIVE, reason
-
-
-def _is_worse(ours: dict[str, int], theirs: dict[str, int]) -> bool:
-    """Return whether theirs lost quantized operators or computes more beside them."""
-    quantized, beside = (
-        [
-            sum(count for kind, count in side.items() if kind.startswith(_QUANTIZED) is wanted)
-            for side in (ours, theirs)
-        ]
-        for wanted in (True, False)
-    )
-    new = [kind for kind in theirs if kind not in ours and not kind.startswith(_QUANTIZED)]
-    return quantized[1] < quantized[0] or beside[1] > beside[0] or bool(new)
-
-
-def _describe_operators(operators: dict[str, int], engine: str | None) -> str:
-    quantized = sum(n for kind, n in operators.items() if kind.startswith(_QUANTIZED))
-    words = f"{sum(operators.values())}" + (f", {quantized} quantized" if quantized else "")
-    return f"{words} ({engine})" if engine else words
 
 
 def _compare_logits(base: Facts, head: Facts, name: str) -> CheckReport:

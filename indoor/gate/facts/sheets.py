@@ -1,7 +1,7 @@
 """What a tree's facts plugin wrote, read back and checked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -10,20 +10,29 @@ import numpy as np
 from indoor.errors import IndoorError
 from indoor.records import read_record
 
-FACTS_VERSION = 1
+FACTS_VERSION = 2
+UNTOLD = "unknown"
+"""Under which `multiply_adds` holds those whose precision nobody told."""
+
+_READABLE = (1, FACTS_VERSION)
+"""Version 1 counted modules instead of what was computed, which is not compared any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantFacts:
     """One variant of one tree; None is what could not be had, and `problem` says why.
 
-    `size_bytes` are those of the tensors on disk, `operators` counts the modules that compute.
+    `size_bytes` are those of the tensors on disk. `multiply_adds` are those of one call by the
+    precision that they were computed in, nothing where the runtime, or the tree, cannot tell; `ran`
+    is the precision of most, and `kernels` counts what the call executed, by name.
     """
 
     size_bytes: int | None
-    operators: dict[str, int] | None
     engine: str | None
     peak_memory_bytes: int | None
+    multiply_adds: dict[str, int] | None = field(default_factory=dict)
+    ran: str | None = None
+    kernels: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
     runtime: str | None = None
     precision: str | None = None
@@ -79,7 +88,7 @@ def load_facts(folder: Path) -> Facts:
         IndoorError: Something is missing, damaged or of another version.
     """
     sheet = read_record(folder / "facts.json", FactSheet)
-    if sheet.version != FACTS_VERSION:
+    if sheet.version not in _READABLE:
         raise IndoorError(
             f"{folder / 'facts.json'} has version {sheet.version}, expected {FACTS_VERSION}; "
             "let the gate collect the facts of both trees with head's plugin"
