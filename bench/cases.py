@@ -1,7 +1,9 @@
 """The suite's cases: which there are on this machine, and what their tests are called."""
 
 import dataclasses
-from collections.abc import Iterator
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -9,9 +11,12 @@ from bench.options import SETTINGS, Settings, mistakes_in_one_line
 from indoor.devices import choose_device
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
+from indoor.records import Variant
 from indoor.runs.partial import Cell
 from indoor.runtimes import (
     all_variants,
+    baseline,
+    computes_with_torch,
     find_variant,
     native_variants,
     unusable_runtimes,
@@ -41,14 +46,17 @@ def resolve_device(settings: Settings) -> Settings:
 def left_out(settings: Settings) -> tuple[str, ...]:
     """Return a line for what is not measured here.
 
-    That is each variant that was not named and that the device cannot compute, each file among the
-    runtimes that counts as none, and the numbers of threads that were named and are above the
-    cores.
+    That is each variant that was not named and that the device cannot compute, those of one runtime
+    and reason together, each file among the runtimes that counts as none, and the numbers of
+    threads that were named and are above the cores.
     """
     lines = [_threads_left_out(settings)]
     if settings.variants is None:
-        known = all_variants(settings.device).values()
-        lines += [f"left out {v.name}: {reason}" for v in known if (reason := why_not(v))]
+        names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for variant in all_variants(settings.device).values():
+            if reason := why_not(variant):
+                names[variant.runtime, reason].append(variant.name)
+        lines += [f"left out {', '.join(few)}: {reason}" for (_, reason), few in names.items()]
         lines += [f"left out {file}: {reason}" for file, reason in unusable_runtimes().items()]
     return tuple(filter(None, lines))
 
@@ -63,19 +71,76 @@ def _threads_left_out(settings: Settings) -> str:
 
 def variants(settings: Settings) -> tuple[str, ...]:
     """Return the names of the variants to measure, the baseline first."""
-    wanted = settings.variants
-    return tuple(
-        v.name for v in native_variants(settings.device) if wanted is None or v.name in wanted
-    )
+    native = native_variants(settings.device)
+    if settings.variants is not None:
+        return tuple(v.name for v in native if v.name in settings.variants)
+    return tuple(v.name for v in (native if settings.full else short_run(native)))
+
+
+def left_to_the_full_run(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the variants that this machine computes and a short run leaves out."""
+    if settings.variants is not None:
+        return ()
+    measured = variants(settings)
+    return tuple(v.name for v in native_variants(settings.device) if v.name not in measured)
+
+
+def short_run(native: Sequence[Variant]) -> tuple[Variant, ...]:
+    """Return what a short run measures of the variants that this machine computes, in their order.
+
+    The baseline's runtime shows what a precision is worth without any effort, in each of its
+    precisions; beside it stand the preferred ones.
+    """
+    eager = {v.name for v in native if v.runtime == baseline().runtime and not v.own_process}
+    return tuple(v for v in native if v.name in eager | preferred(native))
+
+
+def preferred(native: Sequence[Variant]) -> frozenset[str]:
+    """Return the names of the best-ranked of each precision, and of int8's with torch alone."""
+    ranked = sorted((v for v in native if v.rank is not None), key=lambda v: (v.rank, v.name))
+    ranks = [(v.precision, v.name) for v in ranked]
+    ranks += [("int8 with torch alone", v.name) for v in ranked if _is_torchs_int8(v)]
+    return frozenset(dict(reversed(ranks)).values())
+
+
+def _is_torchs_int8(variant: Variant) -> bool:
+    return variant.precision == "int8" and computes_with_torch(variant)
 
 
 def cells(settings: Settings) -> tuple[Cell, ...]:
-    """Return the matrix of batches and numbers of threads."""
+    """Return the matrix of batches and numbers of threads.
+
+    A short run that nobody narrowed has its largest batch on the most threads alone: on one thread
+    that cell takes as long as all others together.
+    """
+    batches, threads = settings.suite_batches, settings.suite_threads(num_usable_cores())
+    named = settings.full or settings.batches or settings.threads
     return tuple(
-        Cell(batch=batch, threads=threads, device=settings.device)
-        for batch in settings.suite_batches
-        for threads in settings.suite_threads(num_usable_cores())
+        Cell(batch=batch, threads=count, device=settings.device)
+        for batch in batches
+        for count in threads
+        if named or batch < max(batches) or count == threads[-1]
     )
+
+
+def in_order(items: Sequence[pytest.Item], seed: int) -> list[pytest.Item]:
+    """Return tests with those of a cell together, and the cells in an order that the seed decides.
+
+    What earlier cells left in the allocator changes a later one's times by up to 25%, so that a
+    fixed order would give each cell an error of its own that no repetition shows. Other tests come
+    first, and last those that want a second look at the machine at the run's end.
+    """
+    groups: defaultdict[tuple[int, int], list[pytest.Item]] = defaultdict(list)
+    first, last = [], []
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        if {"variant", "batch", "threads"} <= params.keys():
+            groups[params["batch"], params["threads"]].append(item)
+        else:
+            (last if "precision" in params else first).append(item)
+    order = sorted(groups)
+    random.Random(seed).shuffle(order)
+    return [*first, *(item for cell in order for item in groups[cell]), *last]
 
 
 def allocator_cell(settings: Settings) -> Cell:

@@ -4,7 +4,7 @@ import gc
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 import pytest
 import torch
@@ -35,6 +35,7 @@ from indoor.measure.pairs import (
     measure_interleaved,
 )
 from indoor.measure.worker import timed
+from indoor.model import multiply_adds
 from indoor.pipeline import Prepared, refuse_changed
 from indoor.records import (
     SCHEMA_VERSION,
@@ -206,10 +207,9 @@ class Shared:
         cell: Cell,
         variant: str,
         allocator: Allocator | None = None,
-        *,
-        output_sqnr_db: float | None = None,
+        **found: object,
     ) -> Measurement:
-        """Return one variant's figures of a cell that was measured with it."""
+        """Return one variant's figures of a cell that was measured with it, and what was found."""
         result = self.cell(cell, allocator)
         series = result.series[variant]
         latency = summarize_latency(series.seconds, cell.batch)
@@ -225,12 +225,12 @@ class Shared:
             minor_faults_per_photograph=_faults(series) / cell.batch,
             num_warmup_calls=series.warmup.num_calls,
             warmup_stable=series.warmup.stable,
-            output_sqnr_db=output_sqnr_db,
             speedup=speedup,
             unpaired_reason=unpaired_reason,
             measured_at=result.measured_at,
             load_1min=result.load_1min,
             resumed=result.resumed,
+            **found,
         )
 
     def measurement(self, case: Case, variant: str | None = None, **fields: object) -> Measurement:
@@ -249,6 +249,8 @@ class Shared:
             "measured_at": measured_at,
             "load_1min": load_1min,
             "resumed": False,
+            "precision": None if known is None else known.precision,
+            "multiply_adds": None if known is None else self._multiply_adds,
             **fields,
         }
         return Measurement(
@@ -256,11 +258,16 @@ class Shared:
             case=case,
             variant=variant,
             runtime=None if known is None else known.runtime,
-            precision=None if known is None else known.precision,
             device=None if known is None else known.device,
             run=self.identity,
             **values,  # type: ignore[arg-type]
         )
+
+    @cached_property
+    def _multiply_adds(self) -> int:
+        manifest = self.prepared.manifest
+        size = manifest.preprocessing.size
+        return multiply_adds(manifest.arch, len(manifest.classes), size)
 
     def _measure(self, cell: Cell, names: tuple[str, ...], allocator: Allocator) -> CellResult:
         lost = self._lost.setdefault((allocator, cell), {})

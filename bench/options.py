@@ -1,6 +1,7 @@
 """The suite's options on pytest's command line, and what they add up to."""
 
 import os
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Settings:
     `variants`, `batches` and `threads` are None where the default is meant. Paths are absolute.
     `compare` is None where nothing is compared, True for the newest run that fits, else what names
     a run; `compare_fail` holds pytest-benchmark's parsed checks. `gate` is the revision that
-    `indoor gate` is to compare with once the suite has ended.
+    `indoor gate` is to compare with once the suite has ended. `seed` decides the cells' order.
     """
 
     arch: str
@@ -44,6 +45,7 @@ class Settings:
     threads: tuple[int | str, ...] | None
     full: bool
     cell_s: float
+    seed: int
     allocator: Allocator | None
     data: Path | None
     weights: Path | None
@@ -101,8 +103,8 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="NAMES",
-        help="such as float32,int8, from indoor/runtimes; may be repeated (default: all that this "
-        "machine computes)",
+        help="such as float32,int8, from indoor/runtimes; may be repeated (default: the eager "
+        "ones and the best-ranked of each precision; with --full all that this machine computes)",
     )
     add("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, mps, or auto")
     add(
@@ -121,7 +123,11 @@ def add_options(parser: pytest.Parser) -> None:
         "there are usable CPUs; physical: one a core where hyper-threads share one (the system "
         "places threads; OMP_PLACES=cores OMP_PROC_BIND=close binds them)",
     )
-    add("--full", action="store_true", help="batch 1,8,16,32, threads 1,2,4,all, both allocators")
+    add(
+        "--full",
+        action="store_true",
+        help="batch 1,8,16,32, threads 1,2,4,all, every variant, both allocators",
+    )
     add(
         "--allocator",
         metavar="KIND",
@@ -134,6 +140,11 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="S",
         help=f"time for the rounds of one batch and number of threads (default: {CELL_SECONDS:g}; "
         "12 rounds are made in any case)",
+    )
+    add(
+        "--order-seed",
+        metavar="N",
+        help="decides the order of the cells, which changes times (default: drawn anew, recorded)",
     )
     add = parser.getgroup("indoor-data", "indoor: data and weights").addoption
     add("--data", metavar="ROOT", help="the data set (default: the drawn one)")
@@ -182,6 +193,7 @@ def read_settings(config: pytest.Config) -> Settings:
         threads=tuple(_threads(text) for text in _split(get("threads"))) or None,
         full=get("full"),
         cell_s=_seconds("--cell-seconds", get("cell_seconds")),
+        seed=_seed(get("order_seed")),
         allocator=_allocator(get("allocator")),
         data=_data(get("data"), here),
         weights=_weights(get("weights"), home, here),
@@ -247,6 +259,13 @@ def _whole(option: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise pytest.UsageError(f"{option} {text}: expected a whole number, 1 or more")
     return int(text)
+
+
+def _seed(text: str | None) -> int:
+    """Return the seed that was named, or any other: a fixed one would fix the cells' errors."""
+    return (
+        random.SystemRandom().randrange(1, 10**6) if text is None else _whole("--order-seed", text)
+    )
 
 
 def _threads(text: str) -> int | str:

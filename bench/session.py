@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.adapter import as_saved, without_memory
-from bench.cases import left_out, variants
+from bench.cases import in_order, left_out, left_to_the_full_run, variants
 from bench.gate_option import run_gate
 from bench.measuring import Shared
 from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
@@ -76,6 +76,12 @@ class SuiteSession:
         if collection_path == BENCH / FULL_ONLY and not self._settings.full:
             return True
         return None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Shuffle the cells of a run that times something."""
+        if not (self._bench_session.disabled or self._config.option.collectonly):
+            items[:] = in_order(items, self._settings.seed)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -224,8 +230,10 @@ class SuiteSession:
             f"measuring {', '.join(variants(settings))} side by side, batch "
             f"{_listed(settings.suite_batches)}, threads "
             f"{_listed(settings.suite_threads(num_usable_cores()))}: {settings.cell_s:g} s or "
-            f"{shared.plan().min_rounds} rounds each",
+            f"{shared.plan().min_rounds} rounds each, cells in the order of seed {settings.seed}",
         )
+        if more := left_to_the_full_run(settings):
+            say(self._config, f"left to --full or --variant: {', '.join(more)}")
         if self._saves and settings.compare is not None:
             storage = self._saving.storage
             runs = find_runs(storage, settings.compare)
@@ -305,6 +313,7 @@ def _identify(settings: Settings, prepared: Prepared, options: Mapping[str, Any]
         narrowed=False,
         variants=native_variants(settings.device),
         timer=str(options["timer"]),
+        order_seed=settings.seed,
         environment=read_environment() | uncollected,
     )
 

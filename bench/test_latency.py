@@ -28,9 +28,16 @@ def test_latency(benchmark: Any, shared: Shared, variant: str, batch: int, threa
         if benchmark.disabled:
             check_output(known, benchmark.pedantic(call), reference)
             return
-        output_sqnr_db = check_output(known, call(), reference)
+        first = call()
+        output_sqnr_db = check_output(known, first, reference)
+        output = {
+            "output_sqnr_db": output_sqnr_db,
+            "output_max_difference": None
+            if output_sqnr_db is None
+            else float((first - reference).abs().max()),
+        }
         rounds = shared.rounds(cell, variant)
         logits = Replay(call, rounds.seconds).hand_to(benchmark)
         check_output(known, logits, reference)
-    measurement = shared.describe_latency(cell, variant, output_sqnr_db=output_sqnr_db)
+    measurement = shared.describe_latency(cell, variant, **output)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

@@ -479,6 +479,8 @@ class RunIdentity:
     environment: dict[str, str] | None = None
     """What changes kernels, memory or clocks, as `machine.read_environment` tells it; None: not
     recorded."""
+    order_seed: Count | None = None
+    """What decided the order of its cells; None: not recorded, or the order of their names."""
     commit_unknown: str | None = None
     """Why there is no `commit`, as git says it; None: there is one, or not recorded."""
 

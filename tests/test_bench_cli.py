@@ -309,8 +309,9 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(suite: Suite) -> None:
     kept = {path: path.read_text() for path in suite.results.glob(".partial/*/*.json")}
     assert kept
     rounds = {
-        f"test_latency[{name}-batch1-threads1]": series["seconds"]
-        for name, series in json.loads(min(kept.items())[1])["series"].items()
+        f"test_latency[{name}-batch{cell['batch']}-threads1]": series["seconds"]
+        for cell in map(json.loads, kept.values())
+        for name, series in cell["series"].items()
     }
     done = suite.run(*arguments, target=LATENCY)
     assert done.returncode == 0, done.stdout

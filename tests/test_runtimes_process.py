@@ -45,6 +45,9 @@ def shared(run_folder: Path, photographs: Path, tmp_path: Path) -> Shared:
     """What a narrow session shares, whose cells are kept in `tmp_path`."""
     settings: Any = SimpleNamespace(
         skip_broken=False,
+        full=False,
+        batches=(1,),
+        threads=(1,),
         suite_batches=(1,),
         suite_threads=lambda _: (1,),
         device="cpu",

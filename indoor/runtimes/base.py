@@ -152,6 +152,11 @@ def unusable_runtimes() -> dict[str, str]:
     return dict(_registry().unusable)
 
 
+def computes_with_torch(variant: Variant) -> bool:
+    """Return whether nothing but torch computes it: torchao only rewrites what torch compiles."""
+    return getattr(runtime_of(variant), "REQUIRES", {}).keys() <= {"torchao"}
+
+
 def runtime_of(variant: Variant) -> Runtime:
     """Return the runtime that runs the variant."""
     return _registry().runtimes[variant.runtime]
