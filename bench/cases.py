@@ -11,7 +11,7 @@ from bench.options import SETTINGS, Settings, mistakes_in_one_line
 from indoor.devices import choose_device
 from indoor.machine import num_usable_cores
 from indoor.measure import current_allocator
-from indoor.records import Variant
+from indoor.records import Precision, Variant
 from indoor.runs.partial import Cell
 from indoor.runtimes import (
     all_variants,
@@ -96,15 +96,18 @@ def short_run(native: Sequence[Variant]) -> tuple[Variant, ...]:
 
 
 def preferred(native: Sequence[Variant]) -> frozenset[str]:
-    """Return the names of the best-ranked of each precision, and of int8's with torch alone."""
-    ranked = sorted((v for v in native if v.rank is not None), key=lambda v: (v.rank, v.name))
-    ranks = [(v.precision, v.name) for v in ranked]
-    ranks += [("int8 with torch alone", v.name) for v in ranked if _is_torchs_int8(v)]
-    return frozenset(dict(reversed(ranks)).values())
-
-
-def _is_torchs_int8(variant: Variant) -> bool:
-    return variant.precision == "int8" and computes_with_torch(variant)
+    """Return the names of the best-ranked of each precision, and the best of those judged with
+    torch alone, which ask for no library of another project.
+    """
+    judged = {v.precision for v in native if v.role == "judged"}
+    best: dict[tuple[Precision, bool], str] = {}
+    for variant in sorted(native, key=lambda v: (-1 if v.rank is None else v.rank, v.name)):
+        if variant.rank is None:
+            continue
+        best.setdefault((variant.precision, False), variant.name)
+        if variant.precision in judged and computes_with_torch(variant):
+            best.setdefault((variant.precision, True), variant.name)
+    return frozenset(best.values())
 
 
 def cells(settings: Settings) -> tuple[Cell, ...]:
