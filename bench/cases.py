@@ -96,14 +96,14 @@ def short_run(native: Sequence[Variant]) -> tuple[Variant, ...]:
 
 
 def preferred(native: Sequence[Variant]) -> frozenset[str]:
-    """Return the names of the best-ranked of each precision, and the best of those judged with
-    torch alone, which ask for no library of another project.
+    """Return the names of the best-ranked of each precision, and of the judged with torch alone.
+
+    The latter asks for no other project's library.
     """
     judged = {v.precision for v in native if v.role == "judged"}
     best: dict[tuple[Precision, bool], str] = {}
-    for variant in sorted(native, key=lambda v: (-1 if v.rank is None else v.rank, v.name)):
-        if variant.rank is None:
-            continue
+    ranked = [v for v in native if v.rank is not None]
+    for variant in sorted(ranked, key=lambda v: (v.rank, v.name)):
         best.setdefault((variant.precision, False), variant.name)
         if variant.precision in judged and computes_with_torch(variant):
             best.setdefault((variant.precision, True), variant.name)
