@@ -1,22 +1,18 @@
 """torch's eager mode, as torchvision gives the network: float32, bfloat16 and int8."""
 
-import ctypes
-import os
-import re
-import sys
-import tempfile
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from indoor.devices import autocast_dtype
 from indoor.model import load_float
-from indoor.records import Precision, Ran, Variant
+from indoor.model.network import fold
+from indoor.records import Ran, Variant
+from indoor.runtimes.fingerprint import what_ran
 
 VARIANTS = (
     Variant(
@@ -28,6 +24,23 @@ VARIANTS = (
         order=0,
         colour="#0072b2",
         marker="o",
+    ),
+    Variant(
+        name="float32-channels-last",
+        runtime="eager",
+        precision="float32",
+        checkpoint="float32",
+        min_sqnr_db=60.0,
+        order=1,
+    ),
+    Variant(
+        name="float32-folded",  # its batch norms are part of its convolutions
+        runtime="eager",
+        precision="float32",
+        checkpoint="float32",
+        min_sqnr_db=60.0,
+        order=2,
+        rank=4,
     ),
     Variant(
         name="bfloat16",
@@ -70,7 +83,22 @@ def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:  # noqa: AR
 
 def load(variant: Variant, artefact: Path, threads: int) -> "EagerNetwork":  # noqa: ARG001
     """Return the network as torchvision gives it; int8 is fused as its conversion demands."""
-    return _LOADERS[variant.precision](artefact, torch.device(variant.device))
+    if variant.precision == "int8":
+        # Imported here: a process that only runs float32 needs none of torch's quantization.
+        from indoor.quantize import load_int8
+
+        return EagerNetwork(load_int8(artefact).model)
+    dtype = torch.bfloat16 if variant.precision == "bfloat16" else torch.float32
+    model = load_float(artefact).model.requires_grad_(False)
+    if variant.name == "float32-folded":
+        model = fold(model)
+    model = model.to(torch.device(variant.device), dtype)
+    if variant.role == "baseline":
+        return EagerNetwork(model)
+    # It took bfloat16 on an AVX512_BF16 CPU from 96 to 79 ms a photograph (1 thread, batch 8).
+    layout = torch.channels_last
+    model = model.to(memory_format=layout)
+    return EagerNetwork(model, partial(Tensor.to, dtype=dtype, memory_format=layout))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,76 +115,6 @@ class EagerNetwork:
             return logits.float()
 
     def ran(self, images: Tensor) -> Ran:
-        """Return oneDNN's kernels of one call; those of other libraries are not told."""
-        kernels: Counter[str] = Counter()
-        convolved: Counter[str] = Counter()
-        for line in _onednn_lines(lambda: self(images)):
-            kind, implementation, memory = (line.split(",")[field] for field in (5, 6, 8))
-            types = dict(re.findall(r"(src|wei|dst):(\w+)", memory))
-            kernels[f"{kind} {implementation} {'/'.join(types.values())}"] += 1
-            if kind == "convolution":  # float32 may be rounded inside, which an attribute says
-                convolved["bf16" if "fpmath:bf16" in line else types["src"]] += 1
-        most = convolved.most_common(1)[0][0] if convolved else ""
-        return Ran(precision=_PRECISIONS.get(most), kernels=dict(kernels))
-
-
-_PRECISIONS: dict[str, Precision] = {
-    "f32": "float32",
-    "bf16": "bfloat16",
-    "u8": "int8",
-    "s8": "int8",
-}
-"""By the type that oneDNN says a convolution reads."""
-
-
-def _onednn_lines(call: Callable[[], object]) -> list[str]:
-    """Return what oneDNN says of the primitives of one call; it prints that to standard output."""
-    flush = ctypes.CDLL(None).fflush
-    sys.stdout.flush()
-    with tempfile.TemporaryFile() as file:
-        before = os.dup(1)
-        flush(None)
-        os.dup2(file.fileno(), 1)
-        try:
-            verbose: Any = torch.backends.mkldnn.verbose
-            with verbose(torch.backends.mkldnn.VERBOSE_ON):
-                call()
-        finally:
-            flush(None)
-            os.dup2(before, 1)
-            os.close(before)
-        file.seek(0)
-        lines = file.read().decode(errors="replace").splitlines()
-    return [line for line in lines if line.startswith("onednn_verbose,v1,primitive,exec,")]
-
-
-def _load_float32(path: Path, device: torch.device) -> EagerNetwork:
-    model = load_float(path).model
-    return EagerNetwork(model.requires_grad_(False).to(device))
-
-
-def _load_bfloat16(path: Path, device: torch.device) -> EagerNetwork:
-    # Channels-last besides: on an AVX512_BF16 CPU it took bfloat16 from 96 to 79 ms a photograph
-    # (1 thread, batch 8), while float32 gained 3% only and stays as torchvision gives it.
-    model = load_float(path).model
-    model = model.requires_grad_(False).to(device, torch.bfloat16)
-    return EagerNetwork(model.to(memory_format=torch.channels_last), _to_bfloat16)
-
-
-def _to_bfloat16(images: Tensor) -> Tensor:
-    return images.to(torch.bfloat16, memory_format=torch.channels_last)
-
-
-def _load_int8(path: Path, _device: torch.device) -> EagerNetwork:
-    # Imported here: a process that only runs float32 needs none of torch's quantization.
-    from indoor.quantize import load_int8
-
-    model = load_int8(path).model
-    return EagerNetwork(model)
-
-
-_LOADERS: dict[Precision, Callable[[Path, torch.device], EagerNetwork]] = {
-    "float32": _load_float32,
-    "bfloat16": _load_bfloat16,
-    "int8": _load_int8,
-}
+        """Return the convolutions and products of one warm call, and oneDNN's other primitives."""
+        self(images)
+        return what_ran(lambda: self(images), self.model)

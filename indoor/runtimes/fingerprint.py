@@ -1,0 +1,226 @@
+"""What torch really executed in one call: oneDNN's primitives, and what went to other libraries.
+
+This is no runtime; those that compute with torch (eager, Inductor, AOTInductor) tell with it what
+they ran.
+"""
+
+import ctypes
+import json
+import os
+import re
+import sys
+import tempfile
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.profiler import ExecutionTraceObserver, record_function
+
+from indoor.records import Executed, Precision, Ran
+from indoor.runtimes.onednn import PRECISIONS, primitives_of, verbose
+
+Weights = dict[str, tuple[tuple[int, ...], str]]
+"""The shape and the type of the weights by their layer."""
+
+_FIRST_OPERAND = {
+    "aten::_convolution": 0,
+    "aten::mm": 0,
+    "aten::bmm": 0,
+    "aten::addmm": 1,
+    "aten::baddbmm": 1,
+    "mkl::_mkl_linear": 0,
+    "quantized::conv2d": 0,
+    "quantized::conv2d_relu": 0,
+    "quantized::linear": 0,
+}
+"""Which of a product's arguments its first factor is; the second one is the next."""
+
+_TYPES = {
+    "float": "f32",
+    "double": "f64",
+    "c10::BFloat16": "bf16",
+    "c10::Half": "f16",
+    "c10::quint8": "u8",
+    "unsigned char": "u8",
+    "c10::qint8": "s8",
+    "signed char": "s8",
+    "torch.qint8": "s8",
+}
+"""oneDNN's word by torch's."""
+
+_LAYER = "indoor layer "
+
+
+def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
+    """Return what a call executes; make one before, so that this one is warm.
+
+    oneDNN tells its own primitives. Convolutions and matrix products that torch gives to another
+    library (MKL, FBGEMM), which names no kernels, are taken from torch's trace of its operators.
+
+    Args:
+        call: Computes on torch's threads, in this process; what it prints is lost.
+        model: The module that it calls, so that operations are told with their layers' names.
+    """
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        printed, trace = Path(name) / "printed.txt", Path(name) / "trace.json"
+        weights = {} if model is None else stack.enter_context(_layers_traced(model))
+        with _printing_to(printed), _traced(trace), verbose():
+            call()
+        lines = printed.read_text(errors="replace").splitlines()
+        nodes = json.loads(trace.read_bytes())["nodes"]
+    primitives, notes = primitives_of(lines)
+    executed = merged(primitives, operators_of(nodes, weights))
+    multiply_adds: Counter[Precision | None] = Counter()
+    for one in executed:
+        multiply_adds[one.precision] += one.multiply_adds
+    most = max(multiply_adds, key=multiply_adds.__getitem__, default=None)
+    return Ran(precision=most if multiply_adds[most] else None, executed=executed, notes=notes)
+
+
+def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Executed, ...]:
+    """Return the convolutions and matrix products of a trace of torch's, whoever computed them.
+
+    Args:
+        nodes: Those of an `ExecutionTraceObserver`.
+        weights: Those of the layers, since quantized operators do not tell their own.
+    """
+    by_id = {node["id"]: node for node in nodes}
+    parts: defaultdict[int, list[str]] = defaultdict(list)
+    for node in nodes:
+        parts[node["ctrl_deps"]].append(node["name"])
+    operators: list[Executed] = []
+    for _, node in sorted(by_id.items()):
+        above = [other["name"] for other in _above(node, by_id)]
+        if node["name"] not in _FIRST_OPERAND or any(name in _FIRST_OPERAND for name in above):
+            continue  # no product, or a part of one that is told already
+        layers = [name.removeprefix(_LAYER) for name in above if name.startswith(_LAYER)]
+        kernels = [name for name in parts[node["id"]] if "conv" in name]
+        operators.append(_operator(node, (kernels or [node["name"]])[0], layers, weights))
+    return tuple(operators)
+
+
+def _operator(node: dict[str, Any], name: str, layers: list[str], weights: Weights) -> Executed:
+    first, inputs = _FIRST_OPERAND[node["name"]], node["inputs"]
+    (source, *_), (output, *_) = inputs["shapes"][first:], node["outputs"]["shapes"]
+    weight, weight_type = inputs["shapes"][first + 1], inputs["types"][first + 1]
+    layer = layers[0] if layers else None
+    if not weight and layer in weights:
+        weight, weight_type = weights[layer]
+    depth = weight[1:] if "conv" in node["name"] else source[-1:]
+    types = [_type(t) for t in (inputs["types"][first], weight_type, node["outputs"]["types"][0])]
+    on_cpu = inputs["values"][first][-1] == "cpu"  # a GPU may round float32, which nothing tells
+    return Executed(
+        operator=name,
+        types="/".join(types),
+        shape=":".join("x".join(map(str, shape)) for shape in (source, weight, output)),
+        layer=layer,
+        precision=PRECISIONS.get(types[0]) if on_cpu else None,
+        multiply_adds=prod(output) * prod(depth) if depth else 0,
+    )
+
+
+def merged(
+    primitives: tuple[Executed, ...], operators: tuple[Executed, ...]
+) -> tuple[Executed, ...]:
+    """Return all in order; what oneDNN computed is told by its primitive, under the layer's name.
+
+    An operator is oneDNN's if a primitive of as many multiply-adds is left for it; those that say
+    so in their names choose first.
+    """
+    named = list(primitives)
+    left: defaultdict[int, deque[int]] = defaultdict(deque)
+    for place, primitive in enumerate(primitives):
+        if primitive.multiply_adds:
+            left[primitive.multiply_adds].append(place)
+    places: dict[int, int] = {}
+    for index in sorted(range(len(operators)), key=lambda i: "mkldnn" not in operators[i].operator):
+        if waiting := left[operators[index].multiply_adds]:
+            places[index] = place = waiting.popleft()
+            named[place] = replace(named[place], layer=operators[index].layer)
+    executed: list[Executed] = []
+    done = 0
+    for index, operator in enumerate(operators):
+        if index in places:
+            executed += named[done : places[index] + 1]
+            done = max(done, places[index] + 1)
+        else:
+            executed.append(operator)
+    return (*executed, *named[done:])
+
+
+def _type(told: str) -> str:
+    """Return oneDNN's word for a type as torch tells it, such as `Tensor(float)`."""
+    word = re.sub(r"^Tensor\((.*)\)$", r"\1", told)
+    return _TYPES.get(word, word)
+
+
+def _above(node: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    while (parent := by_id.get(node["ctrl_deps"])) is not None and parent is not node:
+        yield parent
+        node = parent
+
+
+@contextmanager
+def _layers_traced(model: nn.Module) -> Iterator[Weights]:
+    """Have the trace tell where a layer begins and ends; return their weights."""
+    weights: Weights = {}
+    handles: list[Any] = []
+    ranges: list[Any] = []
+
+    def enter(name: str, *_: object) -> None:
+        ranges.append(record_function(f"{_LAYER}{name}"))
+        ranges[-1].__enter__()
+
+    def leave(*_: object) -> None:
+        ranges.pop().__exit__(None, None, None)
+
+    for path, module in model.named_modules():
+        weight: Any = getattr(module, "weight", None)
+        weight = weight() if callable(weight) else weight  # a quantized layer's is packed
+        if isinstance(weight, Tensor) and weight.dim() > 1:
+            name = path.removeprefix("network.")  # of what binds an int8 network to its engine
+            weights[name] = (tuple(weight.shape), str(weight.dtype))
+            handles.append(module.register_forward_pre_hook(partial(enter, name)))
+            handles.append(module.register_forward_hook(leave))
+    try:
+        yield weights
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _traced(path: Path) -> Iterator[None]:
+    observer = ExecutionTraceObserver().register_callback(str(path))
+    try:
+        observer.start()
+        yield
+    finally:
+        observer.stop()
+        observer.unregister_callback()
+
+
+@contextmanager
+def _printing_to(path: Path) -> Iterator[None]:
+    """Send both standard streams to a file, as native code sees them."""
+    flush = ctypes.CDLL(None).fflush
+    sys.stdout.flush()
+    sys.stderr.flush()
+    flush(None)
+    before = [os.dup(1), os.dup(2)]
+    try:
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        flush(None)
+        for number, copy in enumerate(before, start=1):
+            os.dup2(copy, number)
+            os.close(copy)
