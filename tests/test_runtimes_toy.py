@@ -75,9 +75,9 @@ def test_a_toy_is_measured_and_recorded(
         assert (found[f"test_load[{name}]"].size_bytes or 0) > 0
         assert found[f"test_peak_memory[{name}]"].ran is not None
     listed = found["test_load[toy]"].run.variants or ()
-    assert [v.name for v in listed if v.name != "bfloat16"] == [
-        *("float32", "int8", "toy", "apart", "crashing")
-    ]
+    toys = ("toy", "apart", "crashing")
+    assert listed[0].name == "float32"
+    assert tuple(v.name for v in listed if v.runtime in toys) == toys
 
 
 def test_a_toys_own_process_has_its_threads(suite: Suite, done: object) -> None:  # noqa: ARG001
