@@ -50,9 +50,10 @@ def imports_torch(path: Path) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Remember what files hold in a folder of the session's own, and not in the user's cache."""
+    """Remember what files hold, and who compiled what, in folders of the session's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INDOOR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

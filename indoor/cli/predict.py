@@ -51,6 +51,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         if not may_be_paired:
             raise IndoorError(line)
     with closing(load_variant(variant, folder)) as network:
+        notes = (*opened.notes, *network.notes)
         predictions = [_predict(network, path, parsed.top) for path in parsed.photographs]
         assumed = describe_assumed(network.manifest.weights)
     lines = [f"assumed: {assumed}"] if assumed else []
@@ -59,7 +60,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
         for prediction in predictions
     ]
-    return Outcome(record=predictions, text="\n".join(lines), notes=opened.notes)
+    return Outcome(record=predictions, text="\n".join(lines), notes=notes)
 
 
 def _variant_of(checkpoint: Path) -> str:

@@ -13,7 +13,8 @@ from indoor.evaluate import sqnr_db
 from indoor.measure.pairs import Clock
 from indoor.model import read_manifest
 from indoor.records import CheckpointManifest, Variant
-from indoor.runtimes.artefacts import MANIFEST
+from indoor.runtimes.artefact_manifest import MANIFEST
+from indoor.runtimes.artefacts import listening
 from indoor.runtimes.base import Runnable, VariantError, baseline, runtime_of
 
 
@@ -22,7 +23,8 @@ class Loaded:
     """A variant that can be called; `close` it when done, which ends its own process if it has one.
 
     `manifest` is what its checkpoint says of itself, `artefact` what it was loaded from in so many
-    `seconds`, and `batch` what it was loaded for, which binds it where its batch is static.
+    `seconds`, and `batch` what it was loaded for, which binds it where its batch is static. `notes`
+    are what is to be said of the artefact, such as why it was made again.
     """
 
     variant: Variant
@@ -32,6 +34,7 @@ class Loaded:
     seconds: float
     batch: int
     close: Callable[[], object] = lambda: None
+    notes: tuple[str, ...] = ()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits of photographs, both as in `Runnable`.
@@ -83,7 +86,8 @@ def load_here(
     """
     runtime, checkpoint = runtime_of(variant), checkpoint_of(variant, run_folder)
     try:
-        artefact = runtime.prepare(variant, checkpoint, batch)
+        with listening() as notes:
+            artefact = runtime.prepare(variant, checkpoint, batch)
         began = clock()
         network = runtime.load(variant, artefact, torch.get_num_threads())
         seconds = clock() - began
@@ -91,7 +95,8 @@ def load_here(
         raise
     except Exception as error:
         raise VariantError(variant.name, error) from error
-    return Loaded(variant, read_manifest(checkpoint), network, artefact, seconds, batch)
+    manifest = read_manifest(checkpoint)
+    return Loaded(variant, manifest, network, artefact, seconds, batch, notes=tuple(notes))
 
 
 def checkpoint_of(variant: Variant, run_folder: Path) -> Path:

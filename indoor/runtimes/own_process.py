@@ -211,8 +211,16 @@ def load_variant(
         host.close()
         raise
     network = Hosted(host, variant.name)
-    artefact, seconds = Path(told["artefact"]), told["seconds"]
-    return Loaded(variant, manifest, network, artefact, seconds, batch, close=host.close)
+    return Loaded(
+        variant,
+        manifest,
+        network,
+        Path(told["artefact"]),
+        told["seconds"],
+        batch,
+        close=host.close,
+        notes=tuple(told["notes"]),
+    )
 
 
 def measure_peak(variant: Variant, run_folder: Path, images: Tensor, threads: int) -> Peak:
@@ -320,7 +328,8 @@ class _Variants:
         self._loaded.pop(variant.name, None)  # only one of it is ever held
         loaded = load_here(variant, Path(message["run_folder"]), message["batch"], self._clock)
         self._loaded[variant.name] = loaded
-        return {"seconds": loaded.seconds, "artefact": str(loaded.artefact)}
+        artefact = str(loaded.artefact)
+        return {"seconds": loaded.seconds, "artefact": artefact, "notes": loaded.notes}
 
 
 def _end(process: ChildProcess, folder: "tempfile.TemporaryDirectory[str]") -> None:
