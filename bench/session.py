@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.adapter import as_saved, without_memory
-from bench.cases import in_order, left_out, left_to_the_full_run, variants
+from bench.cases import in_order, left_out, left_to_the_full_run, memory_batch, variants
 from bench.gate_option import run_gate
 from bench.measuring import Shared
 from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
@@ -105,6 +105,8 @@ class SuiteSession:
                 allow_download=self._settings.allow_download,
                 evaluates=not self._bench_session.disabled,  # only a saved run tells accuracies
                 device=self._settings.device,
+                variants=variants(self._settings),
+                static_batch=memory_batch(self._settings),
                 progress=Bar(),
                 say=lambda line: say(self._config, line),
             )

@@ -316,6 +316,8 @@ class EvaluationReport:
     left_out: dict[str, str] = field(default_factory=dict)
     """Why a variant has no figures, by its name: what went wrong in its own process, or that it was
     made from another network."""
+    libraries: dict[str, str] = field(default_factory=dict)
+    """With which libraries beside torch a variant was evaluated, such as `onnxruntime 1.32.0`."""
     notes: tuple[str, ...] = ()
     """What is not known of these checkpoints."""
     content_sha256: Sha256 | None = field(default=None, compare=False)

@@ -6,12 +6,22 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from indoor.errors import IndoorError
-from indoor.pipeline import Prepared, prepare
+from indoor.pipeline import (
+    EVALUATION_BATCH,
+    Prepared,
+    evaluate_run,
+    evaluation,
+    preparation,
+    prepare,
+)
 from indoor.quantize import default_config
+from indoor.records import Variant
+from indoor.runtimes import baseline, native_variants
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +166,60 @@ def test_a_second_preparation_says_for_whom_it_waits(prepared: Prepared, backbon
     assert said == [
         f"waiting for another process that prepares {folder.name} (process {holder.pid}) to end"
     ]
+
+
+def test_only_what_is_missing_is_evaluated(
+    prepared: Prepared, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variant that joins later costs itself and the baseline; the others keep their figures."""
+    calls: list[str] = []
+    load = evaluation.load_variant
+
+    def watched(variant: Variant, *arguments: Any) -> Any:
+        calls.append(variant.name)
+        return load(variant, *arguments)
+
+    monkeypatch.setattr(evaluation, "load_variant", watched)
+    (prepared.run_folder / "evaluation.json").unlink()
+    few, said = again(prepared, backbone, variants=("float32",))
+    assert calls == ["float32"]
+    assert [e.variant for e in few.report.evaluations] == ["float32"]
+    assert said[0].startswith("evaluated on 12 test photographs: float32 ")
+    more, said = again(prepared, backbone, variants=("int8",))
+    assert calls == ["float32", "float32", "int8"]
+    assert said[0].startswith("evaluated on 12 test photographs: int8 ")
+    assert [e.variant for e in more.report.evaluations] == ["float32", "int8"]
+    assert [p.candidate for p in more.report.pairs] == ["int8"]
+    again(prepared, backbone, variants=("int8", "float32"))
+    assert len(calls) == 3
+
+
+def test_another_version_of_a_library_is_evaluated_again(
+    prepared: Prepared, backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime's upgrade may move logits; what needs no such library keeps its figures."""
+    again(prepared, backbone, variants=("float32", "int8"))
+    monkeypatch.setattr(preparation, "libraries_of", lambda v: "toy 2" if v.name == "int8" else "")
+    _, said = again(prepared, backbone, variants=("float32", "int8"))
+    assert said[0].startswith("evaluated on 12 test photographs: int8 ")
+
+
+def test_a_static_batch_is_that_of_the_suite(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluated with the number of photographs that it has a package for anyway."""
+    batches: list[int] = []
+    load = evaluation.load_variant
+
+    def watched(variant: Variant, folder: Path, batch: int) -> Any:
+        batches.append(batch)
+        return load(variant, folder, batch)
+
+    monkeypatch.setattr(evaluation, "load_variant", watched)
+    (int8,) = (v for v in native_variants() if v.name == "int8")
+    monkeypatch.setattr(
+        evaluation, "native_variants", lambda _: (baseline(), replace(int8, static_batch=True))
+    )
+    report = evaluate_run(prepared.root, prepared.run_folder, variants=("int8",), static_batch=5)
+    assert batches == [EVALUATION_BATCH, 5]
+    assert [e.num_photographs for e in report.evaluations] == [12, 12]

@@ -12,11 +12,14 @@ from indoor.hints import command_line, run_word
 from indoor.machine import read_machine
 from indoor.pipeline import evaluate_run
 from indoor.report import render_evaluation
+from indoor.runtimes import find_variant
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
-    """Evaluate all variants that the run has on the same photographs."""
+    """Evaluate variants that the run has on the same photographs."""
     named, device = checkpoint(parsed.run), choose_device(parsed.device).type
+    for name in parsed.variant or ():
+        find_variant(name, device)
     root = data_root(parsed)
     opened = opened_run(named, root)
     report = evaluate_run(
@@ -27,6 +30,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         seed=parsed.seed,
         skip_broken=parsed.skip_broken,
         device=device,
+        variants=parsed.variant,
         progress=Bar(),
     )
     lists = read_split_lists(root)

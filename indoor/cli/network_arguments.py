@@ -122,6 +122,12 @@ def _add_evaluate(commands: Any) -> None:
         default="test",
         help="test (default) is for the final figures; choose by val",
     )
+    group(evaluate, "network").add_argument(
+        "--variant",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        metavar="NAMES",
+        help="such as float32,int8, from indoor/runtimes (default: the eager ones)",
+    )
     _device_option(evaluate)
 
 

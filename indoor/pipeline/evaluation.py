@@ -1,5 +1,6 @@
 """The accuracies of every variant that a run's folder holds."""
 
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ from indoor.files import remembered_sha256
 from indoor.machine import read_machine
 from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.records import Evaluation, EvaluationReport, Machine, Split
-from indoor.runtimes import all_variants, baseline, load_variant, native_variants
+from indoor.records import Evaluation, EvaluationReport, Machine, Split, Variant
+from indoor.runtimes import (
+    all_variants,
+    baseline,
+    libraries_of,
+    load_variant,
+    native_variants,
+)
 
 EVALUATION_BATCH = 8
 """Photographs a batch while accuracy is measured.
@@ -36,9 +43,11 @@ def evaluate_run(
     seed: int | None = None,
     skip_broken: bool = False,
     device: str = "cpu",
+    variants: Collection[str] | None = None,
+    static_batch: int = EVALUATION_BATCH,
     progress: Progress = NO_PROGRESS,
 ) -> EvaluationReport:
-    """Evaluate every variant that a run's folder holds and this machine computes natively.
+    """Evaluate variants that a run's folder holds and this machine computes natively.
 
     An int8 that was made from another float32 is left out, and `left_out` says so.
 
@@ -50,6 +59,9 @@ def evaluate_run(
         seed: Decides what is validation where the checkpoint does not say it; None for 0.
         skip_broken: Leave photographs out that cannot be decoded.
         device: Where to compute, such as `cpu`.
+        variants: Which, beside the baseline; None for all that this very process computes.
+        static_batch: What a variant is loaded for that takes one number of photographs alone: one
+            that it has an artefact for, so that none is built for this.
         progress: Hears of each photograph.
 
     Returns:
@@ -99,19 +111,20 @@ def evaluate_run(
             unpaired[name] = line
         elif line:
             notes.append(line)
-    variants = [variant for variant in native_variants(device) if variant.checkpoint in hashes]
+    asked = [v for v in wanted_variants(variants, device) if v.checkpoint in hashes]
     logits: dict[str, Tensor] = {}
     evaluations: list[Evaluation] = []
     labels = torch.empty(0, dtype=torch.int64)
-    left_out = {v.name: unpaired[v.checkpoint] for v in variants if v.checkpoint in unpaired}
-    for variant in variants:
+    left_out = {v.name: unpaired[v.checkpoint] for v in asked if v.checkpoint in unpaired}
+    for variant in asked:
         if variant.name in left_out:
             continue
+        batch = static_batch if variant.static_batch else EVALUATION_BATCH
         try:
-            with closing(load_variant(variant, run_folder, EVALUATION_BATCH)) as run:
+            with closing(load_variant(variant, run_folder, batch)) as run:
                 values, labels = predict(
                     run.logits,
-                    load_batches(dataset, EVALUATION_BATCH),
+                    load_batches(dataset, batch),
                     progress,
                     description=f"evaluating {variant.name} on {split}",
                     num_photographs=len(dataset),
@@ -123,7 +136,7 @@ def evaluate_run(
             if variant.name == first:
                 _refuse_wrong_order(values, labels, source, root, dataset.classes)
         except IndoorError as error:
-            if variant.runtime == baseline().runtime:
+            if variant.runtime == baseline().runtime and not variant.own_process:
                 raise
             left_out[variant.name] = str(error)  # the others' accuracies are known without it
     refuse_changed(run_folder, hashes)
@@ -136,6 +149,7 @@ def evaluate_run(
         torch_version=machine.torch,
         device=device,
         left_out=left_out,
+        libraries={e.variant: libraries_of(all_variants()[e.variant]) for e in evaluations},
         evaluations=tuple(evaluations),
         pairs=tuple(
             compare(logits[first], values, labels, baseline=first, candidate=name)
@@ -143,6 +157,15 @@ def evaluate_run(
             if name != first
         ),
         notes=tuple(notes),
+    )
+
+
+def wanted_variants(names: Collection[str] | None, device: str) -> tuple[Variant, ...]:
+    """Return what is evaluated where these are asked for, as for `evaluate_run`."""
+    return tuple(
+        v
+        for v in native_variants(device)
+        if (not v.own_process if names is None else v.name in names or v.role == "baseline")
     )
 
 

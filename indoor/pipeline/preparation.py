@@ -1,9 +1,9 @@
 """Makes whatever is missing of a run, and uses again what is there."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indoor import places
@@ -23,7 +23,12 @@ from indoor.model import (
     verify,
 )
 from indoor.pipeline.adoption import read_own, write_adopted
-from indoor.pipeline.evaluation import checkpoint_hashes, evaluate_run
+from indoor.pipeline.evaluation import (
+    EVALUATION_BATCH,
+    checkpoint_hashes,
+    evaluate_run,
+    wanted_variants,
+)
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize import default_config, is_exact, quantize_checkpoint
 from indoor.records import (
@@ -39,7 +44,7 @@ from indoor.records import (
     write_record,
 )
 from indoor.report.caption import describe_assumed
-from indoor.runtimes import native_variants
+from indoor.runtimes import all_variants, libraries_of, native_variants
 from indoor.train import fine_tune, is_trained_for
 
 PREPARATION = 3
@@ -77,6 +82,8 @@ def prepare(
     config: QuantizationConfig | None = None,
     evaluates: bool = True,
     device: str = "cpu",
+    variants: Collection[str] | None = None,
+    static_batch: int = EVALUATION_BATCH,
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Prepared:
@@ -98,6 +105,9 @@ def prepare(
         config: How to quantize; None for this CPU's default.
         evaluates: Whether the accuracies are wanted; on a large test split they take minutes.
         device: Where the accuracies are computed, such as `cpu`.
+        variants: Whose accuracies are wanted, beside the baseline's, and `static_batch`: as for
+            `evaluate_run`.
+        static_batch: See `variants`.
         progress: Hears of each step's progress.
         say: Hears one line for each step: what was made, skipped or found.
 
@@ -137,7 +147,10 @@ def prepare(
         manifest = job.float_checkpoint(root, found, run_folder)
         quantization = job.int8_checkpoint(root, trained_on, manifest, run_folder, config)
         hashes = checkpoint_hashes(run_folder)
-        report = job.evaluation(root, run_folder, data, hashes) if evaluates else None
+        report = None
+        if evaluates:
+            how = variants, static_batch
+            report = job.evaluation(root, run_folder, data, hashes, *how)
     return Prepared(
         root=root,
         run_folder=run_folder,
@@ -283,34 +296,83 @@ class _Job:
         return record
 
     def evaluation(
-        self, root: Path, run_folder: Path, data: DataIdentity, hashes: dict[str, str]
+        self,
+        root: Path,
+        run_folder: Path,
+        data: DataIdentity,
+        hashes: dict[str, str],
+        variants: Collection[str] | None,
+        static_batch: int,
     ) -> EvaluationReport:
-        """Evaluate on the test split, once for each pair of checkpoints and kind of machine."""
+        """Evaluate on the test split, once for each pair of checkpoints and kind of machine.
+
+        What an earlier call evaluated of other variants is kept, and not evaluated again.
+        """
         path = run_folder / f"evaluation{'' if self.device == 'cpu' else f'-{self.device}'}.json"
-        names = {v.name for v in native_variants(self.device) if v.checkpoint in hashes}
-        if path.is_file():
-            try:
-                known = read_record(path, EvaluationReport)
-            except IndoorError as error:
-                self.note(f"evaluating again: {error}")
-            else:
-                here = (data, hashes, self.machine.cpu_model, self.machine.torch)
-                there = (known.data, known.checkpoint_sha256, known.cpu_model, known.torch_version)
-                if there == here and {e.variant for e in known.evaluations} == names:
-                    return known
+        asked = [v for v in wanted_variants(variants, self.device) if v.checkpoint in hashes]
+        known = self.known_evaluation(path, data, hashes)
+        done = {e.variant for e in known.evaluations} if known else set()
+        missing = [v.name for v in asked if v.name not in done]
+        if known and not missing:
+            return known
         report = evaluate_run(
             root,
             run_folder,
             self.machine,
             skip_broken=self.skip_broken,
             device=self.device,
+            variants=missing,
+            static_batch=static_batch,
             progress=self.progress,
         )
+        fresh = [e for e in report.evaluations if e.variant in missing]
+        if known:
+            report = _joined(known, report)
         write_record(path, report)
         self.note(
             f"evaluated on {data.num_test} test photographs: "
-            + ", ".join(f"{e.variant} {e.top1.value:.2%}" for e in report.evaluations)
+            + ", ".join(f"{e.variant} {e.top1.value:.2%}" for e in fresh)
         )
         for reason in report.left_out.values():
             self.note(f"not evaluated: {reason}")
         return report
+
+    def known_evaluation(
+        self, path: Path, data: DataIdentity, hashes: dict[str, str]
+    ) -> EvaluationReport | None:
+        """Return what was evaluated of just this on such a machine, with the libraries of now."""
+        if not path.is_file():
+            return None
+        try:
+            known = read_record(path, EvaluationReport)
+        except IndoorError as error:
+            self.note(f"evaluating again: {error}")
+            return None
+        here = (data, hashes, self.machine.cpu_model, self.machine.torch)
+        there = (known.data, known.checkpoint_sha256, known.cpu_model, known.torch_version)
+        if there != here:
+            return None
+        now = {v.name: libraries_of(v) for v in native_variants(self.device)}
+        kept = {e.variant for e in known.evaluations}
+        kept = {name for name in kept if known.libraries.get(name, "") == now.get(name)}
+        return replace(
+            known,
+            evaluations=tuple(e for e in known.evaluations if e.variant in kept),
+            pairs=tuple(p for p in known.pairs if p.candidate in kept),
+            libraries={name: text for name, text in known.libraries.items() if name in kept},
+            left_out={},
+        )
+
+
+def _joined(known: EvaluationReport, report: EvaluationReport) -> EvaluationReport:
+    """Return the newer report with what only the older one knows, in the tables' order."""
+    order = list(all_variants())
+    new = {e.variant for e in report.evaluations}
+    evaluations = [*report.evaluations, *(e for e in known.evaluations if e.variant not in new)]
+    pairs = [*report.pairs, *(p for p in known.pairs if p.candidate not in new)]
+    return replace(
+        report,
+        evaluations=tuple(sorted(evaluations, key=lambda e: order.index(e.variant))),
+        pairs=tuple(sorted(pairs, key=lambda p: order.index(p.candidate))),
+        libraries=known.libraries | report.libraries,
+    )

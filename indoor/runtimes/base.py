@@ -157,6 +157,12 @@ def computes_with_torch(variant: Variant) -> bool:
     return getattr(runtime_of(variant), "REQUIRES", {}).keys() <= {"torchao"}
 
 
+def libraries_of(variant: Variant) -> str:
+    """Return the versions of what its runtime needs beside the core's; empty: nothing."""
+    names = getattr(runtime_of(variant), "REQUIRES", {})
+    return ", ".join(f"{name} {metadata.version(name)}" for name in sorted(names))
+
+
 def runtime_of(variant: Variant) -> Runtime:
     """Return the runtime that runs the variant."""
     return _registry().runtimes[variant.runtime]
