@@ -29,6 +29,10 @@ def toy(name: str, rank: int | None, runtime: str = "toy") -> Variant:
     )
 
 
+def _eager(runtime: Any) -> tuple[Variant, ...]:
+    return tuple(variant for variant in runtime.VARIANTS if not variant.own_process)
+
+
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two runtimes, one of which needs another library; whatever this machine computes runs."""
@@ -44,7 +48,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
             unusable={},
             runtimes={
                 "eager": SimpleNamespace(
-                    VARIANTS=(*eager.VARIANTS[:3], toy("float32-folded", 4, "eager")),
+                    VARIANTS=(*_eager(eager), toy("float32-folded", 4, "eager")),
                     why_not=lambda _: None,
                 ),
                 "toy": runtime(
