@@ -15,10 +15,10 @@ from indoor.records import Precision, Variant
 from indoor.runs.partial import Cell
 from indoor.runtimes import (
     all_variants,
-    baseline,
     computes_with_torch,
     find_variant,
     native_variants,
+    plain_variants,
     unusable_runtimes,
     why_not,
 )
@@ -88,11 +88,11 @@ def left_to_the_full_run(settings: Settings) -> tuple[str, ...]:
 def short_run(native: Sequence[Variant]) -> tuple[Variant, ...]:
     """Return what a short run measures of the variants that this machine computes, in their order.
 
-    The baseline's runtime shows what a precision is worth without any effort, in each of its
-    precisions; beside it stand the preferred ones.
+    The eager ones show what a precision is worth without any effort; beside these stand the
+    preferred ones.
     """
-    eager = {v.name for v in native if v.runtime == baseline().runtime and not v.own_process}
-    return tuple(v for v in native if v.name in eager | preferred(native))
+    names = {v.name for v in plain_variants(native)} | preferred(native)
+    return tuple(v for v in native if v.name in names)
 
 
 def preferred(native: Sequence[Variant]) -> frozenset[str]:

@@ -29,10 +29,6 @@ def toy(name: str, rank: int | None, runtime: str = "toy") -> Variant:
     )
 
 
-def _eager(runtime: Any) -> tuple[Variant, ...]:
-    return tuple(variant for variant in runtime.VARIANTS if not variant.own_process)
-
-
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two runtimes, one of which needs another library; whatever this machine computes runs."""
@@ -48,7 +44,10 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
             unusable={},
             runtimes={
                 "eager": SimpleNamespace(
-                    VARIANTS=(*_eager(eager), toy("float32-folded", 4, "eager")),
+                    VARIANTS=(
+                        *(v for v in eager.VARIANTS if v.name in EAGER),
+                        toy("float32-folded", 4, "eager"),
+                    ),
                     why_not=lambda _: None,
                 ),
                 "toy": runtime(

@@ -24,6 +24,7 @@ from indoor.runtimes import (
     libraries_of,
     load_variant,
     native_variants,
+    plain_variants,
 )
 
 EVALUATION_BATCH = 8
@@ -59,7 +60,7 @@ def evaluate_run(
         seed: Decides what is validation where the checkpoint does not say it; None for 0.
         skip_broken: Leave photographs out that cannot be decoded.
         device: Where to compute, such as `cpu`.
-        variants: Which, beside the baseline; None for all that this very process computes.
+        variants: Which, beside the baseline; None for the eager ones (`plain_variants`).
         static_batch: What a variant is loaded for that takes one number of photographs alone: one
             that it has an artefact for, so that none is built for this.
         progress: Hears of each photograph.
@@ -162,11 +163,10 @@ def evaluate_run(
 
 def wanted_variants(names: Collection[str] | None, device: str) -> tuple[Variant, ...]:
     """Return what is evaluated where these are asked for, as for `evaluate_run`."""
-    return tuple(
-        v
-        for v in native_variants(device)
-        if (not v.own_process if names is None else v.name in names or v.role == "baseline")
-    )
+    native = native_variants(device)
+    if names is None:
+        return plain_variants(native)
+    return tuple(v for v in native if v.name in names or v.role == "baseline")
 
 
 def _refuse_wrong_order(

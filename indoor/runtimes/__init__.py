@@ -16,6 +16,7 @@ from indoor.runtimes.base import (  # noqa: E402 - the folders above are searche
     find_variant,
     libraries_of,
     native_variants,
+    plain_variants,
     unusable_runtimes,
     why_not,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "libraries_of",
     "load_variant",
     "native_variants",
+    "plain_variants",
     "unusable_runtimes",
     "why_not",
 ]

@@ -3,7 +3,7 @@
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -115,6 +115,12 @@ def native_variants(device: str = "cpu") -> tuple[Variant, ...]:
     An emulated bfloat16 is slower than float32 and would only mislead in a table.
     """
     return tuple(v for v in all_variants(device).values() if why_not(v) is None)
+
+
+def plain_variants(native: Sequence[Variant]) -> tuple[Variant, ...]:
+    """Return the first of each precision of the baseline's runtime: what it is without effort."""
+    first = {v.precision: v.name for v in reversed(native) if v.runtime == baseline().runtime}
+    return tuple(v for v in native if v.name in first.values())
 
 
 def find_variant(name: str, device: str = "cpu") -> Variant:
