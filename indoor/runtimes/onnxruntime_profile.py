@@ -1,0 +1,85 @@
+"""What ONNX Runtime executed, read from a session's profile and the graph that it really runs."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from indoor.records import Executed
+from indoor.runtimes.executed import precision_of
+
+_SUFFIX = "_kernel_time"
+
+_NAMES = (".weight", ".bias")
+"""What the exporter calls a layer's constants; ONNX Runtime renames some of them."""
+
+_TYPES = {"float": "f32", "uint8": "u8", "int8": "s8", "bfloat16": "bf16", "float16": "f16"}
+"""By ONNX's name; others keep theirs."""
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A type in short and a shape."""
+
+    type: str
+    shape: tuple[int, ...]
+
+
+def read_profile(profile: Path, graph: Path) -> Iterator[Executed]:
+    """Yield the operators of the last run of a session.
+
+    MLAS, which computes them, names no kernel.
+
+    Args:
+        profile: JSON, of two runs or more.
+        graph: The optimised graph of the same session: the profile leaves out weights that were
+            packed for the kernels.
+    """
+    events, constants = json.loads(profile.read_bytes()), _constants(graph)
+    runs = [i for i, event in enumerate(events) if event["name"] == "model_run"]
+    for event in events[runs[-2] : runs[-1]]:
+        if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
+            known = constants.get(event["name"].removesuffix(_SUFFIX), {})
+            yield _executed(event["args"], known)
+
+
+def _executed(told: dict[str, Any], constants: dict[str, _Tensor]) -> Executed:
+    operator = told["op_name"]
+    inputs, outputs = (_tensors(told[f"{end}_type_shape"]) for end in ("input", "output"))
+    read, multiply_adds = inputs[:1], 0
+    if "Conv" in operator or "Gemm" in operator or "MatMul" in operator:
+        weight = next(t for t in [*constants.values(), *inputs[1:]] if len(t.shape) > 1)
+        read = [inputs[0], weight]
+        summed = weight.shape[1:] if "Conv" in operator else inputs[0].shape[-1:]
+        multiply_adds = math.prod(outputs[0].shape) * math.prod(summed)
+    shown = [*read, *outputs[:1]]
+    return Executed(
+        operator=operator,
+        types="/".join(t.type for t in shown),
+        shape=" ".join("x".join(map(str, t.shape)) for t in shown),
+        layer=next((n.rpartition(".")[0] for n in constants if n.endswith(_NAMES)), None),
+        precision=precision_of(*(t.type for t in read)),
+        multiply_adds=multiply_adds,
+    )
+
+
+def _tensors(told: list[dict[str, list[int]]]) -> list[_Tensor]:
+    return [_Tensor(_TYPES.get(t, t), tuple(shape)) for one in told for t, shape in one.items()]
+
+
+def _constants(path: Path) -> dict[str, dict[str, _Tensor]]:
+    """Return by node the constants among its inputs, by their names, of a graph as it is run."""
+    import onnx
+
+    graph = onnx.load(path).graph
+    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
+    tensors = {
+        t.name: _Tensor(_TYPES.get(names[t.data_type].lower(), ""), tuple(t.dims))
+        for t in graph.initializer
+    }
+    return {
+        node.name: {name: tensors[name] for name in node.input if name in tensors}
+        for node in graph.node
+    }

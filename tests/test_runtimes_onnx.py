@@ -1,0 +1,165 @@
+"""Runtimes that read our ONNX file: its logits, what they really ran, their threads."""
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from quantizable import SIZE, noise
+from torch import Tensor
+
+from indoor.evaluate import sqnr_db
+from indoor.model import load_float, multiply_adds, read_manifest
+from indoor.quantize import load_qdq
+from indoor.records import Ran
+from indoor.runtimes import all_variants, load_variant, why_not
+from indoor.runtimes.base import Loaded, load_here
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+
+NAMES = ("float32-onnxruntime", "int8-onnxruntime")
+ALL = all_variants()
+
+pytestmark = [pytest.mark.runtime, pytest.mark.usefixtures("one_thread")]
+
+
+@pytest.fixture(scope="module")
+def run_folder(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet-18 of random weights at 64 pixels, float32 and int8."""
+    return shutil.copytree(home / "runs" / "tiny", tmp_path_factory.mktemp("onnx") / "run")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def loaded(request: pytest.FixtureRequest, run_folder: Path) -> Loaded:
+    """A variant in this very process."""
+    variant = ALL[request.param]
+    pytest.importorskip(variant.runtime)
+    if reason := why_not(variant):
+        pytest.skip(reason)
+    return load_here(variant, run_folder)
+
+
+def reference(run_folder: Path, precision: str, images: Tensor) -> Tensor:
+    """Return the logits that torch computes from the same checkpoint."""
+    path = run_folder / f"{precision}.safetensors"
+    model = load_float(path).model if precision == "float32" else load_qdq(path, round_sums=True)
+    with torch.inference_mode():
+        return model(images)
+
+
+def share(ran: Ran, precision: str) -> float:
+    """Return the share of the multiply-adds that were in a precision."""
+    counts = [o.multiply_adds for o in ran.executed if o.precision == precision]
+    return sum(counts) / sum(o.multiply_adds for o in ran.executed)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_logits_are_torchs(loaded: Loaded, run_folder: Path, batch: int) -> None:
+    """One file takes any batch; what differs is rounding."""
+    images = noise(batch, seed=5)
+    logits = loaded(images)
+    assert logits.dtype == torch.float32
+    least = {"float32": 60, "int8": 15, "bfloat16": 25}[loaded.variant.precision]
+    expected = reference(run_folder, loaded.variant.checkpoint, images)
+    assert sqnr_db(expected, logits) >= least
+
+
+def test_what_ran_is_what_it_is_called(loaded: Loaded) -> None:
+    """Every layer's multiply-adds are counted, and at least 99% are in the variant's precision."""
+    manifest = loaded.manifest
+    ran = loaded.network.ran(noise(2))
+    assert ran.precision == loaded.variant.precision
+    assert share(ran, ran.precision) >= 0.99
+    counted = [o for o in ran.executed if o.multiply_adds]
+    assert sum(o.multiply_adds for o in counted) == 2 * multiply_adds(
+        manifest.arch, len(manifest.classes), SIZE
+    )
+    layers = {o.layer for o in counted}
+    assert {"conv1", "layer1.0.conv1", "layer4.0.downsample.0", "fc"} <= layers
+    assert len(layers) == len(counted) == 21
+    assert ran.kernels == {}
+
+
+def test_the_artefact_is_one_file_of_nobodys_machine(loaded: Loaded) -> None:
+    """It holds its precision's weights, float32's in four bytes, and no path."""
+    (path,) = (p for p in loaded.artefact.iterdir() if p.name != "manifest.json")
+    data = path.read_bytes()
+    num_bytes = {"float32": 4, "int8": 1}[loaded.variant.checkpoint]
+    assert len(data) == pytest.approx(11.2e6 * num_bytes, rel=0.05)
+    for folder in (Path.cwd(), Path(torch.__file__).parent, loaded.artefact):
+        assert str(folder).encode() not in data
+
+
+def test_nothing_reaches_the_terminal(
+    loaded: Loaded, run_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither loading, computing nor telling what ran prints or warns."""
+    again = load_here(loaded.variant, run_folder)
+    again(noise(1))
+    again.network.ran(noise(1))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system has no /proc")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_computes_on_as_many_threads_as_asked(
+    loaded: Loaded, run_folder: Path, threads: int
+) -> None:
+    """Threads whose CPU time grew during calls are the number that was asked for."""
+    torch.set_num_threads(threads)
+    network = load_here(loaded.variant, run_folder).network
+    images = noise(16)
+    network(images)
+    before = cpu_times()
+    for _ in range(5):
+        network(images)
+    grown = [now - before.get(task, 0.0) for task, now in cpu_times().items()]
+    busy = [seconds for seconds in grown if seconds > 0.1 * max(grown)]
+    assert len(busy) == min(threads, len(os.sched_getaffinity(0)))
+
+
+def test_an_idle_one_leaves_the_cpu_alone(loaded: Loaded, run_folder: Path) -> None:
+    """Between calls its threads use less than a hundredth of a CPU."""
+    torch.set_num_threads(2)
+    network = load_here(loaded.variant, run_folder).network
+    for _ in range(3):
+        network(noise(4))
+    began, used = time.perf_counter(), time.process_time()
+    time.sleep(0.5)
+    assert time.process_time() - used < 0.01 * (time.perf_counter() - began)
+
+
+@pytest.mark.parametrize("name", ["float32-onnxruntime"])
+def test_it_runs_in_a_process_of_its_own(run_folder: Path, name: str) -> None:
+    """There the logits are the same bits."""
+    pytest.importorskip(ALL[name].runtime)
+    images = noise(2)
+    own = load_variant(ALL[name], run_folder)
+    try:
+        assert torch.equal(own(images), load_here(ALL[name], run_folder)(images))
+    finally:
+        own.close()
+
+
+def test_onnxruntime_without_its_fusions_is_told_as_float32(run_folder: Path) -> None:
+    """Its int8 file, not optimised, is dequantized first: the same code says float32, by layer."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    honest: Any = load_here(ALL["int8-onnxruntime"], run_folder).network
+    off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    lying = replace(honest, options=honest.options | {"graph_optimization_level": off})
+    ran = lying.ran(noise(2))
+    assert ran.precision == "float32"
+    assert share(ran, "float32") == 1
+    assert {o.operator for o in ran.executed if o.multiply_adds} == {"Conv", "Gemm"}
+    assert len({o.layer for o in ran.executed if o.multiply_adds}) == 21
+
+
+def cpu_times() -> dict[str, float]:
+    """Return the seconds of CPU time of each thread of this process."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {t.name: int((t / "schedstat").read_text().split()[0]) / 1e9 for t in tasks}
