@@ -13,11 +13,11 @@ from quantizable import SIZE, noise
 from torch import Tensor
 
 from indoor.evaluate import sqnr_db
-from indoor.model import load_float, multiply_adds, read_manifest
+from indoor.model import load_float, multiply_adds
 from indoor.quantize import load_qdq
 from indoor.records import Ran
-from indoor.runtimes import all_variants, load_variant, why_not
-from indoor.runtimes.base import Loaded, load_here
+from indoor.runtimes import Loaded, all_variants, load_variant, why_not
+from indoor.runtimes.loading import load_here
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
