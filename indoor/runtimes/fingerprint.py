@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tempfile
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -22,8 +22,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.profiler import ExecutionTraceObserver, record_function
 
-from indoor.records import Executed, Precision, Ran
-from indoor.runtimes.onednn import PRECISIONS, primitives_of, verbose
+from indoor.records import Executed, Ran
+from indoor.runtimes.executed import PRECISIONS, ran_from
+from indoor.runtimes.onednn import primitives_of, verbose
 
 Weights = dict[str, tuple[tuple[int, ...], str]]
 """The shape and the type of the weights by their layer."""
@@ -76,11 +77,7 @@ def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
         nodes = json.loads(trace.read_bytes())["nodes"]
     primitives, notes = primitives_of(lines)
     executed = merged(primitives, operators_of(nodes, weights))
-    multiply_adds: Counter[Precision | None] = Counter()
-    for one in executed:
-        multiply_adds[one.precision] += one.multiply_adds
-    most = max(multiply_adds, key=multiply_adds.__getitem__, default=None)
-    return Ran(precision=most if multiply_adds[most] else None, executed=executed, notes=notes)
+    return ran_from(executed, notes)
 
 
 def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Executed, ...]:

@@ -11,15 +11,8 @@ from typing import Any
 
 import torch
 
-from indoor.records import Executed, Precision
-
-PRECISIONS: dict[str, Precision] = {
-    "f32": "float32",
-    "bf16": "bfloat16",
-    "u8": "int8",
-    "s8": "int8",
-}
-"""By the type that an operation reads, in oneDNN's word."""
+from indoor.records import Executed
+from indoor.runtimes.executed import PRECISIONS
 
 _LINE = re.compile(
     "onednn_verbose,.*?primitive,exec,[^,]+,(?P<kind>[^,]+),(?P<implementation>[^,]*),[^,]*,"
