@@ -45,10 +45,10 @@ def export(checkpoint: Path, path: Path) -> None:
         IndoorError: The checkpoint is missing or cannot be used.
     """
     manifest = read_manifest(checkpoint)
-    if manifest.precision == "int8":
-        model = load_qdq(checkpoint, round_sums=True)
-    else:
+    if manifest.quantization is None:
         model = _folded(load_float(checkpoint).model)
+    else:
+        model = load_qdq(checkpoint, round_sums=True)
     size = manifest.preprocessing.size
     with torch.no_grad():
         program = torch.onnx.export(
