@@ -1,5 +1,6 @@
 """A run of every runtime as the suite would save it, with the figures of one Zen 4."""
 
+import copy
 import functools
 import random
 from dataclasses import replace
@@ -83,6 +84,8 @@ KNOWN = (
 )
 # fmt: on
 
+COLOURS = {"float32": "#0072b2", "bfloat16": "#e69f00", "int8": "#d55e00"}
+
 VARIANTS = tuple(
     Variant(
         name=one.name,
@@ -92,6 +95,7 @@ VARIANTS = tuple(
         role=one.role,
         order=one.order,
         own_process=one.runtime != "eager",
+        colour=COLOURS.get(one.name),
     )
     for one in KNOWN
 )
@@ -227,6 +231,11 @@ def limits(run: RunIdentity) -> list[dict[str, Any]]:
 
 def many_json(**changes: Any) -> dict[str, Any]:
     """A whole run of every runtime; `changes` are of its identity."""
+    return copy.deepcopy(_many(**changes))
+
+
+@functools.cache
+def _many(**changes: Any) -> dict[str, Any]:
     run = identity(ZEN4, **{"variants": VARIANTS, **changes})
     benchmarks = []
     for threads in (1, 2):

@@ -114,6 +114,11 @@ def _add_report(commands: Any) -> None:
         "--width", type=positive, metavar="N", help="columns (default: the terminal's)"
     )
     output.add_argument(
+        "--unit",
+        choices=("ms", "us"),
+        help="milliseconds or microseconds in table and markdown (default: ms)",
+    )
+    output.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of one measurement instead"
     )
 

@@ -7,8 +7,9 @@ from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
 from indoor.records import to_json
 from indoor.report import plot_latency, render
+from indoor.report.units import MS, US
 from indoor.runs.results import load_results, measurement_schema
-from indoor.runs.storage import list_runs
+from indoor.runs.storage import newest_run
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -20,7 +21,12 @@ def run(parsed: argparse.Namespace) -> Outcome:
                 "no result is read; expected --schema alone; leave one of them out"
             )
         return Outcome(record=None, text=to_json(measurement_schema(), indent=2).decode("utf-8"))
-    results = load_results(parsed.files or [_newest(parsed.results or Path("results"))])
+    if parsed.unit and parsed.format in ("json", "csv"):
+        raise IndoorError(
+            f"--unit {parsed.unit} with --format {parsed.format}: times there are in seconds; "
+            "expected table or markdown; leave --unit out"
+        )
+    results = load_results(parsed.files or [newest_run(parsed.results or Path("results"))])
     baseline = load_results([parsed.baseline])[0] if parsed.baseline else None
     text = render(
         results,
@@ -28,18 +34,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
         width=parsed.width or width(),
         color=use_color(),
         baseline=baseline,
+        unit=US if parsed.unit == "us" else MS,
     )
     if parsed.plot:
         plot_latency(results, parsed.plot)
     return Outcome(record=None, text=text)
-
-
-def _newest(folder: Path) -> Path:
-    """Return the newest result that the suite saved (`FOLDER/<machine>/NNNN_name.json`)."""
-    saved = list_runs(folder) if folder.is_dir() else ()
-    if not saved:
-        raise IndoorError(
-            f"no results in {folder}: expected {folder}/<machine>/NNNN_name.json; "
-            "make some with pytest bench, or name the files"
-        )
-    return max(saved, key=lambda path: path.stat().st_mtime)

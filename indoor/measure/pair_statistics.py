@@ -29,6 +29,22 @@ def sign_rank(num_values: int, alpha: float) -> int:
     return int(np.count_nonzero(bdtr(num_below, num_values, 0.5) <= alpha))
 
 
+@lru_cache(maxsize=4096)
+def quantile_ranks(num_values: int, share: float, alpha: float) -> tuple[int, int] | None:
+    """Return which smallest values bound a quantile from below and above, each with error `alpha`.
+
+    The number of values below it is binomial (Conover, Practical Nonparametric Statistics, 3rd ed.
+    1999, section 3.2); for the median the ranks are `sign_rank`'s, from either end.
+
+    Returns:
+        Ranks from 1; None where there are too few values for both.
+    """
+    at_most = bdtr(np.arange(num_values), num_values, share)
+    low = int(np.count_nonzero(at_most <= alpha))
+    high = int(np.count_nonzero(at_most < 1 - alpha)) + 1
+    return (low, high) if low >= 1 and high <= num_values else None
+
+
 def robust_sd(values: np.ndarray) -> float:
     """Return 1.4826 times the median absolute deviation from the median."""
     return _ROBUST_SD_OF_MAD * float(np.median(np.abs(values - np.median(values))))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from indoor.records import Evaluation, PairedEvaluation
 from indoor.report import units
-from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.select import evaluations, pairs
+from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
+from indoor.report.select import MANY, evaluations, pairs
 from indoor.report.verdict import describe_accuracy
 from indoor.runs.results import RunResult
 
@@ -32,10 +32,8 @@ def accuracy_grids(
     ]
     if paired:
         blocks.append(_pairs(paired))
-        blocks += [
-            Paragraph(f"{pair.candidate} against {pair.baseline}: {describe_accuracy(pair)}.")
-            for pair in paired
-        ]
+        words = [f"{p.candidate} against {p.baseline}: {describe_accuracy(p)}." for p in paired]
+        blocks += [Items(tuple(words))] if len(words) >= MANY else map(Paragraph, words)
     return blocks
 
 

@@ -131,7 +131,7 @@ def _runtimes(result: RunResult) -> str:
     for name in variants(result):
         one = next(c.measurement for c in result.cases if c.measurement.variant == name)
         place = f"{one.runtime or NOT_RECORDED}{f' on {one.device}' if one.device else ''}"
-        told = one.precision is None or one.precision == name
+        told = one.precision is None or one.precision == name.partition("-")[0]
         groups.setdefault(place, []).append(name if told else f"{name} ({one.precision})")
     return "; ".join(f"{place}: {', '.join(names)}" for place, names in groups.items())
 

@@ -5,8 +5,10 @@ import io
 from collections.abc import Sequence
 
 from indoor.records import Interval, to_builtins, to_json
+from indoor.report.best import Contest
 from indoor.report.caption import caption, weights_warning
 from indoor.report.comparison import case_name, compare_runs
+from indoor.report.execution import share_of_limit
 from indoor.report.headline import Headline, headline
 from indoor.runs.results import MeasuredCase, RunResult
 
@@ -42,7 +44,7 @@ def _run(result: RunResult, baseline: RunResult | None) -> dict[str, object]:
         "weights_warning": weights_warning(run.weights, run.data),
         "identity": run,
         "headline": _headline(headline(result)),
-        "cases": [_case(case) for case in result.cases],
+        "cases": [_case(result, case) for case in result.cases],
         "comparison": None if baseline is None else _comparison(baseline, result),
     }
 
@@ -55,14 +57,30 @@ def _headline(found: Headline) -> dict[str, object]:
         "answers": {name: one.answer for name, one in found.verdicts.items()},
         "sentence": found.sentence,
         "mean_speedups": found.means,
+        "best": [_contest(one) for one in found.contests],
     }
 
 
-def _case(case: MeasuredCase) -> dict[str, object]:
+def _contest(one: Contest) -> dict[str, object]:
+    return {
+        "candidate": one.candidate.name,
+        "chosen_of": one.candidate.num_variants,
+        "baseline": one.baseline.name,
+        "baseline_chosen_of": one.baseline.num_variants,
+        "speedup": one.mean,
+    }
+
+
+def _case(result: RunResult, case: MeasuredCase) -> dict[str, object]:
     """Return a case without the run's identity, which stands once above all of them."""
     measurement = to_builtins(case.measurement)
     del measurement["run"]
-    return {"fullname": case.fullname, "rounds": case.rounds, "measurement": measurement}
+    return {
+        "fullname": case.fullname,
+        "rounds": case.rounds,
+        "share_of_limit": share_of_limit(result, case.measurement),
+        "measurement": measurement,
+    }
 
 
 def _comparison(baseline: RunResult, candidate: RunResult) -> dict[str, object]:
@@ -117,6 +135,11 @@ def _row(result: RunResult, case: MeasuredCase) -> dict[str, object]:
         **_ends("speedup", None if speedup is None else speedup.interval),
         **_members(speedup, "blocked_speedup"),
         **_members(one, "unpaired_reason", "size_bytes", "peak_memory_bytes"),
+        **_members(one, "num_processes", "multiply_adds_per_s", "build_s", "num_busy_threads"),
+        **_members(one, "idle_share", "output_max_difference"),
+        "ran_precision": None if one.ran is None else one.ran.precision,
+        "ran_share": None if one.ran is None else one.ran.share,
+        "share_of_limit": share_of_limit(result, one),
         "top1": None if top1 is None else top1.value,
         **_ends("top1", None if top1 is None else top1.interval),
     }

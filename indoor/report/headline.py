@@ -1,22 +1,19 @@
-"""The table that answers the question, and the one sentence under it."""
+"""The answer of a run in one sentence: eager against eager, and best against best."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from indoor.records import Allocator, Evaluation, Measurement, Variant
+from indoor.records import Allocator, Measurement, Variant
 from indoor.report import units
-from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+from indoor.report.best import Best, Contest, best_of_each, contest
 from indoor.report.select import (
-    HEADLINE_BATCHES,
     MeanSpeedup,
     allocators,
     cells,
     described,
-    evaluations,
     latencies,
     mean_speedup,
     pairs,
-    size_bytes,
     thread_counts,
     variants,
 )
@@ -30,7 +27,9 @@ class Headline:
 
     `threads` and `allocator` are None where no case of the matrix was measured; `cells` are those
     at that thread count, by variant and batch; `means` holds each variant's geometric mean where
-    it has paired speedups, and `verdicts` that of each judged variant that was timed.
+    it has paired speedups, and `verdicts` that of each judged variant that was timed. `bests` are
+    the fastest of each precision that ran, where one was chosen from several, and `contests` what
+    is judged among them against the others.
     """
 
     threads: int | None = None
@@ -38,6 +37,8 @@ class Headline:
     cells: Mapping[tuple[str, int], Measurement] = field(default_factory=dict)
     means: Mapping[str, MeanSpeedup] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    bests: tuple[Best, ...] = ()
+    contests: tuple[Contest, ...] = ()
     sentence: str
 
     @property
@@ -76,40 +77,85 @@ def headline(result: RunResult) -> Headline:
         for name, kind in kinds.items()
         if kind.role == "judged" and name in names
     }
+    bests, contests = _contests(result, allocator, threads)
+    sentences = [_sentence(kinds, judged, means, threads)]
+    if contests:
+        sentences.append(_best_sentence(result, contests, means))
     return Headline(
         threads=threads,
         allocator=allocator,
         cells=timed,
         means=means,
         verdicts=judged,
-        sentence=_sentence(kinds, judged, means, threads),
+        bests=bests,
+        contests=contests,
+        sentence=" ".join(sentences),
     )
 
 
-def headline_blocks(result: RunResult) -> list[Block]:
-    """Return the headline's table, its notes and the sentence."""
-    found = headline(result)
-    blocks: list[Block] = [Heading("Size, accuracy and time")]
-    names = list(described(result))
-    if names:
-        blocks.append(_grid(result, found, names))
-        blocks.append(Paragraph(" ".join(_notes(result, found)), "faint"))
-    blocks.append(Paragraph(found.sentence, "strong"))
-    return blocks
-
-
-def _judge(result: RunResult, kind: Variant, mean: MeanSpeedup | None) -> Verdict:
+def _judge(
+    result: RunResult, kind: Variant, mean: MeanSpeedup | None, baseline: str | None = None
+) -> Verdict:
     record = result.cases[0].measurement.run.quantization
     check = record.check if record is not None and kind.checkpoint == "int8" else None
-    baseline = next(
-        (one.name for one in described(result).values() if one.role == "baseline"), "float32"
-    )
+    if baseline is None:
+        baseline = next(
+            (one.name for one in described(result).values() if one.role == "baseline"), "float32"
+        )
     return verdict(
         kind.name,
         speedup=None if mean is None else (mean.value, mean.interval),
         accuracy=pairs(result).get(kind.name),
         findings=() if check is None else check.findings,
         baseline=baseline,
+    )
+
+
+def _contests(
+    result: RunResult, allocator: Allocator, threads: int
+) -> tuple[tuple[Best, ...], tuple[Contest, ...]]:
+    """Return the bests, and those of judged precisions against the others; nothing to choose: none.
+
+    The baseline's precision comes first of the others, as tables have it.
+    """
+    bests = best_of_each(result, allocator, threads)
+    judged = {one.precision for one in described(result).values() if one.role == "judged"}
+    if all(best.num_variants == 1 for best in bests.values()):
+        return (), ()
+    found = (
+        contest(best, other)
+        for precision, best in bests.items()
+        if precision in judged
+        for other in bests.values()
+        if other.precision not in judged
+    )
+    return tuple(bests.values()), tuple(one for one in found if one is not None)
+
+
+def _best_sentence(
+    result: RunResult, contests: tuple[Contest, ...], means: Mapping[str, MeanSpeedup]
+) -> str:
+    """Return best against best in words, with how each was chosen."""
+    chosen = {one.precision: one for c in contests for one in (c.candidate, c.baseline)}
+    counts = [f"{one.num_variants} {precision}" for precision, one in chosen.items()]
+    parts = []
+    for name in dict.fromkeys(one.candidate.name for one in contests):
+        first, *others = (one for one in contests if one.candidate.name == name)
+        judged = _judge(result, described(result)[name], first.mean, first.baseline.name)
+        parts.append(judged.sentence.removesuffix("."))
+        parts += [
+            f"it is {describe_speedup(one.mean.value, one.mean.interval)} as fast as "
+            f"{one.baseline.name}"
+            for one in others
+        ]
+    alone = contests[0].baseline.name
+    if mean := means.get(alone):
+        parts.append(
+            f"{alone} by itself is {describe_speedup(mean.value, mean.interval)} as fast as eager"
+        )
+    return (
+        f"Best against best (the fastest of {units.listed(counts)}, chosen by their medians in "
+        f"this same run, which the intervals do not count): {'; '.join(parts)}."
     )
 
 
@@ -121,119 +167,26 @@ def _sentence(
 ) -> str:
     if not judged:
         return "This run cannot tell whether int8 pays: it did not time int8."
+    base = next((one for one in kinds.values() if one.role == "baseline"), None)
+    same = {n for n, kind in kinds.items() if base is None or kind.runtime == base.runtime}
+    told = {n: one for n, one in judged.items() if n in same} or judged
     sentences = []
-    for name, found in judged.items():
+    for name, found in told.items():
         text = found.sentence.removesuffix(".")
         if mean := means.get(name):
             opening, _, rest = text.partition(": ")
             where = f"at {units.batches(mean.batches)} with {units.threads(threads)}"
             text = f"{opening}: {where} it is {rest}"
         sentences.append(text)
-    over = {means[name].batches for name in judged if name in means}
+    over = {means[name].batches for name in told if name in means}
     for name, mean in means.items():
-        if over and kinds[name].role == "plain":
-            same = "" if over == {mean.batches} else f" ({units.batches(mean.batches)})"
+        kind = kinds[name]
+        if base is not None and (name not in same or kind.precision == base.precision):
+            continue  # another runtime's, which is not what leaving calibration out gives
+        if over and kind.role == "plain":
+            where = "" if over == {mean.batches} else f" ({units.batches(mean.batches)})"
             sentences[-1] += (
                 f"; {name}, which needs no calibration, gives "
-                f"{describe_speedup(mean.value, mean.interval)} by itself{same}"
+                f"{describe_speedup(mean.value, mean.interval)} by itself{where}"
             )
     return f"{'. '.join(sentences)}."
-
-
-def _grid(result: RunResult, found: Headline, names: list[str]) -> Grid:
-    columns = [
-        Column("variant", "left"),
-        Column("size\nMB"),
-        Column("top-1\n%"),
-        *(Column(f"batch {batch}\nms") for batch in found.batches),
-    ]
-    mean_of = _mean_batches(found)
-    if mean_of:
-        columns.append(Column(f"mean of\n{units.batches(mean_of).removeprefix('batches ')}"))
-    rows: list[tuple[str, ...]] = []
-    rules = set()
-    accuracies = evaluations(result)
-    for name in names:
-        rows.extend(_rows(result, found, name, accuracies.get(name), bool(mean_of)))
-        rules.add(len(rows) - 1)
-    return Grid(columns=tuple(columns), rows=tuple(rows), rules=frozenset(rules - {len(rows) - 1}))
-
-
-def _rows(
-    result: RunResult,
-    found: Headline,
-    name: str,
-    accuracy: Evaluation | None,
-    has_mean: bool,
-) -> list[tuple[str, ...]]:
-    """Return a variant's rows: its figures, its speedups where there are any, the intervals."""
-    times, speedups, intervals = [], [], []
-    for batch in found.batches:
-        known = found.cells.get((name, batch))
-        latency = known.latency if known is not None else None
-        paired = known.speedup if known is not None else None
-        times.append(units.milliseconds(latency.median_s if latency is not None else None))
-        speedups.append(units.ratio(paired.speedup) if paired is not None else "")
-        intervals.append(units.ratio_interval(paired.interval) if paired is not None else "")
-    mean = found.means.get(name)
-    if has_mean:
-        times.append("")
-        speedups.append(units.ratio(mean.value) if mean is not None else "")
-        intervals.append(units.ratio_interval(mean.interval) if mean is not None else "")
-    top1 = units.NOTHING if accuracy is None else units.percent(accuracy.top1.value)
-    top1_interval = "" if accuracy is None else units.percent_interval(accuracy.top1.interval)
-    rows = [(name, units.megabytes(size_bytes(result, name)), top1, *times)]
-    if any(speedups):
-        rows.append(("  speedup", "", "", *speedups))
-    if top1_interval or any(intervals):
-        rows.append(("  interval", "", top1_interval, *intervals))
-    return rows
-
-
-def _notes(result: RunResult, found: Headline) -> list[str]:
-    notes = ["MB are 10^6 bytes of weights on disk."]
-    if found.threads is not None:
-        notes.insert(
-            0,
-            f"Medians with {units.threads(found.threads)}, allocator {found.allocator}. Intervals "
-            "are of 95%: Wilson's for top-1, for the speedups that of the median over pairs of "
-            "calls interleaved in time.",
-        )
-    if accuracies := evaluations(result):
-        first = next(iter(accuracies.values()))
-        notes.append(f"top-1 is on {first.num_photographs:,} {first.split} photographs.")
-    mean_of = _mean_batches(found)
-    if mean_of and mean_of != HEADLINE_BATCHES:
-        notes.append(
-            f"The geometric mean is over {units.batches(mean_of)}, since this run has no pairs at "
-            f"both of {units.batches(HEADLINE_BATCHES)}."
-        )
-    elif mean_of:
-        notes.append(f"The mean over {units.batches(mean_of)} is geometric.")
-    notes += [
-        f"This CPU computes {name} itself, but this run did not time it: what of a speedup "
-        "comes without calibration stays open."
-        for name in _untimed(result)
-    ]
-    return notes
-
-
-def _mean_batches(found: Headline) -> tuple[int, ...]:
-    """Return the batches that the column of means is over; empty where it would repeat one."""
-    over = {mean.batches for mean in found.means.values()}
-    if len(over) != 1:
-        return ()
-    (sizes,) = over
-    return sizes if len(sizes) > 1 else ()
-
-
-def _untimed(result: RunResult) -> list[str]:
-    """Return what this CPU computes without calibration, faster perhaps, and was not timed."""
-    run = result.cases[0].measurement.run
-    measured = described(result)
-    if run.variants is None:
-        has_it = run.machine.bfloat16 and not any(
-            one.precision == "bfloat16" for one in measured.values()
-        )
-        return ["bfloat16"] if has_it else []
-    return [one.name for one in run.variants if one.role == "plain" and one.name not in measured]

@@ -5,14 +5,16 @@ from collections import defaultdict
 from indoor.records import Allocator, Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.select import allocators, latencies, place
+from indoor.report.pivot import pivot
+from indoor.report.select import MANY, allocators, label, latencies, place
+from indoor.report.tails import tails_blocks
 from indoor.runs.results import RunResult
 
 _MANY_FAULTS = 1000
 """Minor faults a photograph above which mapping memory costs a share worth a word."""
 
 
-def matrix_blocks(result: RunResult) -> list[Block]:
+def matrix_blocks(result: RunResult, unit: units.TimeUnit = units.MS) -> list[Block]:
     """Return a grid for each allocator, with the notes that belong to it."""
     blocks: list[Block] = []
     several = len(allocators(result)) > 1
@@ -20,7 +22,11 @@ def matrix_blocks(result: RunResult) -> list[Block]:
         title = "Every batch and thread count"
         blocks.append(Heading(f"{title}, allocator {allocator}" if several else title))
         cases = _ordered(result, allocator)
-        blocks.append(_grid(cases))
+        several_counts = len({one.threads for one in cases}) > 1
+        if len({one.variant for one in cases}) > MANY and several_counts:
+            blocks += _overview(result, cases, unit)
+        blocks.append(_grid(cases, unit))
+        blocks += tails_blocks(cases, unit)
         notes = _notes(cases, "retain" in allocators(result))
         blocks.extend(Paragraph(note, "faint") for note in notes)
     return blocks
@@ -32,15 +38,26 @@ def _ordered(result: RunResult, allocator: Allocator) -> list[Measurement]:
     return sorted(cases, key=lambda one: (one.threads or 0, one.batch or 0, rank(one.variant)))
 
 
-def _grid(cases: list[Measurement]) -> Grid:
+def _overview(result: RunResult, cases: list[Measurement], unit: units.TimeUnit) -> list[Block]:
+    """Return the medians with a row a variant, which the whole table is too long to show."""
+    table = pivot(
+        result,
+        cases,
+        lambda one: None if one.latency is None else unit.text(one.latency.median_s),
+    )
+    words = f"{unit.name} per photograph, medians; below with what belongs to each."
+    return [] if table is None else [table, Paragraph(words, "faint")]
+
+
+def _grid(cases: list[Measurement], unit: units.TimeUnit) -> Grid:
     has_p99 = any(one.latency is not None and one.latency.p99_s is not None for one in cases)
     columns = [
         Column("threads"),
         Column("batch"),
         Column("variant", "left"),
-        Column("median\nms"),
-        Column("p90\nms"),
-        *([Column("p99\nms")] if has_p99 else []),
+        Column(f"median\n{unit.name}"),
+        Column(f"p90\n{unit.name}"),
+        *([Column(f"p99\n{unit.name}")] if has_p99 else []),
         Column("photos\nper s"),
         Column("faults\nper photo"),
         Column("speedup"),
@@ -55,20 +72,20 @@ def _grid(cases: list[Measurement]) -> Grid:
         if rows and is_new_count:
             rules.add(len(rows) - 1)
         places = (str(here[0]) if is_new_count else "", str(here[1]) if here != before else "")
-        rows.append((*places, *_figures(one, has_p99)))
+        rows.append((*places, *_figures(one, has_p99, unit)))
         before = here
     return Grid(columns=tuple(columns), rows=tuple(rows), num_keys=3, rules=frozenset(rules))
 
 
-def _figures(one: Measurement, has_p99: bool) -> tuple[str, ...]:
+def _figures(one: Measurement, has_p99: bool, unit: units.TimeUnit) -> tuple[str, ...]:
     known, paired = one.latency, one.speedup
     seconds = (known.median_s, known.p90_s, known.p99_s) if known else (None, None, None)
-    median, *percentiles = map(units.milliseconds, seconds[: 2 + has_p99])
+    median, *percentiles = map(unit.text, seconds[: 2 + has_p99])
     speedup = ("unpaired", "") if one.unpaired_reason else ("", "")
     if paired is not None:
         speedup = units.ratio(paired.speedup), units.ratio_interval(paired.interval)
     return (
-        one.variant or "",
+        label(one),
         f"~{median}" if known and one.warmup_stable is False else median,
         *percentiles,
         units.NOTHING if one.photographs_per_s is None else units.digits(one.photographs_per_s),

@@ -11,9 +11,11 @@ from indoor.records import TrainingCurves
 from indoor.report import units
 from indoor.report.caption import short_caption
 from indoor.report.select import (
+    MANY,
     allocators,
     batch_sizes,
     described,
+    labels,
     latencies,
     thread_counts,
     variants,
@@ -25,18 +27,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 _DPI = 144
-_PANEL_INCHES = (3.8, 3.4)
+_PANEL_INCHES = 3.8
+_HEIGHT, _HEIGHT_OF_MANY = 4.3, 6.6
 _OTHER_STYLES = (("#009e73", "D"), ("#cc79a7", "v"), ("#56b4e9", "P"), ("#000000", "X"))
 """Okabe and Ito's colours, which people with any colour vision can tell apart, and markers."""
 
+_MARKERS = "os^vDPX*"
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (8, 1.5)))
+"""Of many variants, by runtime; eight markers with five lines tell forty apart."""
+
 _CAPTION_CHARACTERS_PER_INCH = 15.5
-_SHIFT = 0.05
+_SHIFT, _SHIFT_OF_MANY = 0.05, 0.02
 """Octaves of the batch between two variants, so that their whiskers do not hide each other."""
 
 _WHISKERS = (
     "Points: medians of the rounds. Whiskers: first to third quartile. Variants stand a little "
     "apart sideways."
 )
+_LEGEND_OF_MANY = "Colours: the precision. Markers and lines: the runtime. The axis is logarithmic."
 
 
 def plot_latency(results: Sequence[RunResult], path: Path) -> None:
@@ -60,11 +68,10 @@ def plot_latency(results: Sequence[RunResult], path: Path) -> None:
             "run `pytest bench` without narrowing it to other cases"
         )
     num_columns = max(len(thread_counts(_shown(run))) for run in runs)
-    width = max(6.4, num_columns * _PANEL_INCHES[0])
-    figure = figure_type(
-        figsize=(width, len(runs) * (_PANEL_INCHES[1] + 0.9)), dpi=_DPI, layout="constrained"
-    )
-    rows = figure.subfigures(len(runs), 1, squeeze=False)
+    width = max(6.4, num_columns * _PANEL_INCHES)
+    heights = [_HEIGHT_OF_MANY if len(variants(run)) > MANY else _HEIGHT for run in runs]
+    figure = figure_type(figsize=(width, sum(heights)), dpi=_DPI, layout="constrained")
+    rows = figure.subfigures(len(runs), 1, squeeze=False, height_ratios=heights)
     for row, run in zip(rows[:, 0], runs, strict=True):
         _latency_row(row, run, width)
     _save(figure, path)
@@ -143,15 +150,13 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
     counts = thread_counts(cases)
     panels = figure.subplots(1, len(counts), sharex=True, sharey=True, squeeze=False)[0]
     sizes = batch_sizes(cases)
-    kinds = described(run)
+    styles = _styles(run)
+    many = len(styles) > MANY
     for axes, threads in zip(panels, counts, strict=True):
         for index, variant in enumerate(variants(run)):
-            colour, marker = _OTHER_STYLES[index % len(_OTHER_STYLES)]
-            if (kind := kinds.get(variant)) is not None:
-                colour, marker = kind.colour or colour, kind.marker or marker
-            shift = 2.0 ** (_SHIFT * (index - 1))
+            apart = _SHIFT_OF_MANY * (index - len(styles) / 2) if many else _SHIFT * (index - 1)
             shown = [c for c in cases if _is_of(c, variant, threads)]
-            _line(axes, shown, shift, label=variant, color=colour, marker=marker)
+            _line(axes, shown, 2.0**apart, label=_name(run, variant), **styles[variant])
         axes.set_title(units.threads(threads), fontsize=10)
         axes.set_xlabel("batch")
         axes.set_xscale("log", base=2)
@@ -159,10 +164,69 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
         axes.minorticks_off()
         _tidy(axes)
     panels[0].set_ylabel("ms per photograph")
-    panels[0].set_ylim(bottom=0)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    _caption(figure, [short_caption(run), _WHISKERS], width)
+    if many:  # the fastest lie a tenth of the way to the slowest
+        _logarithmic(panels[0])
+    else:
+        panels[0].set_ylim(bottom=0)
+    entries = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+    for axes in panels[1:]:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside upper center",
+        ncols=3 if many else 4,
+        frameon=False,
+        fontsize=8 if many else 9,
+        handlelength=3.4 if many else None,
+    )
+    _caption(figure, [short_caption(run), _WHISKERS, *([_LEGEND_OF_MANY] if many else [])], width)
+
+
+def _name(run: RunResult, variant: str) -> str:
+    return labels(run)[variant].replace("\n", " ")
+
+
+def _styles(run: RunResult) -> dict[str, dict[str, Any]]:
+    """Return each variant's colour, marker and line.
+
+    A few have those they ask for; of many the colour says the precision, marker and line what is
+    the same in several precisions, which is the runtime.
+    """
+    kinds = described(run)
+    styles: dict[str, dict[str, Any]] = {}
+    colours: dict[str, str] = {}
+    for one in kinds.values():
+        if one.colour is not None:
+            colours.setdefault(one.precision, one.colour)
+    kept: list[str] = []
+    for index, variant in enumerate(variants(run)):
+        colour, marker = _OTHER_STYLES[index % len(_OTHER_STYLES)]
+        kind = kinds.get(variant)
+        if kind is not None and len(kinds) <= MANY:
+            colour, marker = kind.colour or colour, kind.marker or marker
+        elif kind is not None:
+            free = (c for c, _ in _OTHER_STYLES if c not in colours.values())
+            colour = colours.setdefault(kind.precision, next(free, colour))
+        styles[variant] = {"color": colour, "marker": marker}
+        if len(kinds) > MANY:
+            way = variant.removeprefix(kind.precision) if kind is not None else variant
+            place = kept.index(way) if way in kept else len(kept)
+            kept[place:] = [way] if place == len(kept) else kept[place:]
+            styles[variant] |= {
+                "marker": _MARKERS[place % len(_MARKERS)],
+                "linestyle": _DASHES[place % len(_DASHES)],
+            }
+    return styles
+
+
+def _logarithmic(axes: "Axes") -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _line(axes: "Axes", cases: list[MeasuredCase], shift: float, **style: Any) -> None:

@@ -18,11 +18,13 @@ from indoor.report.caption import (
 )
 from indoor.report.comparison import comparison_blocks
 from indoor.report.costs import costs_blocks
+from indoor.report.execution import execution_blocks
 from indoor.report.export import as_csv, as_json
-from indoor.report.headline import headline_blocks
 from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
+from indoor.report.summary import headline_blocks
 from indoor.report.text import as_text
+from indoor.report.units import MS, TimeUnit
 from indoor.runs.results import RunResult
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def render(
     width: int = 80,
     color: bool = False,
     baseline: RunResult | None = None,
+    unit: TimeUnit = MS,
 ) -> str:
     """Return what the runs found.
 
@@ -50,6 +53,7 @@ def render(
         width: Characters a line of `table`, 40 or more; from 80 on nothing has to be stacked.
         color: Whether `table` may hold escape codes.
         baseline: An earlier run to compare each with, advisory; `csv` leaves it out.
+        unit: Of the times in `table` and `markdown`.
 
     Returns:
         Text that ends with a newline.
@@ -65,7 +69,7 @@ def render(
         case "csv":
             return as_csv(results)
         case "table" | "markdown":
-            blocks = [block for run in results for block in _run_blocks(run, baseline)]
+            blocks = [block for run in results for block in _run_blocks(run, baseline, unit)]
             if format == "markdown":
                 return as_markdown(blocks)
             return as_text(blocks, width=width, color=color)
@@ -122,7 +126,7 @@ def render_machine(
     return as_text(blocks, width=width, color=color)
 
 
-def _run_blocks(result: RunResult, baseline: RunResult | None) -> list[Block]:
+def _run_blocks(result: RunResult, baseline: RunResult | None, unit: TimeUnit) -> list[Block]:
     """Return a run's tables, each below what it belongs to."""
     run = result.cases[0].measurement.run
     blocks: list[Block] = [
@@ -140,9 +144,14 @@ def _run_blocks(result: RunResult, baseline: RunResult | None) -> list[Block]:
         blocks.append(Paragraph(f"{result.num_foreign} benchmarks are not this suite's: left out."))
     if warning := weights_warning(run.weights, run.data):
         blocks.append(Paragraph(warning, "strong"))
-    blocks += headline_blocks(result)
+    blocks += headline_blocks(result, unit)
     short = Paragraph(short_caption(result), "faint")
-    parts = [matrix_blocks(result), accuracy_blocks(result), costs_blocks(result)]
+    parts = [
+        matrix_blocks(result, unit),
+        execution_blocks(result),
+        accuracy_blocks(result),
+        costs_blocks(result, unit),
+    ]
     if baseline is not None:
         parts.append(comparison_blocks(baseline, result))
     for part in parts:

@@ -1,6 +1,6 @@
 """Which figure of a run is meant: its cells, its variants in order, its accuracies."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,12 +12,16 @@ from indoor.records import (
     Measurement,
     PairedEvaluation,
     PairedSpeedup,
+    Precision,
     Variant,
 )
 from indoor.runs.results import MeasuredCase, RunResult
 
 HEADLINE_BATCHES = (8, 16)
 """The batches whose speedups the headline's geometric mean is over."""
+
+MANY = 4
+"""Variants above which tables are made for their number: one line each, and an overview."""
 
 Record = TypeVar("Record")
 
@@ -86,6 +90,30 @@ def place(result: RunResult) -> Callable[[str | None], int]:
     return lambda name: known.get(name or "", len(known))
 
 
+def precision_that_ran(one: Measurement) -> Precision | None:
+    """Return what a case's multiply-adds were computed in; what was asked for, where none tells."""
+    told = one.ran.precision if one.ran is not None else None
+    return told or one.precision
+
+
+def label(one: Measurement) -> str:
+    """Return a case's variant as tables name it: by another precision too, where that one ran."""
+    ran = precision_that_ran(one)
+    return f"{one.variant or ''}{'' if ran == one.precision else f' (ran {ran})'}"
+
+
+def labels(result: RunResult) -> dict[str, str]:
+    """Return each variant by its name as tables call it, on a second line what ran instead."""
+    others: dict[str, dict[str, None]] = defaultdict(dict)
+    for one in _measurements(result):
+        if one.variant is not None and (ran := precision_that_ran(one)) != one.precision:
+            others[one.variant][str(ran)] = None
+    return {
+        name: f"{name}\n(ran {' and '.join(others[name])})" if name in others else name
+        for name in variants(result)
+    }
+
+
 def size_bytes(result: RunResult, variant: str) -> int | None:
     """Return the size on disk of a variant's weights."""
     known = (one.size_bytes for one in _measurements(result, variant))
@@ -127,6 +155,12 @@ def pairs(result: RunResult) -> dict[str, PairedEvaluation]:
     return _ordered(result, ((one.candidate, one) for one in known if one is not None))
 
 
+def headline_batches(measured: Iterable[int]) -> tuple[int, ...]:
+    """Return which of the batches a mean is over: the headline's, or all where one is missing."""
+    found = tuple(sorted(measured))
+    return HEADLINE_BATCHES if set(HEADLINE_BATCHES) <= set(found) else found
+
+
 def mean_speedup(speedups: Mapping[int, PairedSpeedup]) -> MeanSpeedup | None:
     """Return a variant's speedup over the headline's batches, or over all where one is missing.
 
@@ -140,8 +174,7 @@ def mean_speedup(speedups: Mapping[int, PairedSpeedup]) -> MeanSpeedup | None:
         return None
     from indoor.measure import geometric_mean  # numpy and scipy, which no other table needs
 
-    is_whole = set(HEADLINE_BATCHES) <= set(speedups)
-    batches = HEADLINE_BATCHES if is_whole else tuple(sorted(speedups))
+    batches = headline_batches(speedups)
     value, interval = geometric_mean([speedups[batch] for batch in batches])
     return MeanSpeedup(value=value, interval=interval, batches=batches)
 

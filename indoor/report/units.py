@@ -1,6 +1,8 @@
 """Figures as text: units, digits, signs and intervals."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from indoor.records import Interval
@@ -30,9 +32,25 @@ def count(value: float | None) -> str:
     return f"{value:.1f}" if 0.05 <= value < 9.95 else f"{value:,.0f}"
 
 
+@dataclass(frozen=True)
+class TimeUnit:
+    """What times are told in: its name, and how many of it are a second."""
+
+    name: str
+    per_s: float
+
+    def text(self, seconds: float | None) -> str:
+        """Return seconds in it, without its name and with three significant digits."""
+        return NOTHING if seconds is None else digits(self.per_s * seconds)
+
+
+MS = TimeUnit("ms", 1e3)
+US = TimeUnit("µs", 1e6)
+
+
 def milliseconds(seconds: float | None) -> str:
     """Return seconds as milliseconds without the unit, three significant digits."""
-    return NOTHING if seconds is None else digits(1e3 * seconds)
+    return MS.text(seconds)
 
 
 def time_of_one(seconds: float | None) -> str:
@@ -116,11 +134,16 @@ def threads(number: int) -> str:
     return f"{number} thread" if number == 1 else f"{number} threads"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Return `a`, `a and b`, `a, b and c`."""
+    *others, last = parts
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def batches(sizes: tuple[int, ...]) -> str:
     """Return `batch 8`, `batches 8 and 16`, `batches 1, 8 and 16`."""
-    if len(sizes) == 1:
-        return f"batch {sizes[0]}"
-    return f"batches {', '.join(map(str, sizes[:-1]))} and {sizes[-1]}"
+    noun = "batch" if len(sizes) == 1 else "batches"
+    return f"{noun} {listed(list(map(str, sizes)))}"
 
 
 def clean(text: str) -> str:

@@ -110,6 +110,21 @@ def list_runs(results: Path) -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda path: (path.parent.name, number_of(path), path.name)))
 
 
+def newest_run(results: Path) -> Path:
+    """Return the newest result that the suite saved (`RESULTS/<machine>/NNNN_name.json`).
+
+    Raises:
+        IndoorError: There is none.
+    """
+    saved = list_runs(results) if results.is_dir() else ()
+    if not saved:
+        raise IndoorError(
+            f"no results in {results}: expected {results}/<machine>/NNNN_name.json; "
+            "make some with pytest bench, or name the files"
+        )
+    return max(saved, key=lambda path: path.stat().st_mtime)
+
+
 def number_of(path: Path) -> int | None:
     """Return the number that the run's file name begins with; None where it has none."""
     match = _NUMBERED.fullmatch(path.name)

@@ -1,0 +1,170 @@
+"""The tables of what really ran, and how much of the machine's measured limit it reached."""
+
+from collections import Counter
+
+from indoor.records import Measurement, Ran
+from indoor.report import units
+from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
+from indoor.report.pivot import pivot
+from indoor.report.select import allocators, described, labels, latencies, precision_that_ran
+from indoor.runs.results import RunResult
+
+MAX_IDLE_SHARE = 0.01
+"""Of one CPU: what the other variants' processes may use while one is timed."""
+
+
+def execution_blocks(result: RunResult) -> list[Block]:
+    """Return the tables; nothing where no case says what ran and no limit was measured."""
+    blocks: list[Block] = [Heading("What ran")]
+    if (table := _fingerprints(result)) is not None:
+        blocks.append(table)
+        blocks.append(
+            Paragraph(
+                "By the runtimes' own word of a warm call; %: the share of the multiply-adds that "
+                "were computed in that precision. The kernel is that of most of them; - where the "
+                "library names none. Every operation stands in the JSON.",
+                "faint",
+            )
+        )
+    if notes := _notes(result):
+        blocks.append(Items(tuple(notes)))
+    if (table := pivot(result, _cells(result), lambda one: _share(result, one))) is not None:
+        blocks.append(table)
+        limits = ", ".join(
+            f"{one.precision} {units.digits(1e-9 * (one.multiply_adds_per_s or 0))} with "
+            f"{units.threads(one.threads or 1)}"
+            for one in _limits(result)
+        )
+        blocks.append(
+            Paragraph(
+                "% of the measured limit: the network's multiply-adds by the median time, over the "
+                "most that a small kernel of the precision that ran reached on this machine, in "
+                f"GMAC/s: {limits}.",
+                "faint",
+            )
+        )
+    return blocks if len(blocks) > 1 else []
+
+
+def share_of_limit(result: RunResult, one: Measurement) -> float | None:
+    """Return the share of the measured limit that a cell's median reaches; None: not measured."""
+    precision = precision_that_ran(one)
+    limit = next(
+        (
+            known.multiply_adds_per_s
+            for known in _limits(result)
+            if (known.precision, known.threads) == (precision, one.threads)
+        ),
+        None,
+    )
+    if limit is None or one.multiply_adds is None or one.latency is None:
+        return None
+    return one.multiply_adds / one.latency.median_s / limit if one.latency.median_s else None
+
+
+def _share(result: RunResult, one: Measurement) -> str | None:
+    share = share_of_limit(result, one)
+    return None if share is None else f"{share:.0%}"
+
+
+def _limits(result: RunResult) -> list[Measurement]:
+    found = [c.measurement for c in result.cases if c.measurement.case == "limit"]
+    return sorted(found, key=lambda one: one.threads or 0)
+
+
+def _cells(result: RunResult) -> list[Measurement]:
+    """Return the cells of the run's own allocator."""
+    allocator = next(iter(allocators(result)), None)
+    return [case.measurement for case in latencies(result, allocator)]
+
+
+def _told(result: RunResult) -> dict[str, list[Measurement]]:
+    """Return the cases of each variant that say what ran."""
+    return {
+        name: known
+        for name in described(result)
+        if (
+            known := [
+                case.measurement
+                for case in result.cases
+                if case.measurement.variant == name and case.measurement.ran is not None
+            ]
+        )
+    }
+
+
+def _fingerprints(result: RunResult) -> Grid | None:
+    rows = []
+    shown = labels(result)
+    for name, cases in _told(result).items():
+        kinds: dict[tuple[str, str, str], list[Measurement]] = {}
+        for one in cases:
+            assert one.ran is not None
+            kinds.setdefault(_kind(one.ran), []).append(one)
+        for kind, same in kinds.items():
+            where = "" if len(kinds) == 1 else _places(same)
+            rows.append((shown[name], *kind, where))
+    if not rows:
+        return None
+    columns = (
+        Column("variant", "left"),
+        Column("ran", "left"),
+        Column("%"),
+        Column("kernel", "left"),
+        Column("where it differs", "left"),
+    )
+    if not any(row[-1] for row in rows):
+        return Grid(columns=columns[:-1], rows=tuple(row[:-1] for row in rows))
+    return Grid(columns=columns, rows=tuple(rows))
+
+
+def _kind(ran: Ran) -> tuple[str, str, str]:
+    """Return the precision, its share and the kernel of most multiply-adds."""
+    share = ran.share
+    kernels: Counter[str] = Counter(ran.kernels)
+    for one in ran.executed:
+        if one.implementation is not None and one.multiply_adds:
+            kernels[one.implementation] += one.multiply_adds
+    kernel = kernels.most_common(1)[0][0] if kernels else units.NOTHING
+    return (
+        ran.precision or "not told",
+        units.NOTHING if share is None else _percent(share),
+        units.clean(kernel),
+    )
+
+
+def _percent(share: float) -> str:
+    """Return a share that is 100 only where nothing is missing."""
+    return f"{100 * share:.0f}" if share == 1 else f"{min(100 * share, 99.9):.1f}"
+
+
+def _places(cases: list[Measurement]) -> str:
+    found = dict.fromkeys(
+        f"batch {one.batch}, {units.threads(one.threads or 1)}"
+        + (" (alone)" if one.case == "peak-memory" else "")
+        for one in cases
+    )
+    names = list(found)
+    if len(names) > 3:
+        names[2:] = [f"{len(names) - 2} more"]
+    return "; ".join(names)
+
+
+def _notes(result: RunResult) -> list[str]:
+    """Return what a reader must know of single variants beside the times."""
+    notes: dict[str, list[Measurement]] = {}
+    for case in result.cases:
+        one = case.measurement
+        if one.variant is None:
+            continue
+        said = list(one.ran.notes) if one.ran is not None else []
+        if one.num_busy_threads is not None and one.num_busy_threads != one.threads:
+            said.append(f"{units.threads(one.num_busy_threads)} computed, {one.threads} asked for")
+        if one.idle_share is not None and one.idle_share > MAX_IDLE_SHARE:
+            said.append(
+                f"the other variants' processes used {units.share(one.idle_share)} of a CPU "
+                f"meanwhile, {units.share(MAX_IDLE_SHARE)} at most was expected"
+            )
+        for text in said:
+            notes.setdefault(f"{one.variant}: {units.clean(text)}", []).append(one)
+    return [f"{text} ({_places(cases)})." for text, cases in notes.items()]
