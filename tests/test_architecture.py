@@ -200,6 +200,7 @@ ASKS_BY_NAME = {
     "indoor/runtimes/onnxruntime_profile.py": "ONNX's names of types",
     "indoor/quantize": "makes int8 out of float32, whoever runs it",
     "indoor/report/caption.py": "the label of the line on how int8 was made",
+    "indoor/report/headline.py": "the check of int8 counts for what is made from its checkpoint",
     "indoor/report/summary.py": "files of before do not list what was left out",
     "indoor/report/select.py": "files of before tell nothing but the precision",
 }

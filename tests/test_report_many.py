@@ -170,8 +170,8 @@ def test_a_variant_counts_for_the_precision_that_ran() -> None:
     assert (best["float32"].name, best["float32"].num_variants) == ("float32-onnxruntime", 6)
     assert best["bfloat16"].num_variants == 4
     text = render([run], width=100)
-    assert "float32-openvino (ran bfloat16)" in text  # in the table of every cell
-    assert text.count("\n(ran bfloat16)\n") >= 3  # below its name in the others
+    assert "float32-openvino (ran in bfloat16)" in text  # in the table of every cell
+    assert text.count("\n(ran in bfloat16)\n") >= 3  # below its name in the others
 
 
 def test_what_ran_names_share_and_kernel() -> None:
@@ -183,9 +183,9 @@ def test_what_ran_names_share_and_kernel() -> None:
         ours["ran"] = told
 
     text = "\n".join(section(render([changed(partial, "test_latency[int8-8-")]), "What ran"))
-    assert "int8                   int8      99.9  brgconv:avx512_core_vnni" in text
+    assert "int8                   int8              99.9%  brgconv:avx512_core_vnni" in text
     assert "batch 8, 1 thread" in text
-    assert "float32-openvino       float32    100  -" in text
+    assert "float32-openvino       float32            100%  -" in text
 
 
 def test_an_old_fingerprint_of_kernels_alone_is_shown() -> None:
@@ -195,7 +195,7 @@ def test_an_old_fingerprint_of_kernels_alone_is_shown() -> None:
         ours["ran"] = to_builtins(Ran(precision="int8", kernels={"jit:vnni": 53, "ref": 1}))
 
     run = changed(old, "test_latency[int8-", "test_peak_memory[int8]")
-    assert "int8                   int8        -  jit:vnni" in render([run])
+    assert "int8                   int8                  -  jit:vnni" in render([run])
 
 
 def test_busy_threads_idle_processes_and_notes_are_told_with_their_cells() -> None:

@@ -1,13 +1,17 @@
 """The tables of what really ran, and how much of the machine's measured limit it reached."""
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
-from indoor.records import Measurement, Ran
+from indoor.records import Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
 from indoor.report.pivot import pivot
 from indoor.report.select import allocators, described, labels, latencies, precision_that_ran
 from indoor.runs.results import RunResult
+
+if TYPE_CHECKING:
+    from indoor.measure.proof import Proof
 
 MAX_IDLE_SHARE = 0.01
 """Of one CPU: what the other variants' processes may use while one is timed."""
@@ -20,9 +24,9 @@ def execution_blocks(result: RunResult) -> list[Block]:
         blocks.append(table)
         blocks.append(
             Paragraph(
-                "By the runtimes' own word of a warm call; %: the share of the multiply-adds that "
-                "were computed in that precision. The kernel is that of most of them; - where the "
-                "library names none. Every operation stands in the JSON.",
+                "By the runtimes' own word of a warm call, with the share of the network's "
+                "multiply-adds that were computed in that precision. The kernel is that of most of "
+                "them; - where the library names none. Every operation stands in the JSON.",
                 "faint",
             )
         )
@@ -87,7 +91,9 @@ def _told(result: RunResult) -> dict[str, list[Measurement]]:
             known := [
                 case.measurement
                 for case in result.cases
-                if case.measurement.variant == name and case.measurement.ran is not None
+                if case.measurement.variant == name
+                and case.measurement.ran is not None
+                and case.measurement.precision is not None
             ]
         )
     }
@@ -99,8 +105,7 @@ def _fingerprints(result: RunResult) -> Grid | None:
     for name, cases in _told(result).items():
         kinds: dict[tuple[str, str, str], list[Measurement]] = {}
         for one in cases:
-            assert one.ran is not None
-            kinds.setdefault(_kind(one.ran), []).append(one)
+            kinds.setdefault(_kind(one), []).append(one)
         for kind, same in kinds.items():
             where = "" if len(kinds) == 1 else _places(same)
             rows.append((shown[name], *kind, where))
@@ -109,7 +114,7 @@ def _fingerprints(result: RunResult) -> Grid | None:
     columns = (
         Column("variant", "left"),
         Column("ran", "left"),
-        Column("%"),
+        Column("of all\nmultiply-adds"),
         Column("kernel", "left"),
         Column("where it differs", "left"),
     )
@@ -118,24 +123,26 @@ def _fingerprints(result: RunResult) -> Grid | None:
     return Grid(columns=columns, rows=tuple(rows))
 
 
-def _kind(ran: Ran) -> tuple[str, str, str]:
+def _kind(one: Measurement) -> tuple[str, str, str]:
     """Return the precision, its share and the kernel of most multiply-adds."""
-    share = ran.share
-    kernels: Counter[str] = Counter(ran.kernels)
-    for one in ran.executed:
-        if one.implementation is not None and one.multiply_adds:
-            kernels[one.implementation] += one.multiply_adds
+    from indoor.measure.proof import percentage  # numpy and scipy come with it
+
+    proof = _proof(one)
+    kernels: Counter[str] = Counter(one.ran.kernels if one.ran is not None else {})
+    for operation in one.ran.executed if one.ran is not None else ():
+        if operation.implementation is not None and operation.multiply_adds:
+            kernels[operation.implementation] += operation.multiply_adds
     kernel = kernels.most_common(1)[0][0] if kernels else units.NOTHING
-    return (
-        ran.precision or "not told",
-        units.NOTHING if share is None else _percent(share),
-        units.clean(kernel),
-    )
+    share = percentage(proof.multiply_adds[proof.precision], proof.total) if proof.is_told else ""
+    return proof.precision or "not told", share or units.NOTHING, units.clean(kernel)
 
 
-def _percent(share: float) -> str:
-    """Return a share that is 100 only where nothing is missing."""
-    return f"{100 * share:.0f}" if share == 1 else f"{min(100 * share, 99.9):.1f}"
+def _proof(one: Measurement) -> "Proof":
+    from indoor.measure.proof import proof_of
+
+    proof = proof_of(one)
+    assert proof is not None
+    return proof
 
 
 def _places(cases: list[Measurement]) -> str:
@@ -155,9 +162,11 @@ def _notes(result: RunResult) -> list[str]:
     notes: dict[str, list[Measurement]] = {}
     for case in result.cases:
         one = case.measurement
-        if one.variant is None:
+        if one.variant is None or one.precision is None:
             continue
         said = list(one.ran.notes) if one.ran is not None else []
+        if one.ran is not None and (proof := _proof(one)).is_told and not proof.is_whole:
+            said.append(proof.words)
         if one.num_busy_threads is not None and one.num_busy_threads != one.threads:
             said.append(f"{units.threads(one.num_busy_threads)} computed, {one.threads} asked for")
         if one.idle_share is not None and one.idle_share > MAX_IDLE_SHARE:

@@ -1,6 +1,6 @@
 """Which figure of a run is meant: its cells, its variants in order, its accuracies."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -91,27 +91,39 @@ def place(result: RunResult) -> Callable[[str | None], int]:
 
 
 def precision_that_ran(one: Measurement) -> Precision | None:
-    """Return what a case's multiply-adds were computed in; what was asked for, where none tells."""
-    told = one.ran.precision if one.ran is not None else None
-    return told or one.precision
+    """Return what a case's multiply-adds were computed in; what it says, where none are told."""
+    if one.ran is None:
+        return one.precision
+    from indoor.measure.proof import proof_of  # numpy and scipy come with it
+
+    proof = proof_of(one)
+    return (proof.precision if proof is not None else None) or one.precision
 
 
 def label(one: Measurement) -> str:
-    """Return a case's variant as tables name it: by another precision too, where that one ran."""
-    ran = precision_that_ran(one)
-    return f"{one.variant or ''}{'' if ran == one.precision else f' (ran {ran})'}"
+    """Return a case's variant as tables name it: with what ran, where that is something else."""
+    if one.ran is None and not one.run.variants:
+        return one.variant or ""
+    from indoor.measure.proof import row_name
+
+    if one.run.variants is None:  # then its own precision is all that is known of the claim
+        known = Variant(
+            name=one.variant or "",
+            runtime=one.runtime or "",
+            precision=one.precision or "float32",
+            checkpoint="float32",
+        )
+        one = replace(one, run=replace(one.run, variants=(known,)))
+    return row_name(replace(one, precision=precision_that_ran(one)))
 
 
 def labels(result: RunResult) -> dict[str, str]:
     """Return each variant by its name as tables call it, on a second line what ran instead."""
-    others: dict[str, dict[str, None]] = defaultdict(dict)
+    others: dict[str, str] = {}
     for one in _measurements(result):
-        if one.variant is not None and (ran := precision_that_ran(one)) != one.precision:
-            others[one.variant][str(ran)] = None
-    return {
-        name: f"{name}\n(ran {' and '.join(others[name])})" if name in others else name
-        for name in variants(result)
-    }
+        if one.variant is not None and (told := label(one)) != one.variant:
+            others.setdefault(one.variant, told.replace(" ", "\n", 1))
+    return {name: others.get(name, name) for name in variants(result)}
 
 
 def size_bytes(result: RunResult, variant: str) -> int | None:
