@@ -1,6 +1,7 @@
 """What one session's tests share: checkpoints, photographs, loaded variants, measured cells."""
 
 import gc
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from torch import Tensor
 from bench.adapter import clock_of, session_of
 from bench.cases import MEMORY_BATCH, Cell, cells, variants
 from bench.options import Settings
-from bench.terminal import QuietBar, uncaptured
+from bench.terminal import QuietBar, say, uncaptured
 from indoor.dataset import IndoorScenes
 from indoor.devices import finished
 from indoor.errors import IndoorError
@@ -34,6 +35,14 @@ from indoor.measure.pairs import (
     measure_blocked,
     measure_interleaved,
 )
+from indoor.measure.threads import (
+    MAX_IDLE_CPUS,
+    NUM_TRIES,
+    WATCH_S,
+    idle_cpus,
+    watch_threads,
+    why_not_the_threads,
+)
 from indoor.measure.worker import timed
 from indoor.model import multiply_adds
 from indoor.pipeline import Prepared, refuse_changed
@@ -48,6 +57,7 @@ from indoor.records import (
 )
 from indoor.runs.partial import CellResult, PartialRun
 from indoor.runtimes import Loaded, all_variants, baseline, load_variant
+from indoor.runtimes.base import VariantError
 from indoor.runtimes.own_process import (
     LOST,
     Host,
@@ -64,6 +74,9 @@ MIN_ROUNDS = 12
 
 MAX_ROUNDS = 1000
 NUM_BLOCKED_CALLS = 6
+
+IDLE_S = 0.5
+"""How long the waiting processes of a cell are watched: 1% of it is above what a clock tells."""
 
 
 class Shared:
@@ -87,6 +100,7 @@ class Shared:
         self._lost: dict[tuple[Allocator, Cell], dict[str, str]] = {}
         self._references: dict[Cell, Tensor] = {}
         self._cells: dict[tuple[Allocator, Cell], CellResult] = {}
+        self._idle: dict[tuple[Allocator, Cell], dict[str, float]] = {}
         self._scenes: IndoorScenes | None = None
         self._inputs = torch.empty(0)
 
@@ -165,6 +179,26 @@ class Shared:
             self._references[cell] = self.call(baseline().name, cell.batch)()
         return self._references[cell]
 
+    def busy_threads(self, cell: Cell, variant: str, call: Callable[[], Tensor]) -> int | None:
+        """Return how many threads of the variant's process compute in its call of the cell.
+
+        Raises:
+            IndoorError: They are others than were asked for, on several looks; one line.
+        """
+        if self.settings.device != "cpu":
+            return None
+        network = self.loaded(variant, cell.batch).network
+        pid = network.host.pid if isinstance(network, Hosted) else os.getpid()
+        reason = None
+        for _ in range(NUM_TRIES):
+            found = watch_threads(pid, call, min(WATCH_S, self.settings.cell_s))
+            if found is None or found.num_busy == cell.threads <= found.num_cpus:
+                return None if found is None else found.num_busy
+            reason = why_not_the_threads(found, cell.threads, cell.batch)
+        if reason is not None:
+            raise IndoorError(f"{variant}: {reason}")
+        return found.num_busy
+
     def plan(self) -> Plan:
         """Return how long to measure a cell."""
         cell_s = self.settings.cell_s
@@ -227,6 +261,7 @@ class Shared:
             warmup_stable=series.warmup.stable,
             speedup=speedup,
             unpaired_reason=unpaired_reason,
+            idle_share=result.idle.get(variant),
             measured_at=result.measured_at,
             load_1min=result.load_1min,
             resumed=result.resumed,
@@ -290,7 +325,38 @@ class Shared:
                         del subjects[name]
                         lost[name] = lost_line(error)
         refuse_changed(self.prepared.run_folder, self.prepared.checkpoint_sha256)
-        return self._partial_run.store(cell, names, allocator, series, blocked)
+        idle = self._idle.get((allocator, cell))
+        return self._partial_run.store(cell, names, allocator, series, blocked, idle)
+
+    def _look_at_the_idle(
+        self, cell: Cell, subjects: Mapping[str, Subject], allocator: Allocator
+    ) -> None:
+        """Note what waiting processes use, and refuse a variant whose own one spins meanwhile.
+
+        Raises:
+            VariantError: Before the first round, so that it disturbs nobody's.
+        """
+        own = os.getpid()
+        pids = {name: _pid(subject) for name, subject in subjects.items()}
+        for _ in range(NUM_TRIES):
+            used = idle_cpus((*pids.values(), own), min(IDLE_S, self.settings.cell_s))
+            if used is None or max(used.values()) <= MAX_IDLE_CPUS:
+                break
+        if used is None:
+            return
+        for name, pid in pids.items():
+            if pid != own and used[pid] > MAX_IDLE_CPUS:
+                reason = (
+                    f"its process uses {used[pid]:.2f} CPUs while it waits, which the others lack; "
+                    f"expected {MAX_IDLE_CPUS:g} or fewer; have its threads sleep between calls"
+                )
+                raise VariantError(name, IndoorError(reason))
+        if used[own] > MAX_IDLE_CPUS:
+            say(self._config, f"WARNING: {cell}: this process uses {used[own]:.2f} CPUs idly")
+        self._idle[allocator, cell] = {
+            name: sum(share for other, share in used.items() if other != pid)
+            for name, pid in pids.items()
+        }
 
     def _take_turns(
         self, cell: Cell, subjects: Mapping[str, Subject], allocator: Allocator
@@ -305,6 +371,7 @@ class Shared:
                 subjects,
                 self.plan(),
                 seed=cell.batch * 1000 + cell.threads,
+                after_warmup=lambda: self._look_at_the_idle(cell, subjects, allocator),
                 after_round=bar.update,
             )
             if len(subjects) > 1 and (allocator, cell) == (self.allocator, self._blocked_cell()):
@@ -376,6 +443,10 @@ def _speedup(cell: CellResult, variant: str) -> tuple[PairedSpeedup | None, str 
         ),
         None,
     )
+
+
+def _pid(subject: Subject) -> int:
+    return subject.process.pid if isinstance(subject, RemoteCall) else os.getpid()
 
 
 def _process(subject: Subject) -> str | None:

@@ -30,14 +30,15 @@ def test_latency(benchmark: Any, shared: Shared, variant: str, batch: int, threa
             return
         first = call()
         output_sqnr_db = check_output(known, first, reference)
-        output = {
+        found: dict[str, object] = {
             "output_sqnr_db": output_sqnr_db,
             "output_max_difference": None
             if output_sqnr_db is None
             else float((first - reference).abs().max()),
+            "num_busy_threads": shared.busy_threads(cell, variant, call),
         }
         rounds = shared.rounds(cell, variant)
         logits = Replay(call, rounds.seconds).hand_to(benchmark)
         check_output(known, logits, reference)
-    measurement = shared.describe_latency(cell, variant, **output)
+    measurement = shared.describe_latency(cell, variant, **found)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

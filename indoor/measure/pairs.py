@@ -152,6 +152,7 @@ def measure_interleaved(
     *,
     seed: int,
     clock: Clock = time.perf_counter,
+    after_warmup: Callable[[], None] = lambda: None,
     after_round: Callable[[int, int], None] = lambda _done, _expected: None,
 ) -> dict[str, Series]:
     """Warm all subjects up, then measure them in rounds until the plan's time is over.
@@ -161,6 +162,7 @@ def measure_interleaved(
         plan: How long.
         seed: Decides the orders.
         clock: Seconds that the budget counts; only differences count.
+        after_warmup: Called while nothing computes, before the first round.
         after_round: Hears, outside the clock, the rounds done and those expected.
 
     Returns:
@@ -177,6 +179,7 @@ def measure_interleaved(
         )
         for name, subject in subjects.items()
     }
+    after_warmup()
     turns = {name: partial(subject.turn, plan.num_calls - 1) for name, subject in subjects.items()}
     rounds: list[dict[str, TurnResult]] = []
     began = clock()

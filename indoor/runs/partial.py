@@ -39,6 +39,7 @@ class CellResult:
     blocked: dict[str, tuple[float, ...]] | None
     measured_at: str
     load_1min: float | None = None
+    idle: dict[str, float] = field(default_factory=dict)
     resumed: bool = field(default=False, compare=False)
 
 
@@ -74,6 +75,7 @@ class PartialRun:
         allocator: str,
         series: dict[str, Series],
         blocked: dict[str, tuple[float, ...]] | None,
+        idle: dict[str, float] | None = None,
     ) -> CellResult:
         """Keep a finished cell until the run is saved."""
         measured_at, load_1min = read_moment()
@@ -84,6 +86,7 @@ class PartialRun:
             blocked=blocked,
             measured_at=measured_at,
             load_1min=load_1min,
+            idle=idle or {},
         )
         path = self._path(cell, variants, allocator)
         write_record(path, result)

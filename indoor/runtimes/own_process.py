@@ -115,6 +115,11 @@ class Host:
         """End the process."""
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
     def load(self, variant: Variant) -> dict[str, Any]:
         """Load a variant, or load it again; return the `seconds` it took and its `artefact`.
 
