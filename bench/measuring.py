@@ -35,6 +35,7 @@ from indoor.measure.pairs import (
     measure_blocked,
     measure_interleaved,
 )
+from indoor.measure.proof import judge
 from indoor.measure.threads import (
     MAX_IDLE_CPUS,
     NUM_TRIES,
@@ -52,6 +53,7 @@ from indoor.records import (
     Case,
     Measurement,
     PairedSpeedup,
+    Ran,
     RunIdentity,
     Variant,
 )
@@ -67,6 +69,7 @@ from indoor.runtimes.own_process import (
     lost_name,
     time_loads,
 )
+from indoor.runtimes.proof import prove
 from indoor.transforms import inference_transform
 
 MIN_ROUNDS = 12
@@ -168,6 +171,14 @@ class Shared:
         images = self.photographs(batch).to(self.settings.device)
         return partial(self.loaded(variant, batch), images)
 
+    def ran(self, variant: str, batch: int) -> Ran:
+        """Return what one more call of the variant really computes with.
+
+        Raises:
+            IndoorError: It claims what it did not compute with; one line.
+        """
+        return prove(self.loaded(variant, batch), self.photographs(batch))[0]
+
     def time_loads(self, variant: str, num_loads: int) -> list[float]:
         """Return the seconds of loads of a variant from its file."""
         folder = self.prepared.run_folder
@@ -268,11 +279,18 @@ class Shared:
             **found,
         )
 
-    def measurement(self, case: Case, variant: str | None = None, **fields: object) -> Measurement:
-        """Return our part of a benchmark's result, with the run's identity in it.
+    def measurement(
+        self,
+        case: Case,
+        variant: str | None = None,
+        ran: Ran | None = None,
+        **fields: object,
+    ) -> Measurement:
+        """Return our part of a benchmark's result, with the run's identity and what ran in it.
 
         Raises:
-            IndoorError: Another command changed the run's checkpoints meanwhile.
+            IndoorError: Another command changed the run's checkpoints meanwhile, or the variant
+                claims what it did not compute with.
         """
         refuse_changed(self.prepared.run_folder, self.prepared.checkpoint_sha256)
         known = None if variant is None else self.variant(variant)
@@ -288,6 +306,11 @@ class Shared:
             "multiply_adds": None if known is None else self._multiply_adds,
             **fields,
         }
+        if known is not None and ran is not None:
+            batch = fields.get("batch", 1)
+            assert isinstance(batch, int)
+            proof = judge(known, ran, batch * self._multiply_adds)
+            values["precision"] = proof.precision or known.precision
         return Measurement(
             schema_version=SCHEMA_VERSION,
             case=case,
@@ -295,6 +318,7 @@ class Shared:
             runtime=None if known is None else known.runtime,
             device=None if known is None else known.device,
             run=self.identity,
+            ran=ran,
             **values,  # type: ignore[arg-type]
         )
 

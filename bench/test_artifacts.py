@@ -31,7 +31,6 @@ def test_load(benchmark: Any, shared: Shared, variant: str) -> None:
         benchmark.pedantic(load_variant, args=(known, folder)).close()
         return
     seconds = shared.time_loads(variant, NUM_LOADS)
-    Replay(lambda: seconds, seconds).hand_to(benchmark)
     report = shared.prepared.report
     assert report is not None, "a run that measures evaluates, too"
     measurement = shared.measurement(
@@ -41,7 +40,9 @@ def test_load(benchmark: Any, shared: Shared, variant: str) -> None:
         size_bytes=shared.loaded(variant, 1).size_bytes(),
         evaluation=next((e for e in report.evaluations if e.variant == variant), None),
         paired_evaluation=next((p for p in report.pairs if p.candidate == variant), None),
+        ran=shared.ran(variant, 1),
     )
+    Replay(lambda: seconds, seconds).hand_to(benchmark)
     benchmark.extra_info["indoor"] = to_builtins(measurement)
 
 
@@ -59,7 +60,6 @@ def test_peak_memory(benchmark: Any, shared: Shared, variant: str) -> None:
     if benchmark.disabled:
         benchmark.pedantic(lambda: peak)
         return
-    Replay(lambda: peak, [peak.seconds]).hand_to(benchmark)
     measurement = shared.measurement(
         "peak-memory",
         variant,
@@ -68,4 +68,5 @@ def test_peak_memory(benchmark: Any, shared: Shared, variant: str) -> None:
         peak_memory_bytes=peak.peak_memory_bytes,
         ran=peak.ran,
     )
+    Replay(lambda: peak, [peak.seconds]).hand_to(benchmark)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

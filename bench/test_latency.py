@@ -38,7 +38,8 @@ def test_latency(benchmark: Any, shared: Shared, variant: str, batch: int, threa
             "num_busy_threads": shared.busy_threads(cell, variant, call),
         }
         rounds = shared.rounds(cell, variant)
+        ran = shared.ran(variant, batch)
         logits = Replay(call, rounds.seconds).hand_to(benchmark)
         check_output(known, logits, reference)
-    measurement = shared.describe_latency(cell, variant, **found)
+    measurement = shared.describe_latency(cell, variant, ran=ran, **found)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

@@ -196,6 +196,14 @@ def measured(variant: Variant, ran: Ran | None, ms: float = 20.0, **changes: Any
     return from_builtins(entry["extra_info"]["indoor"], Measurement, "test")
 
 
+def test_the_precision_of_most_is_told_first() -> None:
+    """Of a float32 that mostly computes in bfloat16, too; layers are those of neither."""
+    ran = table(("float32", 100), ("bfloat16", 880), ("int8", 20))
+    assert judge(FLOAT32, ran, TOTAL).words == (
+        "bfloat16: 88% of 1 G multiply-adds; float32: 10%; int8: 2%, 1 of 3 layers: layer2"
+    )
+
+
 def test_notes_stand_beside_what_ran() -> None:
     """Weights that are repacked in every call are told with the row."""
     note = "12 weights are repacked in every call"

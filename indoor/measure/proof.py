@@ -49,13 +49,20 @@ class Proof:
         return self.is_told and self.share(self.claimed) >= 1 - TOLERANCE and not self.num_too_many
 
     @property
+    def is_otherwise(self) -> bool:
+        """Whether some of it was computed in another precision, beyond the tolerance."""
+        if not self.is_told:
+            return self.precision not in (self.claimed, None)
+        return self.share(self.claimed) + self.share(_UNTOLD) < 1 - TOLERANCE
+
+    @property
     def words(self) -> str:
         """Return in one line what ran."""
         if not self.is_told:
             if self.precision is None:
                 return "what ran is not known: its runtime cannot tell"
             return f"{self.precision}, as its runtime says, which tells no multiply-adds"
-        told = sorted(self.multiply_adds, key=lambda one: (one is _UNTOLD, one != self.claimed))
+        told = sorted(self.multiply_adds, key=lambda one: (one is _UNTOLD, one != self.precision))
         parts = [self._part(one, first=one == told[0]) for one in told]
         if self.num_too_many:
             parts.append(
@@ -71,7 +78,7 @@ class Proof:
         if precision is _UNTOLD:
             return f"{share}{of} in what nobody told"
         told = f"{precision}: {share}{of}"
-        if precision == self.claimed:
+        if precision in (self.claimed, self.precision):
             return told
         num_layers = sum(len(names) for names in self.layers.values())
         names = self.layers[precision]

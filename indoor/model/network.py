@@ -1,6 +1,7 @@
 """torchvision's quantizable ResNets in float32: built, given a new head, folded for speed."""
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -118,6 +119,7 @@ def build_empty(arch: str, num_classes: int) -> nn.Module:
         return _construct(arch, num_classes)
 
 
+@functools.cache
 def multiply_adds(arch: str, num_classes: int, size: int) -> int:
     """Return the multiply-adds of the network for one photograph: convolutions and linear layers.
 

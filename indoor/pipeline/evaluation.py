@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from indoor import places
-from indoor.dataset import identify, load_batches
+from indoor.dataset import IndoorScenes, identify, load_batches
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.evaluate import compare, evaluate, find_wrong_order, predict
@@ -26,6 +26,7 @@ from indoor.runtimes import (
     native_variants,
     plain_variants,
 )
+from indoor.runtimes.proof import prove
 
 EVALUATION_BATCH = 8
 """Photographs a batch while accuracy is measured.
@@ -50,7 +51,8 @@ def evaluate_run(
 ) -> EvaluationReport:
     """Evaluate variants that a run's folder holds and this machine computes natively.
 
-    An int8 that was made from another float32 is left out, and `left_out` says so.
+    An int8 that was made from another float32, or that does not compute in int8, is left out, and
+    `left_out` says so.
 
     Args:
         root: The data set.
@@ -123,6 +125,9 @@ def evaluate_run(
         batch = static_batch if variant.static_batch else EVALUATION_BATCH
         try:
             with closing(load_variant(variant, run_folder, batch)) as run:
+                _, proof = prove(run, _first_photographs(dataset, batch))
+                if proof.is_otherwise:
+                    notes.append(f"{variant.name} computed in {proof.words}")
                 values, labels = predict(
                     run.logits,
                     load_batches(dataset, batch),
@@ -167,6 +172,12 @@ def wanted_variants(names: Collection[str] | None, device: str) -> tuple[Variant
     if names is None:
         return plain_variants(native)
     return tuple(v for v in native if v.name in names or v.role == "baseline")
+
+
+def _first_photographs(dataset: IndoorScenes, count: int) -> Tensor:
+    """Return float32 `(B, 3, H, W)`, fewer where there are not as many."""
+    images, _ = next(load_batches(dataset, count, indices=range(min(count, len(dataset)))))
+    return images
 
 
 def _refuse_wrong_order(

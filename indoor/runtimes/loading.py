@@ -53,14 +53,18 @@ class Loaded:
         """Return the size of its artefact, a file or a folder of files without its manifest."""
         return size_of(self.artefact)
 
+    def filled(self, images: Tensor) -> Tensor:
+        """Return photographs on its device, repeating the last up to the batch of a static one."""
+        missing = self.batch - len(images) if self.variant.static_batch else 0
+        filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
+        return filled.to(self.variant.device)
+
     def logits(self, images: Tensor) -> Tensor:
         """Return the logits of photographs, both in the CPU's memory.
 
         Fewer photographs than a static batch holds are filled up with the last one.
         """
-        missing = self.batch - len(images) if self.variant.static_batch else 0
-        filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing else images
-        logits = self(filled.to(self.variant.device))[: len(images)].cpu()
+        logits = self(self.filled(images))[: len(images)].cpu()
         expected = (len(images), len(self.manifest.classes))
         if logits.shape != expected:
             raise IndoorError(
