@@ -213,10 +213,15 @@ def classes_of(logits: Tensor) -> np.ndarray:
 def size_of_tensors(path: Path) -> int:
     """Return the bytes of a file or of a folder's files, for safetensors without the header.
 
-    The header names where the weights came from, which for head is base's file.
+    What an artefact says of itself counts no more than the header does, which names where the
+    weights came from, for head base's file.
     """
     if path.is_dir():
-        return sum(size_of_tensors(file) for file in path.rglob("*") if file.is_file())
+        return sum(
+            size_of_tensors(file)
+            for file in path.rglob("*")
+            if file.is_file() and file != path / "manifest.json"
+        )
     size = path.stat().st_size
     if path.suffix != ".safetensors":
         return size

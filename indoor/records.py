@@ -36,8 +36,10 @@ Role = Literal["baseline", "plain", "judged"]
 
 Record = TypeVar("Record")
 
-_SEAL = re.compile(rb'"content_sha256": "[0-9a-f]{64}"')
-_UNSEALED = b'"content_sha256": null'
+_SEAL = re.compile(rb'^  "content_sha256": "[0-9a-f]{64}"', re.MULTILINE)
+"""A record's own, and not one of a record within it."""
+
+_UNSEALED = b'  "content_sha256": null'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -638,8 +640,8 @@ def write_record(path: Path, record: object) -> None:
     data = to_json(record, indent=2)
     if hasattr(record, "content_sha256"):
         data = _SEAL.sub(_UNSEALED, data)
-        sealed = f'"content_sha256": "{hashlib.sha256(data).hexdigest()}"'
-        data = data.replace(_UNSEALED, sealed.encode())
+        sealed = f'\n  "content_sha256": "{hashlib.sha256(data).hexdigest()}"'
+        data = data.replace(b"\n" + _UNSEALED, sealed.encode())
     write_bytes(path, data)
 
 

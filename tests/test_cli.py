@@ -144,6 +144,7 @@ def test_doctor_tells_the_machine(
         ["train"],
         ["quantize"],
         ["evaluate"],
+        ["export"],
         ["predict"],
         ["report"],
         ["results", "list"],

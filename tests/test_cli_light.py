@@ -77,6 +77,7 @@ def test_the_documented_line_is_one() -> None:
         ("train",),
         ("quantize", "RUN"),
         ("evaluate", "RUN"),
+        ("export", "RUN", "--runtime", "eager"),
         ("predict", "--run", "RUN", "photo.jpg"),
     ],
     ids=lambda words: " ".join(words),

@@ -1,6 +1,7 @@
 """The arguments of the commands that make a network and try it: train to predict."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ from indoor.cli.parser import command, group, natural, positive
 
 
 def add_networks(commands: Any) -> None:
-    """Add `indoor train`, `quantize`, `evaluate` and `predict`, in the order of the work."""
+    """Add `indoor train`, `quantize`, `evaluate`, `export` and `predict`, as the work goes."""
     _add_train(commands)
     _add_quantize(commands)
     _add_evaluate(commands)
+    _add_export(commands)
     _add_predict(commands)
 
 
@@ -131,6 +133,51 @@ def _add_evaluate(commands: Any) -> None:
     _device_option(evaluate)
 
 
+def _add_export(commands: Any) -> None:
+    export = command(
+        commands,
+        "export",
+        "write what a runtime loads into a folder to be deployed, with what one must know of it",
+        "indoor export mit67 --runtime onnxruntime --precision int8 --out deployed",
+    )
+    _run_argument(export)
+    group(export, "data").add_argument(
+        "--data",
+        type=Path,
+        metavar="ROOT",
+        help="the data set whose classes they are, where a file of weights names none "
+        "(default: they are numbered)",
+    )
+    add = group(export, "network").add_argument
+    add("--runtime", metavar="NAME", help="such as onnxruntime (default: --variant's)")
+    add(
+        "--precision",
+        choices=("float32", "bfloat16", "int8"),
+        help="default: int8 where RUN is a run's int8 file, else float32",
+    )
+    add("--variant", metavar="NAME", help="such as int8-onnxruntime (default: by both)")
+    add(
+        "--batch",
+        type=_batches,
+        metavar="SIZES",
+        help="such as 1,8: a package each, for a runtime that takes no other batch (default: 1)",
+    )
+    group(export, "output").add_argument(
+        "--out", type=Path, metavar="FOLDER", help="default: data/exports/RUN-VARIANT"
+    )
+    export.set_defaults(check=partial(_need_a_runtime, export))
+
+
+def _need_a_runtime(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    if parsed.runtime is None and parsed.variant is None:
+        parser.error("expected --runtime NAME or --variant NAME")
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    """Read numbers of photographs, none twice, ascending."""
+    return tuple(sorted({positive(word.strip()) for word in text.split(",")}))
+
+
 def _add_predict(commands: Any) -> None:
     predict = command(
         commands,
@@ -142,7 +189,20 @@ def _add_predict(commands: Any) -> None:
         "photographs", type=Path, nargs="+", metavar="PHOTO", help="the photographs' files"
     )
     network = group(predict, "network")
-    network.add_argument("--run", required=True, metavar="RUN", help=RUN_HELP)
+    which = network.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", metavar="RUN", help=f"{RUN_HELP} (default: --artefact's)")
+    which.add_argument(
+        "--artefact",
+        type=Path,
+        metavar="FOLDER",
+        help="what indoor export wrote, without a run (default: --run)",
+    )
+    network.add_argument(
+        "--trust",
+        action="store_true",
+        help="with --artefact: load machine code that was not compiled by you on this machine, "
+        "which executes it",
+    )
     network.add_argument(
         "--data",
         type=Path,
@@ -159,6 +219,20 @@ def _add_predict(commands: Any) -> None:
     group(predict, "output").add_argument(
         "--top", type=positive, default=3, metavar="K", help="classes to name (default: 3)"
     )
+    predict.set_defaults(check=partial(_refuse_unheeded, predict))
+
+
+def _refuse_unheeded(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    """End with a mistake where an option is given that nobody would heed."""
+    if parsed.artefact is None:
+        if parsed.trust:
+            parser.error("--trust is for --artefact; a run's packages are compiled here")
+        return
+    given = {"--variant": parsed.variant, "--data": parsed.data}
+    for option in [name for name, value in given.items() if value is not None]:
+        parser.error(f"{option} is for --run; an artefact is of one variant and knows its classes")
+    if parsed.device != "cpu":
+        parser.error(f"--device {parsed.device} is for --run; an artefact runs on the CPU")
 
 
 def _data_options(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from indoor import places
 from indoor.cli.chosen_run import checkpoint, opened_run
@@ -15,8 +16,10 @@ from indoor.dataset.photographs import BrokenPhotographError
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.model import describe_pair
+from indoor.records import CheckpointManifest
 from indoor.report.caption import describe_assumed
-from indoor.runtimes import Loaded, baseline, find_variant, load_variant
+from indoor.runtimes import baseline, find_variant, load_variant
+from indoor.runtimes.deployed import Deployed
 from indoor.transforms import inference_transform
 
 
@@ -41,7 +44,9 @@ class Prediction:
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
-    """Predict each photograph on its own, so that its logits do not depend on the others."""
+    """Predict with a run's variant, or with an exported one."""
+    if parsed.artefact is not None:
+        return _run_exported(parsed)
     named = checkpoint(parsed.run)
     opened = opened_run(named, parsed.data)
     folder = opened.folder
@@ -51,16 +56,27 @@ def run(parsed: argparse.Namespace) -> Outcome:
         if not may_be_paired:
             raise IndoorError(line)
     with closing(load_variant(variant, folder)) as network:
-        notes = (*opened.notes, *network.notes)
-        predictions = [_predict(network, path, parsed.top) for path in parsed.photographs]
-        assumed = describe_assumed(network.manifest.weights)
-    lines = [f"assumed: {assumed}"] if assumed else []
-    lines += [
-        f"{prediction.photograph}: "
-        + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
-        for prediction in predictions
-    ]
-    return Outcome(record=predictions, text="\n".join(lines), notes=notes)
+        predictions = [  # each on its own, so that its logits do not depend on the others
+            _named(
+                path, network.logits(_input(path, network.manifest))[0], network.manifest, parsed
+            )
+            for path in parsed.photographs
+        ]
+        return _outcome(predictions, network.manifest, (*opened.notes, *network.notes))
+
+
+def _run_exported(parsed: argparse.Namespace) -> Outcome:
+    """Predict in the largest batches that there are packages for; one by one where any goes."""
+    with closing(Deployed(parsed.artefact, trust=parsed.trust)) as network:
+        manifest, most = network.export.checkpoint, max(network.export.batches, default=1)
+        predictions = []
+        for first in range(0, len(parsed.photographs), most):
+            paths = parsed.photographs[first : first + most]
+            logits = network.logits(torch.cat([_input(path, manifest) for path in paths]))
+            predictions += [
+                _named(path, row, manifest, parsed) for path, row in zip(paths, logits, strict=True)
+            ]
+        return _outcome(predictions, manifest, tuple(network.notes))
 
 
 def _variant_of(checkpoint: Path) -> str:
@@ -68,9 +84,8 @@ def _variant_of(checkpoint: Path) -> str:
     return "int8" if checkpoint.resolve().name == places.INT8 else baseline().name
 
 
-def _predict(network: Loaded, path: Path, num_classes: int) -> Prediction:
-    transform = inference_transform(network.manifest.preprocessing)
-    classes = network.manifest.classes
+def _input(path: Path, manifest: CheckpointManifest) -> Tensor:
+    """Return a photograph as float32 `(1, 3, H, W)`."""
     try:
         photograph = load_photograph(path)
     except BrokenPhotographError as error:
@@ -78,11 +93,30 @@ def _predict(network: Loaded, path: Path, num_classes: int) -> Prediction:
             f"{path} {error.what}; expected a whole photograph; replace the file, or name the "
             "others without it"
         ) from error
-    logits = network.logits(transform(photograph).unsqueeze(0))
-    top = torch.topk(logits[0].softmax(0), min(num_classes, len(classes)))
+    return inference_transform(manifest.preprocessing)(photograph).unsqueeze(0)
+
+
+def _named(
+    path: Path, logits: Tensor, manifest: CheckpointManifest, parsed: argparse.Namespace
+) -> Prediction:
+    """Return the likeliest classes by the logits `(C,)` of a photograph."""
+    top = torch.topk(logits.softmax(0), min(parsed.top, len(manifest.classes)))
     pairs = zip(top.values.tolist(), top.indices.tolist(), strict=True)
     return Prediction(
         photograph=str(path),
-        guesses=tuple(Guess(name=classes[i], probability=share) for share, i in pairs),
-        assumed=network.manifest.weights.assumed,
+        guesses=tuple(Guess(name=manifest.classes[i], probability=share) for share, i in pairs),
+        assumed=manifest.weights.assumed,
     )
+
+
+def _outcome(
+    predictions: list[Prediction], manifest: CheckpointManifest, notes: tuple[str, ...]
+) -> Outcome:
+    assumed = describe_assumed(manifest.weights)
+    lines = [f"assumed: {assumed}"] if assumed else []
+    lines += [
+        f"{prediction.photograph}: "
+        + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
+        for prediction in predictions
+    ]
+    return Outcome(record=predictions, text="\n".join(lines), notes=notes)

@@ -53,6 +53,10 @@ class Runtime(Protocol):
     EXTRA: str
     """The extra of this project that installs them; where `REQUIRES` is."""
 
+    DATA_ONLY: bool
+    """Whether loading an artefact executes nothing that is in it, whoever made it. May be left out:
+    then an exported one is loaded only where this user compiled it here, or with --trust."""
+
     def why_not(self, variant: Variant) -> str | None:
         """Return why this machine cannot compute the variant natively; None where it can.
 

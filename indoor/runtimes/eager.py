@@ -65,6 +65,8 @@ VARIANTS = (
     ),
 )
 
+DATA_ONLY = True
+
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""

@@ -16,6 +16,7 @@ from indoor.records import CheckpointManifest, Variant
 from indoor.runtimes.artefact_manifest import MANIFEST
 from indoor.runtimes.artefacts import listening
 from indoor.runtimes.base import Runnable, VariantError, baseline, runtime_of
+from indoor.runtimes.exported import checked_package, read_export, variant_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,19 +89,42 @@ def load_here(
     Raises:
         IndoorError: The checkpoint is missing or cannot be used.
     """
-    runtime, checkpoint = runtime_of(variant), checkpoint_of(variant, run_folder)
+    checkpoint = checkpoint_of(variant, run_folder)
     try:
         with listening() as notes:
-            artefact = runtime.prepare(variant, checkpoint, batch)
-        began = clock()
-        network = runtime.load(variant, artefact, torch.get_num_threads())
-        seconds = clock() - began
+            artefact = runtime_of(variant).prepare(variant, checkpoint, batch)
     except IndoorError:
         raise
     except Exception as error:
         raise VariantError(variant.name, error) from error
+    network, seconds = _loaded(variant, artefact, clock)
     manifest = read_manifest(checkpoint)
     return Loaded(variant, manifest, network, artefact, seconds, batch, notes=tuple(notes))
+
+
+def load_exported_here(folder: Path, batch: int, clock: Clock, *, trust: bool) -> Loaded:
+    """Load what `indoor export` wrote into this very process, found whole and fit for it.
+
+    Raises:
+        IndoorError: As `exported.checked_package`, or it cannot be used.
+    """
+    export = read_export(folder)
+    variant = variant_of(export)
+    artefact = checked_package(folder, export, export.package(batch), trust=trust)
+    network, seconds = _loaded(variant, artefact, clock)
+    return Loaded(variant, export.checkpoint, network, artefact, seconds, batch)
+
+
+def _loaded(variant: Variant, artefact: Path, clock: Clock) -> tuple[Runnable, float]:
+    """Return the network and the seconds that it took to load."""
+    try:
+        began = clock()
+        network = runtime_of(variant).load(variant, artefact, torch.get_num_threads())
+        return network, clock() - began
+    except IndoorError:
+        raise
+    except Exception as error:
+        raise VariantError(variant.name, error) from error
 
 
 def checkpoint_of(variant: Variant, run_folder: Path) -> Path:

@@ -40,6 +40,8 @@ REQUIRES = {"onnx": ">=1.18", "onnxruntime": ">=1.23,<2", "onnxscript": ">=0.6"}
 
 EXTRA = "onnxruntime"
 
+DATA_ONLY = True
+
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""

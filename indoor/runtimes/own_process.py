@@ -27,7 +27,7 @@ from indoor.measure.worker import Link, answer, die_with_parent, timed
 from indoor.model import read_manifest
 from indoor.records import Ran, Variant, from_builtins, to_builtins
 from indoor.runtimes.base import VariantError, all_variants
-from indoor.runtimes.loading import Loaded, checkpoint_of, load_here
+from indoor.runtimes.loading import Loaded, checkpoint_of, load_exported_here, load_here
 
 ANSWER_S = 600.0
 """For one load, which may convert and compile, or one call; what takes longer hangs."""
@@ -120,13 +120,21 @@ class Host:
         """The process's number."""
         return self._process.pid
 
-    def load(self, variant: Variant) -> dict[str, Any]:
+    def load(
+        self, variant: Variant, *, exported: bool = False, trust: bool = False
+    ) -> dict[str, Any]:
         """Load a variant, or load it again; return the `seconds` it took and its `artefact`.
+
+        Args:
+            variant: Which.
+            exported: Whether the run's folder is an exported one.
+            trust: Whether one that others compiled may be executed.
 
         Raises:
             IndoorError: The variant cannot be loaded, or the process died.
         """
         about = {"variant": variant.name, "device": variant.device, **self._about}
+        about |= {"exported": exported, "trust": trust}
         return self.ask("load", **about)
 
     def show(self, images: Tensor) -> None:
@@ -331,7 +339,11 @@ class _Variants:
             gc.disable()
         variant = all_variants(message["device"])[message["variant"]]
         self._loaded.pop(variant.name, None)  # only one of it is ever held
-        loaded = load_here(variant, Path(message["run_folder"]), message["batch"], self._clock)
+        folder, batch = Path(message["run_folder"]), message["batch"]
+        if message["exported"]:
+            loaded = load_exported_here(folder, batch, self._clock, trust=message["trust"])
+        else:
+            loaded = load_here(variant, folder, batch, self._clock)
         self._loaded[variant.name] = loaded
         artefact = str(loaded.artefact)
         return {"seconds": loaded.seconds, "artefact": artefact, "notes": loaded.notes}
