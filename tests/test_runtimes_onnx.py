@@ -18,11 +18,18 @@ from indoor.quantize import load_qdq
 from indoor.records import Ran
 from indoor.runtimes import Loaded, all_variants, load_variant, why_not
 from indoor.runtimes.loading import load_here
+from indoor.runtimes.own_process import Host
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
-NAMES = ("float32-onnxruntime", "int8-onnxruntime")
+NAMES = (
+    "float32-onnxruntime",
+    "int8-onnxruntime",
+    "float32-openvino",
+    "bfloat16-openvino",
+    "int8-openvino",
+)
 ALL = all_variants()
 
 pytestmark = [pytest.mark.runtime, pytest.mark.usefixtures("one_thread")]
@@ -115,12 +122,14 @@ def test_it_computes_on_as_many_threads_as_asked(
     network = load_here(loaded.variant, run_folder).network
     images = noise(16)
     network(images)
-    before = cpu_times()
-    for _ in range(5):
-        network(images)
-    grown = [now - before.get(task, 0.0) for task, now in cpu_times().items()]
-    busy = [seconds for seconds in grown if seconds > 0.1 * max(grown)]
-    assert len(busy) == min(threads, len(os.sched_getaffinity(0)))
+    before, asked = cpu_times(), min(threads, len(os.sched_getaffinity(0)))
+    for _ in range(50):  # on a busy machine the first may have done all before the second woke
+        for _ in range(5):
+            network(images)
+        grown = [now - before.get(task, 0.0) for task, now in cpu_times().items()]
+        if num_busy(grown) >= asked:
+            break
+    assert num_busy(grown) == asked
 
 
 def test_an_idle_one_leaves_the_cpu_alone(loaded: Loaded, run_folder: Path) -> None:
@@ -134,7 +143,7 @@ def test_an_idle_one_leaves_the_cpu_alone(loaded: Loaded, run_folder: Path) -> N
     assert time.process_time() - used < 0.01 * (time.perf_counter() - began)
 
 
-@pytest.mark.parametrize("name", ["float32-onnxruntime"])
+@pytest.mark.parametrize("name", ["float32-onnxruntime", "float32-openvino"])
 def test_it_runs_in_a_process_of_its_own(run_folder: Path, name: str) -> None:
     """There the logits are the same bits."""
     pytest.importorskip(ALL[name].runtime)
@@ -157,6 +166,50 @@ def test_onnxruntime_without_its_fusions_is_told_as_float32(run_folder: Path) ->
     assert share(ran, "float32") == 1
     assert {o.operator for o in ran.executed if o.multiply_adds} == {"Conv", "Gemm"}
     assert len({o.layer for o in ran.executed if o.multiply_adds}) == 21
+
+
+@pytest.mark.parametrize("hint", [None, "bf16"])
+def test_openvinos_float32_may_be_bfloat16(run_folder: Path, hint: str | None) -> None:
+    """Without our hint it takes bfloat16 where the CPU has it, and the same code says so."""
+    pytest.importorskip("openvino")
+    if reason := why_not(ALL["bfloat16-openvino"]):
+        pytest.skip(reason)
+    from indoor.runtimes.openvino import OpenVinoNetwork, settings
+
+    honest = load_here(ALL["float32-openvino"], run_folder)
+    chosen = settings(1, hint or "")
+    if hint is None:
+        del chosen["INFERENCE_PRECISION_HINT"]
+    ran = OpenVinoNetwork(honest.artefact / "model.onnx", chosen).ran(noise(2))
+    assert ran.precision == "bfloat16"
+    assert share(ran, "bfloat16") >= 0.99
+    assert honest.network.ran(noise(2)).precision == "float32"
+
+
+def test_openvino_fuses_the_sums_and_names_its_kernels(run_folder: Path) -> None:
+    """No operation of int8 adds by itself, and each convolution tells its kernel."""
+    pytest.importorskip("openvino")
+    ran = load_here(ALL["int8-openvino"], run_folder).network.ran(noise(2))
+    assert not {o.operator for o in ran.executed} & {"Eltwise", "Add"}
+    kernels = [o.implementation or "" for o in ran.executed if o.operator == "Convolution"]
+    assert len(kernels) == 20
+    assert all(name.endswith("I8") for name in kernels)
+
+
+def test_openvino_tells_its_maker_nothing(run_folder: Path, tmp_path: Path) -> None:
+    """A process that loads it leaves no file of its telemetry in the home."""
+    pytest.importorskip("openvino")
+    environment = os.environ | {"HOME": str(tmp_path)}
+    with Host("o", run_folder, batch=1, threads=1, environment=environment) as host:
+        host.load(ALL["int8-openvino"])
+        host.show(noise(1))
+        host.run("int8-openvino")
+    assert not (tmp_path / "intel").exists()
+
+
+def num_busy(seconds: list[float]) -> int:
+    """Return how many threads did a part of the work that counts."""
+    return sum(one > 0.05 * max(seconds) for one in seconds)
 
 
 def cpu_times() -> dict[str, float]:

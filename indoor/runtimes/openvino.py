@@ -1,0 +1,131 @@
+"""OpenVINO on the CPU: float32, bfloat16 and int8 from an ONNX file, in threads of its own."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from indoor.devices import autocast_dtype
+from indoor.records import Ran, Variant
+from indoor.runtimes.executed import ran_from
+from indoor.runtimes.openvino_graph import read_graph
+from indoor.runtimes.to_onnx import FILE, onnx_artefact
+
+VARIANTS = (
+    Variant(
+        name="float32-openvino",
+        runtime="openvino",
+        precision="float32",
+        checkpoint="float32",
+        min_sqnr_db=60.0,
+        order=6,
+        own_process=True,
+        rank=0,
+    ),
+    Variant(
+        name="bfloat16-openvino",
+        runtime="openvino",
+        precision="bfloat16",
+        checkpoint="float32",
+        min_sqnr_db=15.0,  # as eager bfloat16
+        order=12,
+        own_process=True,
+        rank=0,
+    ),
+    Variant(
+        name="int8-openvino",
+        runtime="openvino",
+        precision="int8",
+        checkpoint="int8",
+        min_sqnr_db=6.0,  # as eager int8
+        order=24,
+        own_process=True,
+        rank=0,
+    ),
+)
+
+REQUIRES = {"onnx": ">=1.18", "onnxscript": ">=0.6", "openvino": ">=2026.2,<2027"}
+
+EXTRA = "openvino"
+
+
+def why_not(variant: Variant) -> str | None:
+    """Return why this machine cannot compute the variant natively; None where it can."""
+    if variant.device != "cpu":
+        return f"here OpenVINO computes on the CPU only, not on {variant.device}"
+    if _hint(variant) == "bf16" and autocast_dtype(torch.device("cpu")) is None:
+        return "this CPU only emulates it, which measures the emulation"
+    return None
+
+
+def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:  # noqa: ARG001
+    """Return the folder with the ONNX file, which takes every batch."""
+    return onnx_artefact(variant, checkpoint)
+
+
+def load(variant: Variant, artefact: Path, threads: int) -> "OpenVinoNetwork":
+    """Return the network, compiled for one photograph at a time."""
+    return OpenVinoNetwork(artefact / FILE, settings(threads, _hint(variant)))
+
+
+def settings(threads: int, hint: str) -> dict[str, Any]:
+    """Return the properties of a compiled model.
+
+    Without the hint float32 would run in bfloat16 where the CPU has it. With pinning, two processes
+    would share one core. A CPU's second hyper-thread is one that may have been asked for.
+    """
+    return {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": hint,
+        "ENABLE_CPU_PINNING": False,
+        "ENABLE_HYPER_THREADING": True,
+    }
+
+
+class OpenVinoNetwork:
+    """A model that is compiled for the number of photographs of the last call.
+
+    Other numbers are compiled anew: a model for any number takes up to 2% longer (int8, batch 1).
+    """
+
+    def __init__(self, path: Path, chosen: dict[str, Any]) -> None:
+        # Importing OpenVINO tells its maker so, over the network and by files in the home.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        import openvino
+
+        self._core = openvino.Core()
+        self._model = self._core.read_model(path)
+        self._settings = chosen
+        self._batch = 0
+        self._compiled: Any
+        self._request: Any
+        self._compile(1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 logits `(B, C)` of float32 photographs `(B, 3, H, W)`."""
+        if len(images) != self._batch:
+            self._compile(len(images))
+        values = images.detach().contiguous().numpy()
+        return torch.from_numpy(self._request.infer([values], share_inputs=True)[0])
+
+    def ran(self, images: Tensor) -> Ran:
+        """Return the operations of the execution graph that computes these photographs."""
+        self(images)
+        return ran_from(read_graph(self._compiled.get_runtime_model()))
+
+    def _compile(self, batch: int) -> None:
+        self._compiled = self._request = None  # two at once would need twice the memory
+        _, *shape = self._model.input(0).partial_shape
+        self._model.reshape([batch, *shape])
+        self._compiled = self._core.compile_model(self._model, "CPU", self._settings)
+        self._request = self._compiled.create_infer_request()
+        self._batch = batch
+
+
+def _hint(variant: Variant) -> str:
+    """Return what OpenVINO calls the type of what is not int8."""
+    return "bf16" if variant.precision == "bfloat16" else "f32"
