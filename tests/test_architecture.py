@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "hints", "locks", "progress"}
-NUMBERS = {"measure", "runs", "report", "gate"}
+NUMBERS = {"measure", "runs", "report", "recommend", "gate"}
 
 ALLOWED = {
     "errors": set(),
@@ -26,6 +26,7 @@ ALLOWED = {
     "measure": {"errors", "files", "records", "machine"},
     "runs": {"errors", "files", "hints", "locks", "records", "machine", "measure"},
     "report": {"errors", "files", "records", "machine", "measure", "runs"},
+    "recommend": {"errors", "hints", "records", "measure", "runs", "report"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
     "devices": {"errors", "machine"},
     "transforms": BOTTOM | {"records"},

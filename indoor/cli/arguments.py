@@ -8,7 +8,7 @@ from typing import Any
 from indoor import __version__
 from indoor.cli.gate_arguments import add_gate
 from indoor.cli.network_arguments import add_networks
-from indoor.cli.parser import Parser, command, group, natural, positive
+from indoor.cli.parser import Parser, command, group, milliseconds, natural, points, positive
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands)
     add_networks(commands)
     _add_report(commands)
+    _add_recommend(commands)
     _add_results(commands)
     add_gate(commands)
     _add_doctor(commands)
@@ -120,6 +121,67 @@ def _add_report(commands: Any) -> None:
     )
     output.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of one measurement instead"
+    )
+
+
+def _add_recommend(commands: Any) -> None:
+    recommend = command(
+        commands,
+        "recommend",
+        "which runtime, precision, batch, threads and processes a saved run speaks for; exit 1 "
+        "where nothing holds the limits, 3 where the data do not decide it",
+        "indoor recommend --max-latency-ms 50 --max-drop 0.5 --objective throughput",
+    )
+    recommend.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        metavar="FILE",
+        help="saved runs, each of which has an answer of its own (default: the newest)",
+    )
+    group(recommend, "runs").add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        help="where to look for the newest (default: results/)",
+    )
+    question = group(recommend, "question")
+    question.add_argument(
+        "--objective",
+        choices=("throughput", "latency", "memory", "size"),
+        default="throughput",
+        help="what shall be best (default: throughput)",
+    )
+    question.add_argument(
+        "--max-latency-ms",
+        type=milliseconds,
+        metavar="MS",
+        help="what a batch may take (default: no limit)",
+    )
+    question.add_argument(
+        "--max-drop",
+        type=points,
+        metavar="POINTS",
+        help="loss of top-1 against float32 that must be excluded (default: no limit)",
+    )
+    question.add_argument(
+        "--latency",
+        choices=("label", "forward", "p90", "p99"),
+        default="label",
+        help="label: the median from JPEG bytes to label; p90, p99: percentiles of it; forward: "
+        "the median of the forward pass alone (default: label)",
+    )
+    question.add_argument(
+        "--max-batch", type=positive, metavar="N", help="no larger batch (default: no limit)"
+    )
+    question.add_argument(
+        "--max-threads",
+        type=positive,
+        metavar="N",
+        help="no more threads, of all processes together (default: no limit)",
+    )
+    group(recommend, "output").add_argument(
+        "--width", type=positive, metavar="N", help="columns (default: the terminal's)"
     )
 
 

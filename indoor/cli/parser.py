@@ -118,12 +118,22 @@ positive = whole_number(1)
 natural = whole_number(0)
 
 
-def minutes(text: str) -> float:
-    """Read a number of minutes above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
-    return value
+def number_of(unit: str, *, above: bool = True) -> Callable[[str], float]:
+    """Return a reader of numbers of a unit, such as minutes: above 0, or from 0 on."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit}") from None
+        if not 0 <= value < float("inf") or (above and value == 0):
+            limit = "above 0" if above else "from 0 on"
+            raise argparse.ArgumentTypeError(f"{text} is not a number of {unit} {limit}")
+        return value
+
+    return read
+
+
+minutes = number_of("minutes")
+milliseconds = number_of("milliseconds")
+points = number_of("points", above=False)

@@ -30,19 +30,19 @@ def sign_rank(num_values: int, alpha: float) -> int:
 
 
 @lru_cache(maxsize=4096)
-def quantile_ranks(num_values: int, share: float, alpha: float) -> tuple[int, int] | None:
+def quantile_ranks(num_values: int, share: float, alpha: float) -> tuple[int, int]:
     """Return which smallest values bound a quantile from below and above, each with error `alpha`.
 
     The number of values below it is binomial (Conover, Practical Nonparametric Statistics, 3rd ed.
     1999, section 3.2); for the median the ranks are `sign_rank`'s, from either end.
 
     Returns:
-        Ranks from 1; None where there are too few values for both.
+        Ranks from 1; 0 and `num_values + 1` where there are too few values for a bound.
     """
     at_most = bdtr(np.arange(num_values), num_values, share)
     low = int(np.count_nonzero(at_most <= alpha))
     high = int(np.count_nonzero(at_most < 1 - alpha)) + 1
-    return (low, high) if low >= 1 and high <= num_values else None
+    return low, high
 
 
 def robust_sd(values: np.ndarray) -> float:

@@ -1,5 +1,7 @@
 """Cases of a run against each other, from their rounds: in pairs where these were interleaved."""
 
+import math
+import statistics
 from collections.abc import Sequence
 
 from indoor.records import Interval, PairedSpeedup
@@ -55,18 +57,17 @@ def percentile(seconds: Sequence[float], share: float) -> tuple[float, Interval]
         share: Of the percentile, such as 0.9.
 
     Returns:
-        None where there are too few rounds for an interval of both sides.
+        An interval that is open above, at infinity, where there are too few rounds to bound it;
+        None where they are too few to bound it from below, too.
     """
     from indoor.measure.pair_statistics import LEVEL, quantile_ranks
 
-    ranks = quantile_ranks(len(seconds), share, (1 - LEVEL) / 2)
-    if ranks is None:
+    low, high = quantile_ranks(len(seconds), share, (1 - LEVEL) / 2)
+    if low < 1:
         return None
-    ordered = sorted(seconds)
-    middle = len(ordered) // 2
+    ordered = [*sorted(seconds), math.inf]
     if share == 0.5:
-        value = (ordered[middle] + ordered[~middle]) / 2
+        value = statistics.median(seconds)
     else:
-        value = ordered[-(-round(1e6 * share) * len(ordered) // 1_000_000) - 1]
-    low, high = (ordered[rank - 1] for rank in ranks)
-    return value, Interval(low=low, high=high, level=LEVEL)
+        value = ordered[-(-round(1e6 * share) * len(seconds) // 1_000_000) - 1]
+    return value, Interval(low=ordered[low - 1], high=ordered[high - 1], level=LEVEL)
