@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from quantizable import SIZE, noise
+from quantizable import SIZE, config, network, noise
+from test_int8_checkpoints import manifest
 from torch import Tensor
 
 from indoor.evaluate import sqnr_db
 from indoor.machine import num_usable_cores
 from indoor.measure.threads import MAX_IDLE_CPUS, idle_cpus, watch_threads
 from indoor.model import load_float, multiply_adds
-from indoor.quantize import load_qdq
+from indoor.quantize import load_qdq, quantize, save_int8
 from indoor.records import Ran
 from indoor.runtimes import Loaded, all_variants, load_variant, why_not
 from indoor.runtimes.loading import load_here
@@ -79,11 +80,11 @@ def test_the_logits_are_torchs(loaded: Loaded, run_folder: Path, batch: int) -> 
 
 
 def test_what_ran_is_what_it_is_called(loaded: Loaded) -> None:
-    """Every layer's multiply-adds are counted, and at least 99% are in the variant's precision."""
+    """Every layer's multiply-adds are counted, and all are in the variant's precision."""
     manifest = loaded.manifest
     ran = loaded.network.ran(noise(2))
     assert ran.precision == loaded.variant.precision
-    assert share(ran, ran.precision) >= 0.99
+    assert share(ran, ran.precision) == 1
     counted = [o for o in ran.executed if o.multiply_adds]
     assert sum(o.multiply_adds for o in counted) == 2 * multiply_adds(
         manifest.arch, len(manifest.classes), SIZE
@@ -168,6 +169,16 @@ def test_onnxruntime_without_its_fusions_is_told_as_float32(run_folder: Path) ->
     assert share(ran, "float32") == 1
     assert {o.operator for o in ran.executed if o.multiply_adds} == {"Conv", "Gemm"}
     assert len({o.layer for o in ran.executed if o.multiply_adds}) == 21
+
+
+def test_weights_of_one_scale_run_in_int8_too(tmp_path: Path) -> None:
+    """An int8 checkpoint that is not per channel is computed in int8 to the last layer."""
+    pytest.importorskip("onnxruntime")
+    chosen = config(weights="per-tensor")
+    model = quantize(network(noise(32)), chosen, noise(32, seed=1).split(8))
+    save_int8(tmp_path / "int8.safetensors", model, manifest(chosen))
+    loaded = load_here(ALL["int8-onnxruntime"], tmp_path)
+    assert share(loaded.network.ran(noise(2)), "int8") == 1
 
 
 @pytest.mark.parametrize("hint", [None, "bf16"])

@@ -1,6 +1,8 @@
 """A checkpoint as an ONNX file, which ONNX Runtime and OpenVINO read; no runtime by itself."""
 
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,11 +46,13 @@ def export(checkpoint: Path, path: Path) -> None:
     Raises:
         IndoorError: The checkpoint is missing or cannot be used.
     """
+    import onnx
+
     manifest = read_manifest(checkpoint)
     if manifest.quantization is None:
         model = _folded(load_float(checkpoint).model)
     else:
-        model = load_qdq(checkpoint, round_sums=True)
+        model = _per_channel(load_qdq(checkpoint, round_sums=True))
     size = manifest.preprocessing.size
     with torch.no_grad():
         program = torch.onnx.export(
@@ -62,9 +66,51 @@ def export(checkpoint: Path, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    for node in program.model.graph:
+    proto = program.model_proto
+    for node in proto.graph.node:
         node.metadata_props.clear()  # where in which source file it came from
-    program.save(path, external_data=False)
+    _round_bias(proto.graph)
+    onnx.save(proto, path)
+
+
+def _round_bias(graph: Any) -> None:
+    """Have the last layer's bias be int32 if its factors are int8, in steps of their product.
+
+    Else ONNX Runtime dequantizes all of its weights in each call. For convolutions it does this
+    itself.
+    """
+    from onnx import helper, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    last = next(node for node in graph.node if node.op_type == "Gemm")
+    if last.input[1] in constants:
+        return
+    source, weight = (makers[name] for name in last.input[:2])
+    while source.op_type != weight.op_type:  # past the reshaping
+        source = makers[source.input[0]]
+    scales = (numpy_helper.to_array(constants[node.input[1]]) for node in (source, weight))
+    step = math.prod(scales)
+    bias = numpy_helper.to_array(constants[last.input[2]])
+    names = [f"{last.input[2]}.{part}" for part in ("rounded", "scale", "dequantized")]
+    rounded = (bias / step).round().astype("int32")
+    graph.initializer.extend(map(numpy_helper.from_array, (rounded, step), names))
+    graph.node.insert(
+        list(graph.node).index(last),
+        helper.make_node(weight.op_type, names[:2], names[2:], axis=0),
+    )
+    graph.initializer.remove(constants[last.input[2]])
+    last.input[2] = names[2]
+
+
+def _per_channel(model: nn.Module) -> nn.Module:
+    """Return it with a scale for each output channel, since torch's exporter demands that."""
+    for layer in model.modules():
+        for name, values in list(layer.named_buffers(recurse=False)):
+            if values.dim() == 0:
+                num_outputs = len(layer.get_buffer("weight"))
+                setattr(layer, name, values.repeat(num_outputs))
+    return model
 
 
 def _folded(model: nn.Module) -> nn.Module:
