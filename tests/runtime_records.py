@@ -187,7 +187,7 @@ def of_variant(run: RunIdentity, variant: Variant, ms: float) -> list[dict[str, 
         )
         entry["fullname"] = entry["fullname"].replace(f"[{precision}]", f"[{variant.name}]")
         found.append(entry)
-    seconds = timed((variant.name, "throughput"), 8 * ms / 1e3)
+    seconds = timed((variant.name, "throughput"), 8 * ms / 1e3)  # a batch beside the other's
     together = Measurement(
         schema_version=SCHEMA_VERSION,
         case="throughput",

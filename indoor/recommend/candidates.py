@@ -200,12 +200,8 @@ def _candidate(result: RunResult, question: Question, case: MeasuredCase) -> Can
         return None
     if question.objective == "memory" and (memory is None or processes > 1):
         return None  # what another batch takes was not measured, and one process takes least
-    if processes > 1:
-        if not one.photographs_per_s:
-            return None
-        batch_s = processes * one.batch / one.photographs_per_s
-    else:
-        batch_s = case.rounds.median_s
+    if processes > 1 and not one.photographs_per_s:
+        return None
     size = size_bytes(result, kind.name)
     return Candidate(
         variant=kind.name,
@@ -215,8 +211,8 @@ def _candidate(result: RunResult, question: Question, case: MeasuredCase) -> Can
         threads=one.threads,
         processes=processes,
         case=case,
-        latency=_latency(case, batch_s, SHARES[question.basis]),
-        throughput=_throughput(case, batch_s, processes * one.batch),
+        latency=_latency(case, SHARES[question.basis]),
+        throughput=_throughput(case, one.batch),
         memory=memory,
         size=None if size is None else exactly(size),
         drop=_drop(kind, pairs(result).get(kind.name)),
@@ -229,30 +225,30 @@ def exactly(value: float) -> Figure:
     return Figure(value=value, interval=Interval(low=value, high=value))
 
 
-def _latency(case: MeasuredCase, batch_s: float, share: float) -> Figure:
-    """Return the percentile of the rounds, scaled so that their median is `batch_s`."""
-    scale = batch_s / case.rounds.median_s
+def _latency(case: MeasuredCase, share: float) -> Figure:
+    """Return the percentile of the rounds, each of which is a batch, beside others or alone."""
     known = percentile(case.seconds, share) if case.seconds else None
     if known is None:
         ordered = sorted(case.seconds) or [case.rounds.median_s]
         value = case.rounds.median_s if share == 0.5 else ordered[int(share * (len(ordered) - 1))]
-        return Figure(value=scale * value, interval=None)
-    value, interval = known
-    return Figure(
-        value=scale * value,
-        interval=Interval(low=scale * interval.low, high=scale * interval.high),
-    )
+        return Figure(value=value, interval=None)
+    return Figure(value=known[0], interval=known[1])
 
 
-def _throughput(case: MeasuredCase, batch_s: float, num_photographs: int) -> Figure:
-    median = _latency(case, batch_s, 0.5)
-    interval = median.interval
-    return Figure(
-        value=num_photographs / median.value,
-        interval=None
-        if interval is None
-        else Interval(low=num_photographs / interval.high, high=num_photographs / interval.low),
-    )
+def _throughput(case: MeasuredCase, batch: int) -> Figure:
+    """Return photographs a second: a process's by its median, several's as they were counted.
+
+    The interval is as wide, in proportion, as that of the median round.
+    """
+    median = _latency(case, 0.5)
+    value, interval = batch / median.value, median.interval
+    if case.measurement.num_processes is not None and case.measurement.photographs_per_s:
+        value = case.measurement.photographs_per_s
+    if interval is not None:
+        interval = Interval(
+            low=value * median.value / interval.high, high=value * median.value / interval.low
+        )
+    return Figure(value=value, interval=interval)
 
 
 def _memory(result: RunResult, one: Measurement) -> Figure | None:

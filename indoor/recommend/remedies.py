@@ -8,8 +8,11 @@ from indoor.report import units
 from indoor.report.select import described, pairs
 from indoor.runs.results import RunResult
 
-MOST_ROUNDS = 10_000
-"""More than that nobody measures, of a cell of a second or so a round in all."""
+MOST_ROUNDS = 1000
+"""The suite takes no more of a cell."""
+
+LABEL_SHARE = 1 / 3
+"""Of a cell's seconds, what the suite gives to the same cell from bytes to label."""
 
 MOST_PHOTOGRAPHS = 1_000_000
 
@@ -78,6 +81,8 @@ def more_rounds(
         return f"{one.name}: {what}; {remedy}."
     wanted = max(math.ceil(1.1 * needed), num_rounds + 1, least)
     remedy = f"about {wanted:,} rounds instead of {num_rounds:,} would decide it"
+    if any(c.processes > 1 for c in (one, other) if c is not None):
+        return f"{one.name}: {what}; {remedy}: measure again, on a quieter machine if there is one."
     return f"{one.name}: {what}; {remedy}: {_command(result, one, other, wanted)}"
 
 
@@ -135,6 +140,7 @@ def _command(result: RunResult, one: Candidate, other: Candidate | None, num_rou
     words += ["--variant", ",".join(dict.fromkeys(names))]
     words += ["--batch", ",".join(map(str, sorted({c.batch for c in several})))]
     words += ["--threads", ",".join(map(str, sorted({c.threads for c in several})))]
-    cell_s = max(1, math.ceil(2 * num_rounds * call_s))
+    share = LABEL_SHARE if one.case.measurement.case == "label" else 1
+    cell_s = max(1, math.ceil(2 * num_rounds * call_s / share))
     words += ["--cell-seconds", str(cell_s)]
     return f"{shlex.join(words)} (on the same data, {units.duration(cell_s)} a cell)"

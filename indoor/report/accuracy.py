@@ -1,11 +1,11 @@
 """The tables of accuracy: each variant on its own, and each against float32."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from indoor.records import Evaluation, PairedEvaluation
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
-from indoor.report.select import MANY, evaluations, pairs
+from indoor.report.select import MANY, evaluations, labels, pairs
 from indoor.report.verdict import describe_accuracy
 from indoor.runs.results import RunResult
 
@@ -15,15 +15,24 @@ def accuracy_blocks(result: RunResult) -> list[Block]:
     found = tuple(evaluations(result).values())
     if not found:
         return []
-    return [Heading("Accuracy"), *accuracy_grids(found, tuple(pairs(result).values()))]
+    paired = tuple(pairs(result).values())
+    return [Heading("Accuracy"), *accuracy_grids(found, paired, labels(result))]
 
 
 def accuracy_grids(
-    records: Sequence[Evaluation], paired: Sequence[PairedEvaluation]
+    records: Sequence[Evaluation],
+    paired: Sequence[PairedEvaluation],
+    shown: Mapping[str, str] | None = None,
 ) -> list[Block]:
-    """Return both tables, and of each pair in words whether a difference is shown."""
+    """Return both tables, and of each pair in words whether a difference is shown.
+
+    Args:
+        records: Each variant on its own, one at least.
+        paired: Each against the baseline.
+        shown: What the first table calls a variant, where not by its name.
+    """
     blocks: list[Block] = [
-        _evaluations(records),
+        _evaluations(records, shown or {}),
         Paragraph(
             f"On {records[0].num_photographs:,} {records[0].split} photographs; loss in nats. "
             "Mean class accuracy weighs classes alike, however many photographs each has.",
@@ -37,7 +46,7 @@ def accuracy_grids(
     return blocks
 
 
-def _evaluations(records: Sequence[Evaluation]) -> Grid:
+def _evaluations(records: Sequence[Evaluation], shown: Mapping[str, str]) -> Grid:
     return Grid(
         columns=(
             Column("variant", "left"),
@@ -50,7 +59,7 @@ def _evaluations(records: Sequence[Evaluation]) -> Grid:
         ),
         rows=tuple(
             (
-                record.variant,
+                shown.get(record.variant, record.variant),
                 units.percent(record.top1.value),
                 units.percent_interval(record.top1.interval),
                 units.percent(record.top5.value),
