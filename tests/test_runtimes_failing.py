@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from suite_process import QUICK, ROOT, Suite, environment, lines_with, measurements, save_tiny
+from suite_process import (
+    QUICK,
+    ROOT,
+    Suite,
+    environment,
+    lines_with,
+    measurements,
+    python_path,
+    save_tiny,
+)
 from test_bench_parts import settings
 
 import indoor.runtimes
@@ -209,3 +218,105 @@ def test_a_folder_of_runtimes_that_is_none_is_told(
     monkeypatch.setattr(indoor.runtimes, "__path__", [*indoor.runtimes.__path__, str(other)])
     with pytest.raises(IndoorError, match=f"INDOOR_RUNTIMES: there is no folder .*{kind}; exp"):
         all_variants()
+
+
+DYING = '''
+"""A runtime whose library or native code ends the process while it is loaded."""
+
+import ctypes
+from indoor.records import Variant
+
+VARIANTS = tuple(
+    Variant(
+        name=name, runtime="dying", precision="float32", checkpoint="float32",
+        min_sqnr_db=60.0, own_process=True,
+    )
+    for name in ("importing", "loading")
+)
+
+def why_not(variant):
+    return None
+
+def prepare(variant, checkpoint, batch):
+    return checkpoint
+
+def load(variant, artefact, threads):
+    if variant.name == "importing":
+        import library_that_aborts
+    ctypes.string_at(0)
+'''
+
+
+def finish(suite: Suite, words: tuple[str, ...], **variables: str) -> str:
+    """Run load and peak memory; return what was printed, the exit status on the last line."""
+    done = subprocess.run(
+        suite.command(*words, *QUICK, target="bench/test_artifacts.py"),
+        cwd=ROOT,
+        env=environment() | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return f"{done.stdout}\n{done.returncode}"
+
+
+@pytest.fixture(scope="module")
+def tiny(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """The suite on the tiny network, with a home and a storage of its own."""
+    folder = tmp_path_factory.mktemp("failing")
+    save_tiny(folder / "tiny.safetensors", photographs)
+    return Suite(photographs, folder / "tiny.safetensors", folder / "home", folder / "results")
+
+
+def test_a_library_that_ends_the_process_costs_its_own_cells(tiny: Suite, tmp_path: Path) -> None:
+    """An abort while it is imported, a segmentation fault while it loads: a line each."""
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "dying.py").write_text(DYING, encoding="utf-8")
+    (tmp_path / "library_that_aborts.py").write_text("import os\nos.abort()\n", encoding="utf-8")
+    told = finish(
+        tiny,
+        ("--variant", "float32,importing,loading", "--batch", "1", "--threads", "1"),
+        INDOOR_RUNTIMES=str(tmp_path / "toys"),
+        PYTHONPATH=python_path(tmp_path),
+    )
+    assert told.splitlines()[-1] == "1"
+    names = set(measurements(tiny.saved()[-1]))
+    assert names == {"test_load[float32]", "test_peak_memory[float32]"}
+    lines = told.splitlines()
+    assert {"importing: died by SIGABRT", "loading: died by SIGSEGV"} <= set(lines)
+    assert "Traceback" not in told
+
+
+def test_what_is_missing_or_of_another_version_costs_its_own_cells(
+    tiny: Suite, tmp_path: Path
+) -> None:
+    """The suite measures the others, and says what installs the missing."""
+    (tmp_path / "toys").mkdir()
+    write(
+        tmp_path / "toys",
+        "absent",
+        top='REQUIRES = {"a-library-of-nobody": ">=1"}\nEXTRA = "onnxruntime"',
+    )
+    libraries = ("onnxruntime", "openvino", "torchao")
+    for name in libraries:
+        about = tmp_path / f"{name}-0.0.1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n")
+    told = finish(
+        tiny,
+        ("--batch", "1", "--threads", "1"),
+        INDOOR_RUNTIMES=str(tmp_path / "toys"),
+        PYTHONPATH=python_path(tmp_path),
+    )
+    install = "pip install --constraint constraints.txt --editable '.[onnxruntime]'"
+    missing = "it needs a-library-of-nobody, which is not installed"
+    assert lines_with(told, f"left out absent: {missing}; {install}")
+    outdated = r"it needs onnxruntime>=1\.23,<2, and 0\.0\.1 is installed; "
+    assert re.search(
+        rf"left out float32-onnxruntime, int8-onnxruntime: {outdated}{re.escape(install)}", told
+    )
+    assert told.splitlines()[-1] == "0", told
+    found = measurements(tiny.saved()[-1])
+    assert {"test_load[float32]", "test_load[int8]"} <= set(found)
+    assert not [name for name in found if re.search("onnxruntime|openvino|absent", name)]
