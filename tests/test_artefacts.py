@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from suite_process import environment
 
+import indoor.runtimes
 from indoor.errors import IndoorError
 from indoor.files import sha256_of_file
 from indoor.model import load_float, read_manifest, save_float
@@ -126,6 +127,22 @@ def test_what_was_made_from_something_else_is_made_again_and_removed(
     assert after not in before
     assert content(after) == "new"
     assert folders(checkpoint) == [after.name]
+
+
+def test_what_a_runtime_imports_makes_its_artefacts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own file and a converter that it shares with others; not what only tells what ran."""
+    monkeypatch.setattr(indoor.runtimes, "__path__", [*indoor.runtimes.__path__, str(tmp_path)])
+    (tmp_path / "toy_one.py").write_text("from indoor.runtimes.toy_to import convert\n")
+    (tmp_path / "toy_to.py").write_text("from indoor.runtimes.toy_one import FILE\n")
+    found = [artefacts._code_sha256("toy_one")]
+    (tmp_path / "toy_to.py").write_text("from indoor.runtimes.toy_one import OTHER\n")
+    found.append(artefacts._code_sha256("toy_one"))
+    (tmp_path / "toy_one.py").write_text("from indoor.runtimes.toy_to import other\n")
+    found.append(artefacts._code_sha256("toy_one"))
+    assert len(set(found)) == 3
+    assert artefacts._code_sha256("toy_one") == found[-1]
 
 
 def test_batches_and_precisions_lie_side_by_side(checkpoint: Path) -> None:

@@ -248,11 +248,14 @@ def load(variant, artefact, threads):
 
 
 def finish(suite: Suite, words: tuple[str, ...], **variables: str) -> str:
-    """Run load and peak memory; return what was printed, the exit status on the last line."""
+    """Run load and peak memory; return what was printed, the exit status on the last line.
+
+    A variable that is empty is not set.
+    """
     done = subprocess.run(
         suite.command(*words, *QUICK, target="bench/test_artifacts.py"),
         cwd=ROOT,
-        env=environment() | variables,
+        env={name: value for name, value in (environment() | variables).items() if value},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -308,6 +311,8 @@ def test_what_is_missing_or_of_another_version_costs_its_own_cells(
         ("--batch", "1", "--threads", "1"),
         INDOOR_RUNTIMES=str(tmp_path / "toys"),
         PYTHONPATH=python_path(tmp_path),
+        PATH=str(tmp_path),  # nor a C++ compiler
+        CXX="",
     )
     install = "pip install --constraint constraints.txt --editable '.[onnxruntime]'"
     missing = "it needs a-library-of-nobody, which is not installed"

@@ -7,8 +7,9 @@ besides be this user's own on this machine, since loading it executes it.
 
 import fcntl
 import hashlib
-import importlib
+import importlib.util
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -38,6 +39,11 @@ from indoor.runtimes.artefact_manifest import (
 )
 
 __all__ = ["ArtefactManifest", "build_artefact", "listening", "read_artefact", "tell"]
+
+_HOUSE = ("base", "artefacts", "executed", "fingerprint", "onednn")
+"""What runtimes import and what makes no artefact."""
+
+_IMPORTED = re.compile(r"indoor\.runtimes\.(\w+)")
 
 _BUILDING = ".building-"
 """Begins the name of a folder that is being written; whoever holds the lock may remove others'."""
@@ -150,13 +156,19 @@ def _wanted(
 
 
 def _code_sha256(runtime: str) -> str:
-    """Return a hash over what makes an artefact: the runtime's file, converters, and networks."""
+    """Return a hash over what makes an artefact: the runtime with what it imports, and networks."""
     package = Path(indoor.__file__).parent
-    own = importlib.import_module(f"indoor.runtimes.{runtime}").__file__
-    found = [*package.glob("runtimes/to_*.py"), *package.glob("model/*.py")]
-    found += package.glob("quantize/*.py")
+    found = [*package.glob("model/*.py"), *package.glob("quantize/*.py")]
     files = {path.relative_to(package).as_posix(): path for path in found}
-    return files_sha256(files | ({"runtime": Path(own)} if own else {}))
+    wanted = [runtime]
+    while wanted:
+        name = wanted.pop()
+        spec = importlib.util.find_spec(f"indoor.runtimes.{name}")
+        if name in files or name in _HOUSE or spec is None or spec.origin is None:
+            continue
+        files[name] = Path(spec.origin)
+        wanted += _IMPORTED.findall(files[name].read_text(encoding="utf-8"))
+    return files_sha256(files)
 
 
 def _key(manifest: ArtefactManifest) -> ArtefactManifest:

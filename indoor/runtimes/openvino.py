@@ -50,6 +50,8 @@ REQUIRES = {"onnx": ">=1.18", "onnxscript": ">=0.6", "openvino": ">=2026.2,<2027
 
 EXTRA = "openvino"
 
+DATA_ONLY = True
+
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
