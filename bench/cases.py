@@ -3,7 +3,7 @@
 import dataclasses
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -22,6 +22,7 @@ from indoor.runtimes import (
     unusable_runtimes,
     why_not,
 )
+from indoor.runtimes.limits import limited_precisions
 
 MEMORY_BATCH = 8
 """The batch whose peak memory is measured, and that of the blocked ratio."""
@@ -110,6 +111,11 @@ def preferred(native: Sequence[Variant]) -> frozenset[str]:
     return frozenset(best.values())
 
 
+def is_of_a_limit(item: pytest.Item) -> bool:
+    """Return whether a test is about the machine's limit in a precision."""
+    return "precision" in getattr(getattr(item, "callspec", None), "params", {})
+
+
 def cells(settings: Settings) -> tuple[Cell, ...]:
     """Return the matrix of batches and numbers of threads.
 
@@ -140,7 +146,7 @@ def in_order(items: Sequence[pytest.Item], seed: int) -> list[pytest.Item]:
         if {"variant", "batch", "threads"} <= params.keys():
             groups[params["batch"], params["threads"]].append(item)
         else:
-            (last if "precision" in params else first).append(item)
+            (last if is_of_a_limit(item) else first).append(item)
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     return [*first, *(item for cell in order for item in groups[cell]), *last]
@@ -164,19 +170,28 @@ def memory_batch(settings: Settings) -> int:
     return min(settings.suite_batches, key=lambda batch: abs(batch - MEMORY_BATCH))
 
 
+def label_cells(settings: Settings) -> tuple[Cell, ...]:
+    """Return where bytes become labels: the smallest batch and that of memory, most threads."""
+    threads = settings.suite_threads(num_usable_cores())[-1]
+    batches = dict.fromkeys((min(settings.suite_batches), memory_batch(settings)))
+    return tuple(Cell(batch=b, threads=threads, device=settings.device) for b in batches)
+
+
+def limits(settings: Settings) -> tuple[tuple[Precision, int], ...]:
+    """Return the precisions and numbers of threads whose limit is measured: the CPU's alone."""
+    counts = settings.suite_threads(num_usable_cores())
+    known = limited_precisions() if settings.device == "cpu" else ()
+    return tuple((precision, count) for precision in known for count in counts)
+
+
 def default_names(settings: Settings) -> frozenset[str]:
     """Return the node ids that a run without narrowing options has on this machine."""
     narrowing = {"variants": None, "batches": None, "threads": None, "full": False}
     default = Settings(**{**vars(settings), **narrowing})
     return frozenset(
         f"bench/{module}::{name}[{parameters}]"
-        for module, name, ids in (
-            ("test_latency.py", "test_latency", (i for _, i in _latency(default))),
-            ("test_artifacts.py", "test_load", _ids(default)),
-            ("test_artifacts.py", "test_peak_memory", _ids(default)),
-            ("test_decode.py", "test_decode", (f"threads{n}" for n in decode_threads(default))),
-        )
-        for parameters in ids
+        for module, name, ids in CASES
+        for parameters in ids(default)
     )
 
 
@@ -185,33 +200,64 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     settings = metafunc.config.stash[SETTINGS]
     wanted = set(metafunc.fixturenames)
     if {"variant", "batch", "threads"} <= wanted:
-        rows = list(_latency(settings))
-        metafunc.parametrize(
-            ("variant", "batch", "threads"), [row for row, _ in rows], ids=[i for _, i in rows]
-        )
+        _parametrize_cells(metafunc, cells(settings))
     elif {"variant", "allocator"} <= wanted:
         other = "default" if current_allocator() == "retain" else "retain"
         pairs = [(name, other) for name in variants(settings)]
         ids = [f"{name}-{other}" for name in _ids(settings)]
         metafunc.parametrize(("variant", "allocator"), pairs, ids=ids)
+    elif {"precision", "threads"} <= wanted:
+        metafunc.parametrize(("precision", "threads"), limits(settings), ids=_limit_ids(settings))
     elif "variant" in wanted:
         metafunc.parametrize("variant", variants(settings), ids=_ids(settings))
     elif "threads" in wanted:
         counts = decode_threads(settings)
-        metafunc.parametrize("threads", counts, ids=[f"threads{count}" for count in counts])
+        metafunc.parametrize("threads", counts, ids=_decode_ids(settings))
 
 
-def _latency(settings: Settings) -> Iterator[tuple[tuple[str, int, int], str]]:
-    """Yield (variant, batch, threads) and the test's id, a cell's variants one after another."""
-    for cell in cells(settings):
-        for name, known in zip(variants(settings), _ids(settings), strict=True):
-            yield (
-                (name, cell.batch, cell.threads),
-                f"{known}-batch{cell.batch}-threads{cell.threads}",
-            )
+def parametrize_labels(metafunc: pytest.Metafunc) -> None:
+    """Give a test the cells in which bytes become labels."""
+    _parametrize_cells(metafunc, label_cells(metafunc.config.stash[SETTINGS]))
+
+
+def _parametrize_cells(metafunc: pytest.Metafunc, found: Sequence[Cell]) -> None:
+    settings = metafunc.config.stash[SETTINGS]
+    rows = [(name, cell.batch, cell.threads) for cell in found for name in variants(settings)]
+    ids = _cell_ids(settings, found)
+    metafunc.parametrize(("variant", "batch", "threads"), rows, ids=ids)
+
+
+def _cell_ids(settings: Settings, found: Sequence[Cell]) -> list[str]:
+    """Return what the tests of the cells are called, a cell's variants one after another."""
+    return [
+        f"{name}-batch{cell.batch}-threads{cell.threads}"
+        for cell in found
+        for name in _ids(settings)
+    ]
 
 
 def _ids(settings: Settings) -> tuple[str, ...]:
     """Return how tests' names call the variants: with their device, unless it is the CPU."""
     suffix = "" if settings.device == "cpu" else f"-{settings.device}"
     return tuple(f"{name}{suffix}" for name in variants(settings))
+
+
+def _decode_ids(settings: Settings) -> list[str]:
+    return [f"threads{count}" for count in decode_threads(settings)]
+
+
+def _limit_ids(settings: Settings) -> list[str]:
+    return [f"{precision}-threads{count}" for precision, count in limits(settings)]
+
+
+CASES: tuple[tuple[str, str, Callable[[Settings], Sequence[str]]], ...] = (
+    ("test_latency.py", "test_latency", lambda s: _cell_ids(s, cells(s))),
+    ("test_to_label.py", "test_label", lambda s: _cell_ids(s, label_cells(s))),
+    ("test_throughput.py", "test_throughput", _ids),
+    ("test_artifacts.py", "test_load", _ids),
+    ("test_artifacts.py", "test_peak_memory", _ids),
+    ("test_decode.py", "test_decode", _decode_ids),
+    ("test_limit.py", "test_limit", _limit_ids),
+)
+"""The tests of a run that nobody narrowed: their file, their function, and what their cases are
+called."""

@@ -1,10 +1,8 @@
 """What one session's tests share: checkpoints, photographs, loaded variants, measured cells."""
 
-import gc
-import os
 import random
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import cached_property, partial
 
 import pytest
@@ -12,38 +10,26 @@ import torch
 from torch import Tensor
 
 from bench.adapter import clock_of, session_of
-from bench.cases import MEMORY_BATCH, Cell, cells, variants
+from bench.cases import MEMORY_BATCH, Cell, cells, limits, memory_batch, variants
 from bench.options import Settings
-from bench.terminal import QuietBar, say, uncaptured
+from bench.terminal import say
+from bench.turns import (
+    busy_threads,
+    faults_of,
+    garbage,
+    speedup_of,
+    take_turns,
+    watch_the_idle,
+    without_the_lost,
+)
 from indoor.dataset import IndoorScenes
 from indoor.devices import finished
 from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores, read_moment
-from indoor.measure import (
-    MIN_PAIRS,
-    allocator_environment,
-    current_allocator,
-    paired_speedup,
-    summarize_latency,
-)
-from indoor.measure.pairs import (
-    LocalCall,
-    Plan,
-    RemoteCall,
-    Series,
-    Subject,
-    measure_blocked,
-    measure_interleaved,
-)
+from indoor.measure import allocator_environment, current_allocator, summarize_latency
+from indoor.measure.pairs import LocalCall, Plan, Series, Subject, measure_blocked
 from indoor.measure.proof import judge
-from indoor.measure.threads import (
-    MAX_IDLE_CPUS,
-    NUM_TRIES,
-    WATCH_S,
-    idle_cpus,
-    watch_threads,
-    why_not_the_threads,
-)
+from indoor.measure.threads import MAX_IDLE_CPUS
 from indoor.measure.worker import timed
 from indoor.model import multiply_adds
 from indoor.pipeline import Prepared, refuse_changed
@@ -52,24 +38,16 @@ from indoor.records import (
     Allocator,
     Case,
     Measurement,
-    PairedSpeedup,
     Ran,
     RunIdentity,
     Variant,
 )
 from indoor.runs.partial import CellResult, PartialRun
 from indoor.runtimes import Loaded, all_variants, baseline, load_variant
-from indoor.runtimes.base import VariantError
-from indoor.runtimes.own_process import (
-    LOST,
-    Host,
-    Hosted,
-    ProcessOptions,
-    lost_line,
-    lost_name,
-    time_loads,
-)
+from indoor.runtimes.limits import Limit, measure_limits
+from indoor.runtimes.own_process import Host, Hosted, ProcessOptions, time_loads
 from indoor.runtimes.proof import prove
+from indoor.runtimes.side_by_side import Throughput, measure_throughput
 from indoor.transforms import inference_transform
 
 MIN_ROUNDS = 12
@@ -78,8 +56,9 @@ MIN_ROUNDS = 12
 MAX_ROUNDS = 1000
 NUM_BLOCKED_CALLS = 6
 
-IDLE_S = 0.5
-"""How long the waiting processes of a cell are watched: 1% of it is above what a clock tells."""
+THROUGHPUT_S = 3.0
+LIMIT_S = 0.15
+"""For each kernel of a precision and number of threads, at the run's start and its end."""
 
 
 class Shared:
@@ -97,12 +76,13 @@ class Shared:
         self.prepared = prepared
         self.identity = identity
         self.allocator = current_allocator()
-        self._config = config
+        self.config = config
         self._partial_run = partial_run
         self._loaded: dict[str, tuple[tuple[int | None, ...], Loaded]] = {}
         self._lost: dict[tuple[Allocator, Cell], dict[str, str]] = {}
         self._references: dict[Cell, Tensor] = {}
         self._cells: dict[tuple[Allocator, Cell], CellResult] = {}
+        self._limits: tuple[Limit, ...] = ()
         self._idle: dict[tuple[Allocator, Cell], dict[str, float]] = {}
         self._scenes: IndoorScenes | None = None
         self._inputs = torch.empty(0)
@@ -161,7 +141,7 @@ class Shared:
         if name in self._loaded and self._loaded[name][0] != fixed:
             self._loaded.pop(name)[1].close()
         if name not in self._loaded:
-            options = self._process_options() if known.own_process else ProcessOptions()
+            options = self.process_options() if known.own_process else ProcessOptions()
             loaded = load_variant(known, self.prepared.run_folder, batch, **options)
             self._loaded[name] = fixed, loaded
         return self._loaded[name][1]
@@ -182,7 +162,7 @@ class Shared:
     def time_loads(self, variant: str, num_loads: int) -> list[float]:
         """Return the seconds of loads of a variant from its file."""
         folder = self.prepared.run_folder
-        return time_loads(self.variant(variant), folder, num_loads, **self._process_options())
+        return time_loads(self.variant(variant), folder, num_loads, **self.process_options())
 
     def reference(self, cell: Cell) -> Tensor:
         """Return the baseline's logits of the cell's photographs, on as many threads as are set."""
@@ -194,26 +174,16 @@ class Shared:
         """Return how many threads of the variant's process compute in its call of the cell.
 
         Raises:
-            IndoorError: They are others than were asked for, on several looks; one line.
+            IndoorError: They are others than were asked for; one line.
         """
         if self.settings.device != "cpu":
             return None
-        network = self.loaded(variant, cell.batch).network
-        pid = network.host.pid if isinstance(network, Hosted) else os.getpid()
-        reason = None
-        for _ in range(NUM_TRIES):
-            found = watch_threads(pid, call, min(WATCH_S, self.settings.cell_s))
-            if found is None or found.num_busy == cell.threads <= found.num_cpus:
-                return None if found is None else found.num_busy
-            reason = why_not_the_threads(found, cell.threads, cell.batch)
-        if reason is not None:
-            raise IndoorError(f"{variant}: {reason}")
-        return found.num_busy
+        return busy_threads(self.loaded(variant, cell.batch), cell, call, self.settings.cell_s)
 
     def plan(self) -> Plan:
         """Return how long to measure a cell."""
         cell_s = self.settings.cell_s
-        min_rounds = max(MIN_ROUNDS, session_of(self._config).options["min_rounds"])
+        min_rounds = max(MIN_ROUNDS, session_of(self.config).options["min_rounds"])
         return Plan(
             budget_s=cell_s,
             min_rounds=min_rounds,
@@ -258,7 +228,7 @@ class Shared:
         result = self.cell(cell, allocator)
         series = result.series[variant]
         latency = summarize_latency(series.seconds, cell.batch)
-        speedup, unpaired_reason = _speedup(result, variant)
+        speedup, unpaired_reason = speedup_of(result, variant)
         return self.measurement(
             "latency",
             variant,
@@ -267,7 +237,7 @@ class Shared:
             allocator=allocator or self.allocator,
             latency=latency,
             photographs_per_s=1 / latency.median_s,
-            minor_faults_per_photograph=_faults(series) / cell.batch,
+            minor_faults_per_photograph=faults_of(series) / cell.batch,
             num_warmup_calls=series.warmup.num_calls,
             warmup_stable=series.warmup.stable,
             speedup=speedup,
@@ -278,6 +248,29 @@ class Shared:
             resumed=result.resumed,
             **found,
         )
+
+    def throughput(self, variant: str, num_processes: int) -> Throughput:
+        """Return what so many processes of one thread compute side by side."""
+        return measure_throughput(
+            self.variant(variant),
+            self.prepared.run_folder,
+            self.photographs(memory_batch(self.settings)),
+            num_processes=num_processes,
+            for_s=min(THROUGHPUT_S, self.settings.cell_s),
+            **self.process_options(),
+        )
+
+    def try_limits(self) -> tuple[Limit, ...]:
+        """Measure this machine's limits once more, and return all that were found so far."""
+        threads = dict.fromkeys(count for _, count in limits(self.settings))
+        kernel_s = min(LIMIT_S, self.settings.cell_s / 100)
+        self._limits += measure_limits(tuple(threads), kernel_s)
+        return self._limits
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """What kernels reached at the run's start and at its end, which is now."""
+        return self.try_limits()
 
     def measurement(
         self,
@@ -331,74 +324,43 @@ class Shared:
     def _measure(self, cell: Cell, names: tuple[str, ...], allocator: Allocator) -> CellResult:
         lost = self._lost.setdefault((allocator, cell), {})
         blocked = None
-        series: dict[str, Series] = {}
         with ExitStack() as stack:
             fresh = None if allocator == self.allocator else self._hosts(cell, allocator, stack)
-            subjects: dict[str, Subject] = {}
-            for name in names:
-                try:
-                    subjects[name] = self._subject(name, cell, fresh)
-                except IndoorError as error:
-                    lost[name] = str(error)
-            while subjects and not series:
-                try:
-                    series, blocked = self._take_turns(cell, subjects, allocator)
-                except LOST as error:  # the others' rounds are taken again without it
-                    dead = lost_name(error)
-                    for name in [n for n, one in subjects.items() if dead in (n, _process(one))]:
-                        del subjects[name]
-                        lost[name] = lost_line(error)
+
+            def take_turns(subjects: Mapping[str, Subject]) -> dict[str, Series]:
+                nonlocal blocked
+                series, blocked = self._take_turns(cell, subjects, allocator)
+                return series
+
+            series = without_the_lost(
+                names, lambda name: self._subject(name, cell, fresh), take_turns, lost
+            )
         refuse_changed(self.prepared.run_folder, self.prepared.checkpoint_sha256)
         idle = self._idle.get((allocator, cell))
         return self._partial_run.store(cell, names, allocator, series, blocked, idle)
 
-    def _look_at_the_idle(
-        self, cell: Cell, subjects: Mapping[str, Subject], allocator: Allocator
-    ) -> None:
-        """Note what waiting processes use, and refuse a variant whose own one spins meanwhile.
-
-        Raises:
-            VariantError: Before the first round, so that it disturbs nobody's.
-        """
-        own = os.getpid()
-        pids = {name: _pid(subject) for name, subject in subjects.items()}
-        for _ in range(NUM_TRIES):
-            used = idle_cpus((*pids.values(), own), min(IDLE_S, self.settings.cell_s))
-            if used is None or max(used.values()) <= MAX_IDLE_CPUS:
-                break
-        if used is None:
-            return
-        for name, pid in pids.items():
-            if pid != own and used[pid] > MAX_IDLE_CPUS:
-                reason = (
-                    f"its process uses {used[pid]:.2f} CPUs while it waits, which the others lack; "
-                    f"expected {MAX_IDLE_CPUS:g} or fewer; have its threads sleep between calls"
-                )
-                raise VariantError(name, IndoorError(reason))
-        if used[own] > MAX_IDLE_CPUS:
-            say(self._config, f"WARNING: {cell}: this process uses {used[own]:.2f} CPUs idly")
-        self._idle[allocator, cell] = {
-            name: sum(share for other, share in used.items() if other != pid)
-            for name, pid in pids.items()
-        }
-
     def _take_turns(
         self, cell: Cell, subjects: Mapping[str, Subject], allocator: Allocator
     ) -> tuple[dict[str, Series], dict[str, tuple[float, ...]] | None]:
+        def look() -> None:
+            idle, own = watch_the_idle(subjects, self.settings.cell_s)
+            self._idle[allocator, cell] = idle
+            if own > MAX_IDLE_CPUS:
+                say(self.config, f"WARNING: {cell}: this process uses {own:.2f} CPUs idly")
+
         words = f"{cell}: {', '.join(subjects)}"
-        with (
-            uncaptured(self._config),
-            QuietBar(self._config, words) as bar,
-            _garbage(collects=self._process_options()["collects"]),
-        ):
-            series = measure_interleaved(
-                subjects,
-                self.plan(),
-                seed=cell.batch * 1000 + cell.threads,
-                after_warmup=lambda: self._look_at_the_idle(cell, subjects, allocator),
-                after_round=bar.update,
-            )
-            if len(subjects) > 1 and (allocator, cell) == (self.allocator, self._blocked_cell()):
+        seed, collects = cell.batch * 1000 + cell.threads, self.process_options()["collects"]
+        series = take_turns(
+            self.config,
+            words,
+            subjects,
+            self.plan(),
+            seed=seed,
+            collects=collects,
+            after_warmup=look,
+        )
+        if len(subjects) > 1 and (allocator, cell) == (self.allocator, self._blocked_cell()):
+            with garbage(collects=collects):
                 return series, measure_blocked(subjects, NUM_BLOCKED_CALLS)
         return series, None
 
@@ -412,7 +374,7 @@ class Shared:
             host = network.host
         else:
             call = finished(self.call(name, cell.batch), self.settings.device)
-            return LocalCall(timed(call, clock_of(self._config)))
+            return LocalCall(timed(call, clock_of(self.config)))
         host.show(self.photographs(cell.batch))
         return host.subject(name, self.plan().max_warmup_s)
 
@@ -429,66 +391,17 @@ class Shared:
                 batch=cell.batch,
                 threads=cell.threads,
                 environment=allocator_environment(allocator),
-                **self._process_options(),
+                **self.process_options(),
             )
             stack.callback(host.close)
             hosts |= dict.fromkeys(group, host)
         return hosts
 
-    def _process_options(self) -> ProcessOptions:
-        options = session_of(self._config).options
+    def process_options(self) -> ProcessOptions:
+        """Return how processes of a variant's own time, as pytest-benchmark was told."""
+        options = session_of(self.config).options
         return {"clock": str(options["timer"]), "collects": not options["disable_gc"]}
 
     def _blocked_cell(self) -> Cell:
         """Return the cell that is measured in blocks, too: batch 8 or near it, all threads."""
         return min(cells(self.settings), key=lambda c: (abs(c.batch - MEMORY_BATCH), -c.threads))
-
-
-def _speedup(cell: CellResult, variant: str) -> tuple[PairedSpeedup | None, str | None]:
-    """Return the speedup over float32 measured beside it, or why there is none to claim."""
-    first = baseline().name
-    if first not in cell.series:
-        return None, f"{first} was not measured beside it"
-    if len(cell.series) == 1:
-        return None, "it was measured alone"
-    if variant == first:
-        return None, None
-    seconds = cell.series[first].seconds
-    if len(seconds) < MIN_PAIRS:
-        return None, f"{len(seconds)} pairs are too few for a 95% interval"
-    blocked = cell.blocked
-    return (
-        paired_speedup(
-            seconds,
-            cell.series[variant].seconds,
-            baseline=first,
-            candidate=variant,
-            blocked=None if blocked is None else (blocked[first], blocked[variant]),
-        ),
-        None,
-    )
-
-
-def _pid(subject: Subject) -> int:
-    return subject.process.pid if isinstance(subject, RemoteCall) else os.getpid()
-
-
-def _process(subject: Subject) -> str | None:
-    return subject.process.name if isinstance(subject, RemoteCall) else None
-
-
-@contextmanager
-def _garbage(*, collects: bool) -> Iterator[None]:
-    """Let Python collect garbage in the block or not, and afterwards as before."""
-    before = gc.isenabled()
-    if not collects:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
-def _faults(series: Series) -> float:
-    return sum(series.num_faults) / len(series.num_faults)

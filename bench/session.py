@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from bench.adapter import as_saved, without_memory
-from bench.cases import in_order, left_out, left_to_the_full_run, memory_batch, variants
+from bench.cases import (
+    CASES,
+    in_order,
+    is_of_a_limit,
+    left_out,
+    left_to_the_full_run,
+    memory_batch,
+    variants,
+)
 from bench.gate_option import run_gate
 from bench.measuring import Shared
 from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
@@ -73,9 +81,9 @@ class SuiteSession:
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out what only the full matrix shows."""
-        if collection_path == BENCH / FULL_ONLY and not self._settings.full:
-            return True
-        return None
+        names = {module for module, _, _ in CASES} | ({FULL_ONLY} if self._settings.full else set())
+        is_test = collection_path.parent == BENCH and collection_path.name.startswith("test_")
+        return True if is_test and collection_path.name not in names else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -113,6 +121,9 @@ class SuiteSession:
             took = time.perf_counter() - began
             say(self._config, f"prepared {prepared.run_folder.name} in {took:.1f} s")
             self._share(prepared)
+            shared = self._config.stash[SHARED]
+            if not self._bench_session.disabled and any(map(is_of_a_limit, session.items)):
+                shared.try_limits()  # again at the end: other work may take a part of one look
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, None, None]:

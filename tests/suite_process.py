@@ -25,7 +25,8 @@ from indoor.transforms import inference_transform
 ROOT = Path(__file__).resolve().parent.parent
 LATENCY = "bench/test_latency.py"
 SIZE = 32
-QUICK = ("-p", "short_cells")
+ALL_CASES = ("-p", "short_cells")
+QUICK = ("-p", "few_cases")
 """Not `--cell-seconds`, which makes a run that is no baseline."""
 NARROW = ("--variant", "float32,int8", "--batch", "1", "--threads", "1", *QUICK)
 TIMEOUT_S = 540

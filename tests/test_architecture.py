@@ -39,7 +39,8 @@ ALLOWED = {
     "quantize": BOTTOM
     | {"records", "dataset", "transforms", "model", "evaluate", "machine", "measure"},
     "runtimes": BOTTOM
-    | {"records", "devices", "model", "quantize", "evaluate", "machine", "measure"},
+    | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
+    | {"machine", "measure"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
 

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from report_records import scaled
 from suite_process import (
+    ALL_CASES,
     HEAR_INTERRUPTS,
     LATENCY,
     NARROW,
@@ -28,6 +29,7 @@ from suite_process import (
     save_tiny,
 )
 
+from indoor.machine import num_usable_cores
 from indoor.runs.results import measurement_schema
 
 
@@ -58,7 +60,7 @@ def first(
     """The whole default matrix on an empty storage, and what it printed."""
     suite = Suite(photographs, tiny_weights, home, tmp_path_factory.mktemp("first") / "results")
     dump = suite.results.parent / "dump.json"
-    done = suite.run("--benchmark-compare", "-W", "error", f"--benchmark-json={dump}", *QUICK)
+    done = suite.run("--benchmark-compare", "-W", "error", f"--benchmark-json={dump}", *ALL_CASES)
     return suite, done
 
 
@@ -180,6 +182,30 @@ def test_size_load_memory_and_decoding_are_cases_too(
     decode = found["test_decode[threads1]"]
     assert decode.batch == 12
     assert decode.latency is not None
+
+
+def test_limit_throughput_and_labels_are_cases_too(
+    first: tuple[Suite, subprocess.CompletedProcess[str]],
+) -> None:
+    """Of each precision and number of threads, of each variant a process a core, from bytes."""
+    found = measurements(first[0].saved()[0])
+    limits = {(m.precision, m.threads): m for m in found.values() if m.case == "limit"}
+    assert {("float32", 1), ("int8", 1)} <= limits.keys()
+    assert all((m.multiply_adds_per_s or 0) > 1e8 and m.variant is None for m in limits.values())
+    together = found["test_throughput[int8]"]
+    assert (together.num_processes, together.threads) == (num_usable_cores(), 1)
+    assert (together.photographs_per_s or 0) > 0
+    labels = {m.batch: m for m in found.values() if m.case == "label" and m.variant == "int8"}
+    assert set(labels) == {1, 8}
+    for label in labels.values():
+        assert label.latency is not None
+        assert label.speedup is not None
+    assert {m.multiply_adds for m in found.values() if m.variant} == {together.multiply_adds}
+    if sys.platform == "linux":
+        latency = found["test_latency[int8-batch8-threads1]"]
+        assert latency.num_busy_threads == 1
+        assert latency.idle_share is not None
+        assert latency.output_max_difference is not None
 
 
 def test_a_run_ends_with_tables_and_a_plot(

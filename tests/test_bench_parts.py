@@ -225,7 +225,7 @@ def test_what_a_device_cannot_run_is_told_in_one_line(monkeypatch: pytest.Monkey
     reason = "torch computes eager int8 on the CPU only, not on cuda"
     with pytest.raises(pytest.UsageError, match=rf"^--variant int8: {reason}; expected one of"):
         resolve_device(settings(device="cuda", variants=("float32", "int8")))
-    assert left_out(settings(device="cuda")) == (f"left out int8: {reason}",)
+    assert f"left out int8: {reason}" in left_out(settings(device="cuda"))
     assert left_out(settings(device="cuda", variants=("float32",))) == ()
 
 

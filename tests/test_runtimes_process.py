@@ -71,7 +71,7 @@ def shared(run_folder: Path, photographs: Path, tmp_path: Path) -> Shared:
 
 def options_of(shared: Shared) -> dict[str, Any]:
     """Return pytest-benchmark's options, to be changed."""
-    config: Any = shared._config
+    config: Any = shared.config
     options: dict[str, Any] = config._benchmarksession.options
     return options
 

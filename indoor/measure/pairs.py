@@ -80,7 +80,16 @@ class RemoteCall:
 
     def ask(self, what: str, **fields: Any) -> dict[str, Any]:
         """Return the answer to a message, without the event's name."""
-        message = self.process.ask(what, self.timeout_s, **self.fields, **fields)
+        self.send(what, **fields)
+        return self.hear(what)
+
+    def send(self, what: str, **fields: Any) -> None:
+        """Send a message whose answer is to be heard later."""
+        self.process.send(what, **self.fields, **fields)
+
+    def hear(self, what: str) -> dict[str, Any]:
+        """Return the answer to the message that was sent, without the event's name."""
+        message = self.process.receive(self.timeout_s)
         if message["event"] != what:
             raise UnexpectedAnswerError(self.process.name, message)
         return {name: value for name, value in message.items() if name != "event"}

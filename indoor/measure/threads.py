@@ -4,7 +4,7 @@ Linux tells it under /proc; elsewhere nobody does, and every answer is None.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,19 +47,34 @@ def watch_threads(
     Returns:
         None where nobody tells it.
     """
-    before = _running_ns(pid, proc)
+    before = running_ns(pid, proc)
     began = time.perf_counter()
     while True:
         call()
         if time.perf_counter() - began >= for_s:
             break
-    after = _running_ns(pid, proc)
-    ran = {thread: ns - before.get(thread, 0) for thread, ns in after.items()}
+    found = busy_since(pid, before, proc)
+    return None if found is None else Threads(num_busy=len(found), num_cpus=len(cpus_of(found)))
+
+
+def busy_since(
+    pid: int, before: Mapping[str, int], proc: Path = PROC
+) -> dict[str, frozenset[int]] | None:
+    """Return the process's threads that have computed since `running_ns`, and their CPUs.
+
+    Returns:
+        The CPUs that each may use, by thread; None where nobody tells it.
+    """
+    ran = {thread: ns - before.get(thread, 0) for thread, ns in running_ns(pid, proc).items()}
     if not before or not any(ran.values()):
         return None
     busy = [thread for thread, ns in ran.items() if ns >= BUSY_SHARE * max(ran.values())]
-    cpus = {cpu for thread in busy for cpu in _allowed_cpus(proc / f"{pid}/task/{thread}/status")}
-    return Threads(num_busy=len(busy), num_cpus=len(cpus))
+    return {thread: _allowed_cpus(proc / f"{pid}/task/{thread}/status") for thread in busy}
+
+
+def cpus_of(threads: Mapping[str, frozenset[int]]) -> frozenset[int]:
+    """Return the CPUs that any of the threads may use."""
+    return frozenset().union(*threads.values())
 
 
 def why_not_the_threads(found: Threads, asked: int, batch: int) -> str | None:
@@ -96,7 +111,7 @@ def idle_cpus(pids: Iterable[int], for_s: float) -> dict[int, float] | None:
     return {pid: max(0, (cpu_ns((pid,)) or 0) - before[pid]) / 1e9 / took for pid in known}
 
 
-def _running_ns(pid: int, proc: Path) -> dict[str, int]:
+def running_ns(pid: int, proc: Path = PROC) -> dict[str, int]:
     """Return for how many nanoseconds each of the process's threads has run."""
     found: dict[str, int] = {}
     try:
@@ -107,7 +122,7 @@ def _running_ns(pid: int, proc: Path) -> dict[str, int]:
     return found
 
 
-def _allowed_cpus(status: Path) -> set[int]:
+def _allowed_cpus(status: Path) -> frozenset[int]:
     """Return the CPUs that a thread may use, such as those of `0-3,8`."""
     cpus: set[int] = set()
     for line in status.read_text().splitlines():
@@ -115,4 +130,4 @@ def _allowed_cpus(status: Path) -> set[int]:
             for part in line.split(":")[1].strip().split(","):
                 low, _, high = part.partition("-")
                 cpus |= set(range(int(low), int(high or low) + 1))
-    return cpus
+    return frozenset(cpus)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from indoor.measure.worker import Link, answer, die_with_parent, timed
 from indoor.model import read_manifest
 from indoor.records import Ran, Variant, from_builtins, to_builtins
 from indoor.runtimes.base import VariantError, all_variants
+from indoor.runtimes.labels import hold
 from indoor.runtimes.loading import Loaded, checkpoint_of, load_exported_here, load_here
 
 ANSWER_S = 600.0
@@ -156,9 +157,42 @@ class Host:
         """Return what one more call really computes with."""
         return from_builtins(self.ask("ran", variant=variant), Ran, self.name)
 
-    def subject(self, variant: str, max_warmup_s: float) -> Subject:
-        """Return the variant's calls on the photographs, as what takes turns with others."""
-        return RemoteCall(self._process, ANSWER_S + max_warmup_s, {"variant": variant})
+    def subject(self, variant: str, max_warmup_s: float, **fields: Any) -> Subject:
+        """Return the variant's calls on the photographs, as what takes turns with others.
+
+        Args:
+            variant: Which.
+            max_warmup_s: What its warm-up may take.
+            fields: `labels=True` for calls from the files of `hold` to their labels.
+        """
+        return RemoteCall(self._process, ANSWER_S + max_warmup_s, {"variant": variant, **fields})
+
+    def hold(self, variant: str, paths: Sequence[Path], threads: int) -> list[str]:
+        """Have it hold photographs' files in memory, to be decoded in so many threads.
+
+        Returns:
+            The labels that the variant gives them.
+        """
+        names = self.ask(
+            "hold", variant=variant, paths=[str(path) for path in paths], threads=threads
+        )["names"]
+        return list(names)
+
+    def begin(self, what: str, **fields: Any) -> Callable[[], dict[str, Any]]:
+        """Send a message, and return what waits for its answer; both raise as `ask` does."""
+        call = RemoteCall(self._process, ANSWER_S, fields)
+
+        def hear() -> dict[str, Any]:
+            try:
+                return call.hear(what)
+            except LOST as error:
+                raise IndoorError(lost_line(error)) from error
+
+        try:
+            call.send(what)
+        except LOST as error:
+            raise IndoorError(lost_line(error)) from error
+        return hear
 
     def ask(self, what: str, **fields: Any) -> dict[str, Any]:
         """Return the answer to a message.
@@ -166,10 +200,7 @@ class Host:
         Raises:
             IndoorError: The process died, hangs or could not do it; one line.
         """
-        try:
-            return RemoteCall(self._process, ANSWER_S, fields).ask(what)
-        except LOST as error:
-            raise IndoorError(lost_line(error)) from error
+        return self.begin(what, **fields)()
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,6 +337,7 @@ class _Variants:
     def __init__(self) -> None:
         self._loaded: dict[str, Loaded] = {}
         self._images = torch.empty(0)
+        self._labelling: Callable[[], list[str]] = list
         self._clock: Clock = time.perf_counter
 
     def do(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -328,8 +360,17 @@ class _Variants:
             return {"seconds": seconds}
         if what == "ran":
             return to_builtins(loaded.network.ran(images))
-        call = finished(partial(loaded, images), loaded.variant.device)
+        if what == "hold":
+            self._labelling = hold(
+                loaded, [Path(path) for path in message["paths"]], message["threads"]
+            )
+            return {"names": self._labelling()}
+        call: Callable[[], object] = finished(partial(loaded, images), loaded.variant.device)
+        if message.get("labels"):
+            call = self._labelling
         once = timed(call, self._clock)
+        if what == "repeat":
+            return repeat(once, message["start"], message["for_s"])
         return answer(message, lambda _iterations: once())
 
     def _load(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -347,6 +388,19 @@ class _Variants:
         self._loaded[variant.name] = loaded
         artefact = str(loaded.artefact)
         return {"seconds": loaded.seconds, "artefact": artefact, "notes": loaded.notes}
+
+
+def repeat(once: Callable[[], float], start: float, for_s: float) -> dict[str, Any]:
+    """Call from a moment of `time.monotonic`, which all processes share, for so many seconds.
+
+    Returns:
+        Of each call its `seconds`, and how long after the start the last one `ended`.
+    """
+    time.sleep(max(0.0, start - time.monotonic()))
+    seconds = [once()]
+    while time.monotonic() < start + for_s:
+        seconds.append(once())
+    return {"seconds": seconds, "ended": time.monotonic() - start}
 
 
 def _end(process: ChildProcess, folder: "tempfile.TemporaryDirectory[str]") -> None:
