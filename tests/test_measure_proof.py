@@ -10,6 +10,7 @@ from report_records import benchmark_json, identity, latency
 from indoor.errors import IndoorError
 from indoor.measure.proof import Proof, beats_limit, examine, judge, proof_of, row_name
 from indoor.records import Executed, Measurement, Precision, Ran, Variant, from_builtins
+from indoor.report import render
 from indoor.runs.results import from_benchmark_json
 
 TOTAL = 1_000_000_000
@@ -78,8 +79,8 @@ def table(*parts: tuple[Precision | None, int], notes: tuple[str, ...] = (), **c
         (
             table(("int8", 1000), implementation=None),
             "int8",
-            "int8: 100% of 1 G multiply-adds; its library names no kernels: told by operators and "
-            "data types",
+            "int8: 100% of 1 G multiply-adds; 1 of 1 layers told by operators and data types, as "
+            "their library names no kernels",
         ),
         (table(), "int8", "int8, as its runtime says, which tells no multiply-adds"),
         (Ran(precision=None), None, "what ran is not known: its runtime cannot tell"),
@@ -220,12 +221,15 @@ def test_results_that_hold_kernels_alone_are_read_and_told() -> None:
     """A file of before there were tables of operations is what it was: the runtime's own word."""
     old = Ran(precision="int8", kernels={"convolution brg:vnni u8/s8/u8": 53})
     entry = latency(identity(), "int8", 8, 1, 20.0, ran=old)
-    (case,) = from_benchmark_json(benchmark_json([entry]), "0001_old.json").cases
+    result = from_benchmark_json(benchmark_json([entry]), "0001_old.json")
+    (case,) = result.cases
     proof = proof_of(case.measurement)
     assert isinstance(proof, Proof)
     assert (proof.precision, proof.is_whole) == ("int8", False)
     assert row_name(case.measurement) == "int8"
     assert proof_of(replace(case.measurement, ran=None)) is None
+    told = " ".join(render([result], width=200).split())
+    assert "int8 int8 - convolution brg:vnni u8/s8/u8" in told
 
 
 def limit(per_s: float, threads: int = 1, precision: Precision = "float32") -> Measurement:

@@ -69,7 +69,9 @@ def test_a_float32_that_computes_bfloat16_is_called_so(found: dict[str, Measurem
     proof = proof_of(one)
     assert (one.precision, row_name(one)) == ("bfloat16", "rounder (ran in bfloat16)")
     assert proof is not None
-    assert proof.words.startswith("bfloat16: 100% of 0.074 G multiply-adds; its library")
+    assert proof.words.startswith(
+        "bfloat16: 100% of 0.074 G multiply-adds; 21 of 21 layers told by"
+    )
     assert found["test_peak_memory[rounder]"].precision == "bfloat16"
 
 

@@ -13,6 +13,7 @@ from quantizable import SIZE, config, network, noise
 from test_int8_checkpoints import manifest
 from torch import Tensor
 
+from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
 from indoor.machine import num_usable_cores
 from indoor.measure.threads import MAX_IDLE_CPUS, idle_cpus, watch_threads
@@ -22,6 +23,7 @@ from indoor.records import Ran
 from indoor.runtimes import Loaded, all_variants, load_variant, why_not
 from indoor.runtimes.loading import load_here
 from indoor.runtimes.own_process import Host
+from indoor.runtimes.proof import prove
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -159,9 +161,10 @@ def test_it_runs_in_a_process_of_its_own(run_folder: Path, name: str) -> None:
 
 
 def test_onnxruntime_without_its_fusions_is_told_as_float32(run_folder: Path) -> None:
-    """Its int8 file, not optimised, is dequantized first: the same code says float32, by layer."""
+    """Its int8 file, not optimised, is dequantized first: told as float32 by layer, and refused."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    honest: Any = load_here(ALL["int8-onnxruntime"], run_folder).network
+    loaded = load_here(ALL["int8-onnxruntime"], run_folder)
+    honest: Any = loaded.network
     off = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     lying = replace(honest, options=honest.options | {"graph_optimization_level": off})
     ran = lying.ran(noise(2))
@@ -169,6 +172,9 @@ def test_onnxruntime_without_its_fusions_is_told_as_float32(run_folder: Path) ->
     assert share(ran, "float32") == 1
     assert {o.operator for o in ran.executed if o.multiply_adds} == {"Conv", "Gemm"}
     assert len({o.layer for o in ran.executed if o.multiply_adds}) == 21
+    refused = r"^int8-onnxruntime computes 100% .* in float32, 21 of 21 layers: conv1, "
+    with pytest.raises(IndoorError, match=refused):
+        prove(replace(loaded, network=lying), noise(2))
 
 
 def test_weights_of_one_scale_run_in_int8_too(tmp_path: Path) -> None:
@@ -193,8 +199,10 @@ def test_openvinos_float32_may_be_bfloat16(run_folder: Path, hint: str | None) -
     chosen = settings(1, hint or "")
     if hint is None:
         del chosen["INFERENCE_PRECISION_HINT"]
-    ran = OpenVinoNetwork(honest.artefact / "model.onnx", chosen).ran(noise(2))
-    assert ran.precision == "bfloat16"
+    rounding = OpenVinoNetwork(honest.artefact / "model.onnx", chosen)
+    ran, proof = prove(replace(honest, network=rounding), noise(2))
+    assert proof.is_otherwise
+    assert ran.precision == proof.precision == "bfloat16"
     assert share(ran, "bfloat16") >= 0.99
     assert honest.network.ran(noise(2)).precision == "float32"
 

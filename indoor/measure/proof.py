@@ -33,8 +33,8 @@ class Proof:
     layers: dict[Precision | None, tuple[str, ...]]
     is_told: bool
     """Whether the runtime told operations at all."""
-    has_kernels: bool
-    """Whether each of them came with its kernel's name."""
+    num_unnamed: int
+    """Layers among them that came without a kernel's name."""
     num_too_many: int = 0
     """Multiply-adds that were told beyond those of the network, which is a runtime's defect."""
     notes: tuple[str, ...] = ()
@@ -68,9 +68,17 @@ class Proof:
             parts.append(
                 f"{giga(self.num_too_many)} more than the network has, so its runtime counts wrong"
             )
-        elif not self.has_kernels:
-            parts.append("its library names no kernels: told by operators and data types")
+        elif self.num_unnamed:
+            parts.append(
+                f"{self.num_unnamed} of {self.num_layers} layers told by operators and data types, "
+                "as their library names no kernels"
+            )
         return "; ".join(parts)
+
+    @property
+    def num_layers(self) -> int:
+        """How many layers were told, in whichever precision."""
+        return sum(len(names) for names in self.layers.values())
 
     def _part(self, precision: Precision | None, *, first: bool) -> str:
         share = percentage(self.multiply_adds[precision], self.total)
@@ -80,9 +88,8 @@ class Proof:
         told = f"{precision}: {share}{of}"
         if precision in (self.claimed, self.precision):
             return told
-        num_layers = sum(len(names) for names in self.layers.values())
         names = self.layers[precision]
-        return f"{told}, {len(names)} of {num_layers} layers: {named(names)}"
+        return f"{told}, {len(names)} of {self.num_layers} layers: {named(names)}"
 
 
 def examine(claimed: Precision, ran: Ran, multiply_adds: int | None) -> Proof:
@@ -110,7 +117,7 @@ def examine(claimed: Precision, ran: Ran, multiply_adds: int | None) -> Proof:
         multiply_adds=counts,
         layers=layers,
         is_told=bool(counts),
-        has_kernels=all(one.implementation for one in computing),
+        num_unnamed=sum(one.implementation is None for one in computing),
         num_too_many=too_many if too_many > TOLERANCE * total else 0,
         notes=ran.notes,
     )
@@ -143,10 +150,9 @@ def judge(variant: Variant, ran: Ran, multiply_adds: int | None) -> Proof:
         names = tuple(name for precision in elsewhere for name in proof.layers[precision])
         share = percentage(sum(elsewhere.values()), proof.total)
         places = " and ".join(map(str, elsewhere))
-        num_layers = sum(len(layer) for layer in proof.layers.values())
         where = (
             f"computes {share} of {giga(proof.total)} multiply-adds in {places}, "
-            f"{len(names)} of {num_layers} layers: {named(names)}"
+            f"{len(names)} of {proof.num_layers} layers: {named(names)}"
         )
     elif not proof.is_told and proof.precision not in (variant.precision, None):
         where = f"computes in {proof.precision}, as its runtime says, which names no layers"

@@ -125,7 +125,9 @@ def evaluate_run(
         batch = static_batch if variant.static_batch else EVALUATION_BATCH
         try:
             with closing(load_variant(variant, run_folder, batch)) as run:
-                _, proof = prove(run, _first_photographs(dataset, batch))
+                first_photographs = _first_photographs(dataset, batch)
+                run.logits(first_photographs)  # a crash in a call is told as one
+                _, proof = prove(run, first_photographs)
                 if proof.is_otherwise:
                     notes.append(f"{variant.name} computed in {proof.words}")
                 values, labels = predict(
