@@ -101,15 +101,24 @@ VARIANTS = tuple(
 )
 
 
-def ran(precision: Precision, batch: int = 1, *, share: float = 1.0, notes: Any = ()) -> Ran:
+def ran(
+    precision: Precision, batch: int = 1, *, share: float = 1.0, kernel: str | None = "brgconv"
+) -> Ran:
     """What a call executed: that share of its multiply-adds in the precision, else float32."""
     total = MULTIPLY_ADDS * batch
     inside = round(share * total)
-    operation = Executed(operator="convolution", types="", shape="", precision=precision)
+    operation = Executed(
+        operator="convolution", types="", shape="", precision=precision, implementation=kernel
+    )
     executed = (replace(operation, multiply_adds=inside),)
     if inside < total:
         executed += (replace(operation, precision="float32", multiply_adds=total - inside),)
-    return Ran(precision=precision, executed=executed, notes=notes)
+    return Ran(precision=precision, executed=executed)
+
+
+def kernel_of(variant: Variant) -> str | None:
+    """The kernel that a variant's library names, if it does."""
+    return None if variant.runtime == "onnxruntime" else "brgconv"
 
 
 def timed(seed: object, median_s: float, num_rounds: int = 40, spread: float = 0.02) -> list[float]:
@@ -149,7 +158,7 @@ def cell(
         "runtime": variant.runtime,
         "latency": summarize_latency(seconds, batch),
         "multiply_adds": MULTIPLY_ADDS,
-        "ran": ran(variant.precision, batch),
+        "ran": ran(variant.precision, batch, kernel=kernel_of(variant)),
         "num_busy_threads": threads,
         "idle_share": 0.002,
         "size_bytes": SIZES[variant.precision],
@@ -176,7 +185,7 @@ def of_variant(run: RunIdentity, variant: Variant, ms: float) -> list[dict[str, 
             if is_baseline
             else replace(pair(precision, *kept), candidate=variant.name),
         },
-        memory["name"]: {"ran": ran(precision, 8)},
+        memory["name"]: {"ran": ran(precision, 8, kernel=kernel_of(variant))},
     }
     found = []
     for entry in (load, memory):

@@ -72,6 +72,7 @@ def _having(result: RunResult, unit: units.TimeUnit) -> Grid | None:
     """Return what loading a variant takes, in time and in memory."""
     known = {(c.measurement.case, c.measurement.variant): c.measurement for c in result.cases}
     rows, builds = [], []
+    names = labels(result)
     for name in described(result):
         load, peak = known.get(("load", name)), known.get(("peak-memory", name))
         if load is None and peak is None:
@@ -81,7 +82,7 @@ def _having(result: RunResult, unit: units.TimeUnit) -> Grid | None:
         builds.append(build_s)
         rows.append(
             (
-                labels(result)[name],
+                names[name],
                 units.megabytes(size_bytes(result, name)),
                 unit.text(load.latency.median_s if load and load.latency else None),
                 units.NOTHING if build_s is None else units.digits(build_s),

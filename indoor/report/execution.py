@@ -103,12 +103,12 @@ def _fingerprints(result: RunResult) -> Grid | None:
     rows = []
     shown = labels(result)
     for name, cases in _told(result).items():
-        kinds: dict[tuple[str, str, str], list[Measurement]] = {}
+        kinds: dict[tuple[str, str], list[Measurement]] = {}
         for one in cases:
             kinds.setdefault(_kind(one), []).append(one)
         for kind, same in kinds.items():
             where = "" if len(kinds) == 1 else _places(same)
-            rows.append((shown[name], *kind, where))
+            rows.append((shown[name], *kind, _kernel(same), where))
     if not rows:
         return None
     columns = (
@@ -123,18 +123,27 @@ def _fingerprints(result: RunResult) -> Grid | None:
     return Grid(columns=columns, rows=tuple(rows))
 
 
-def _kind(one: Measurement) -> tuple[str, str, str]:
-    """Return the precision, its share and the kernel of most multiply-adds."""
-    from indoor.measure.proof import percentage  # numpy and scipy come with it
-
+def _kind(one: Measurement) -> tuple[str, str]:
+    """Return the precision of most multiply-adds, and its share."""
     proof = _proof(one)
-    kernels: Counter[str] = Counter(one.ran.kernels if one.ran is not None else {})
-    for operation in one.ran.executed if one.ran is not None else ():
-        if operation.implementation is not None and operation.multiply_adds:
-            kernels[operation.implementation] += operation.multiply_adds
-    kernel = kernels.most_common(1)[0][0] if kernels else units.NOTHING
-    share = percentage(proof.multiply_adds[proof.precision], proof.total) if proof.is_told else ""
-    return proof.precision or "not told", share or units.NOTHING, units.clean(kernel)
+    share = units.NOTHING
+    if proof.is_told:
+        from indoor.measure.proof import percentage  # numpy and scipy come with it
+
+        share = percentage(proof.multiply_adds[proof.precision], proof.total)
+    return proof.precision or "not told", share
+
+
+def _kernel(cases: list[Measurement]) -> str:
+    """Return the name of the kernel of most multiply-adds; old results only count names."""
+    told = [one.ran for one in cases if one.ran is not None]
+    computing: Counter[str] = Counter()
+    for operation in (operation for ran in told for operation in ran.executed):
+        if operation.implementation is not None:
+            computing[operation.implementation] += operation.multiply_adds
+    counted = Counter(name for ran in told for name in Counter(ran.kernels).elements())
+    most = (computing or counted).most_common(1)
+    return units.clean(most[0][0]) if most else units.NOTHING
 
 
 def _proof(one: Measurement) -> "Proof":
@@ -143,6 +152,15 @@ def _proof(one: Measurement) -> "Proof":
     proof = proof_of(one)
     assert proof is not None
     return proof
+
+
+def _faster_than_possible(result: RunResult, one: Measurement) -> str | None:
+    """Return the evidence for a narrow precision whose library names no kernels, if there is."""
+    from indoor.measure.proof import beats_limit
+
+    if one.case != "latency" or one.ran is None or _proof(one).has_kernels:
+        return None
+    return beats_limit(one, _limits(result))
 
 
 def _places(cases: list[Measurement]) -> str:
@@ -160,13 +178,18 @@ def _places(cases: list[Measurement]) -> str:
 def _notes(result: RunResult) -> list[str]:
     """Return what a reader must know of single variants beside the times."""
     notes: dict[str, list[Measurement]] = {}
+    words: dict[object, str] = {}
     for case in result.cases:
         one = case.measurement
         if one.variant is None or one.precision is None:
             continue
         said = list(one.ran.notes) if one.ran is not None else []
         if one.ran is not None and (proof := _proof(one)).is_told and not proof.is_whole:
-            said.append(proof.words)
+            # Batches differ in how many multiply-adds there are, and in nothing else.
+            same = (one.variant, *((p, round(proof.share(p), 4)) for p in proof.multiply_adds))
+            said.append(words.setdefault(same, proof.words))
+        if (proved := _faster_than_possible(result, one)) is not None:
+            said.append(words.setdefault(one.variant, proved))
         if one.num_busy_threads is not None and one.num_busy_threads != one.threads:
             said.append(f"{units.threads(one.num_busy_threads)} computed, {one.threads} asked for")
         if one.idle_share is not None and one.idle_share > MAX_IDLE_SHARE:
