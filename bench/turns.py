@@ -182,4 +182,4 @@ def garbage(*, collects: bool) -> Iterator[None]:
 
 def faults_of(series: Series) -> float:
     """Return the minor page faults of a call, on average."""
-    return sum(series.numfaults_of) / len(series.numfaults_of)
+    return sum(series.num_faults) / len(series.num_faults)

@@ -158,7 +158,7 @@ def _faster_than_possible(result: RunResult, one: Measurement) -> str | None:
     """Return the evidence for a narrow precision whose library names no kernels, if there is."""
     from indoor.measure.proof import beats_limit
 
-    if one.case != "latency" or one.ran is None or _proof(one).has_kernels:
+    if one.case != "latency" or one.ran is None or not _proof(one).num_unnamed:
         return None
     return beats_limit(one, _limits(result))
 
