@@ -144,6 +144,8 @@ class Shared:
             options = self.process_options() if known.own_process else ProcessOptions()
             loaded = load_variant(known, self.prepared.run_folder, batch, **options)
             self._loaded[name] = fixed, loaded
+            for line in loaded.notes:
+                say(self._config, line)
         return self._loaded[name][1]
 
     def call(self, variant: str, batch: int) -> Callable[[], Tensor]:

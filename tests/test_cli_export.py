@@ -209,6 +209,18 @@ def test_a_package_for_each_batch_and_what_is_done_without_one(
     assert printed.err == f"indoor: {line}\n"
 
 
+def test_a_damaged_artefact_is_made_again_and_said(
+    indoor_: Command, home: Path, photos: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the process that loads it, through to whoever asked."""
+    (folder,) = (home / "runs" / "tiny" / "artefacts").glob("float32-packed-batch1-*")
+    (folder / "batch.txt").write_text("100")
+    words = ("predict", "--run", "tiny", "--variant", "float32-packed", photos[0])
+    assert indoor_(*words) == 0
+    line = f"{folder.name} is made again: batch.txt has 3 bytes, 1 by its manifest"
+    assert capsys.readouterr().err == f"indoor: {line}\n"
+
+
 @pytest.mark.parametrize(
     ("num", "batches", "calls"),
     [

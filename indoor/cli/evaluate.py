@@ -4,7 +4,7 @@ import argparse
 
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root, opened_run
-from indoor.cli.output import Outcome, use_color, width
+from indoor.cli.output import Outcome, tell, use_color, width
 from indoor.dataset import read_split_lists
 from indoor.dataset.lists import photographs_folder
 from indoor.devices import choose_device
@@ -32,6 +32,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         device=device,
         variants=parsed.variant,
         progress=Bar(),
+        say=tell,
     )
     lists = read_split_lists(root)
     following = command_line(

@@ -1,6 +1,6 @@
 """The accuracies of every variant that a run's folder holds."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ def evaluate_run(
     variants: Collection[str] | None = None,
     static_batch: int = EVALUATION_BATCH,
     progress: Progress = NO_PROGRESS,
+    say: Callable[[str], None] = lambda _: None,
 ) -> EvaluationReport:
     """Evaluate variants that a run's folder holds and this machine computes natively.
 
@@ -66,6 +67,7 @@ def evaluate_run(
         static_batch: What a variant is loaded for that takes one number of photographs alone: one
             that it has an artefact for, so that none is built for this.
         progress: Hears of each photograph.
+        say: Hears what is to be said of artefacts, such as why one was made again.
 
     Returns:
         An evaluation a variant, and each against float32 on the same photographs.
@@ -125,6 +127,8 @@ def evaluate_run(
         batch = static_batch if variant.static_batch else EVALUATION_BATCH
         try:
             with closing(load_variant(variant, run_folder, batch)) as run:
+                for line in run.notes:
+                    say(line)
                 first_photographs = _first_photographs(dataset, batch)
                 run.logits(first_photographs)  # a crash in a call is told as one
                 _, proof = prove(run, first_photographs)

@@ -324,6 +324,7 @@ class _Job:
             variants=missing,
             static_batch=static_batch,
             progress=self.progress,
+            say=self.note,
         )
         fresh = [e for e in report.evaluations if e.variant in missing]
         if known:
