@@ -238,6 +238,7 @@ def test_what_onednn_computed_is_not_counted_twice() -> None:
     )
     assert merged(primitives, ()) == primitives
     assert merged((), operators) == operators
+    assert merged(primitives[3:], operators) == (primitives[3], *operators)
 
 
 LAYERS = [name for name, m in network(noise(2)).named_modules() if isinstance(m, nn.Conv2d)]

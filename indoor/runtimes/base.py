@@ -152,7 +152,8 @@ def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
     try:
         runtime = runtime_of(variant)
-        return _lacking(runtime) or runtime.why_not(variant)
+        requires, extra = getattr(runtime, "REQUIRES", {}), getattr(runtime, "EXTRA", None)
+        return lacking(requires, extra) or runtime.why_not(variant)
     except Exception as error:  # noqa: BLE001 - a stranger's code, which costs its own variant
         return VariantError(variant.name, error).reason
 
@@ -178,10 +179,15 @@ def runtime_of(variant: Variant) -> Runtime:
     return _registry().runtimes[variant.runtime]
 
 
-def _lacking(runtime: Runtime) -> str | None:
-    """Return what of its requirements is missing or of another version, and what installs it."""
-    for name, versions in getattr(runtime, "REQUIRES", {}).items():
-        remedy = hints.install_line(getattr(runtime, "EXTRA", None), f"{name}{versions}")
+def lacking(requires: Mapping[str, str], extra: str | None) -> str | None:
+    """Return what is missing of some distributions, or of another version; None: nothing.
+
+    Args:
+        requires: Their versions by their names, as in `Runtime.REQUIRES`.
+        extra: What installs them.
+    """
+    for name, versions in requires.items():
+        remedy = hints.install_line(extra, f"{name}{versions}")
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:

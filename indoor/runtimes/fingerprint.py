@@ -29,18 +29,18 @@ from indoor.runtimes.onednn import primitives_of, verbose
 Weights = dict[str, tuple[tuple[int, ...], str]]
 """The shape and the type of the weights by their layer."""
 
-_FIRST_OPERAND = {
-    "aten::_convolution": 0,
-    "aten::mm": 0,
-    "aten::bmm": 0,
-    "aten::addmm": 1,
-    "aten::baddbmm": 1,
-    "mkl::_mkl_linear": 0,
-    "quantized::conv2d": 0,
-    "quantized::conv2d_relu": 0,
-    "quantized::linear": 0,
+_FACTORS = {
+    "aten::_convolution": (0, 1),
+    "aten::mm": (0, 1),
+    "aten::bmm": (0, 1),
+    "aten::addmm": (1, 2),
+    "aten::baddbmm": (1, 2),
+    "mkl::_mkl_linear": (0, 2),  # the second one is packed
+    "quantized::conv2d": (0, 1),
+    "quantized::conv2d_relu": (0, 1),
+    "quantized::linear": (0, 1),
 }
-"""Which of a product's arguments its first factor is; the second one is the next."""
+"""Which of a product's arguments are multiplied."""
 
 _TYPES = {
     "float": "f32",
@@ -94,7 +94,7 @@ def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Execute
     operators: list[Executed] = []
     for _, node in sorted(by_id.items()):
         above = [other["name"] for other in _above(node, by_id)]
-        if node["name"] not in _FIRST_OPERAND or any(name in _FIRST_OPERAND for name in above):
+        if node["name"] not in _FACTORS or any(name in _FACTORS for name in above):
             continue  # no product, or a part of one that is told already
         layers = [name.removeprefix(_LAYER) for name in above if name.startswith(_LAYER)]
         kernels = [name for name in parts[node["id"]] if "conv" in name]
@@ -103,9 +103,9 @@ def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Execute
 
 
 def _operator(node: dict[str, Any], name: str, layers: list[str], weights: Weights) -> Executed:
-    first, inputs = _FIRST_OPERAND[node["name"]], node["inputs"]
-    (source, *_), (output, *_) = inputs["shapes"][first:], node["outputs"]["shapes"]
-    weight, weight_type = inputs["shapes"][first + 1], inputs["types"][first + 1]
+    (first, second), inputs = _FACTORS[node["name"]], node["inputs"]
+    source, output = inputs["shapes"][first], node["outputs"]["shapes"][0]
+    weight, weight_type = inputs["shapes"][second], inputs["types"][second]
     layer = layers[0] if layers else None
     if not weight and layer in weights:
         weight, weight_type = weights[layer]
@@ -127,6 +127,8 @@ def merged(
 ) -> tuple[Executed, ...]:
     """Return all in order; what oneDNN computed is told by its primitive, under the layer's name.
 
+    What a compiled network gives to others stands last: nothing tells where between.
+
     An operator is oneDNN's if a primitive of as many multiply-adds is left for it; those that say
     so in their names choose first.
     """
@@ -140,6 +142,8 @@ def merged(
         if waiting := left[operators[index].multiply_adds]:
             places[index] = place = waiting.popleft()
             named[place] = replace(named[place], layer=operators[index].layer)
+    if not places:
+        return (*primitives, *operators)
     executed: list[Executed] = []
     done = 0
     for index, operator in enumerate(operators):

@@ -1,0 +1,122 @@
+"""What Inductor and AOTInductor share: when they can compile, what, how, and what it is called by.
+
+This is no runtime. Nothing of Inductor is imported until something is compiled.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from indoor.errors import IndoorError
+from indoor.model import load_float, read_manifest
+from indoor.quantize import load_qdq
+from indoor.records import Ran, Variant
+from indoor.runtimes import eager
+from indoor.runtimes.base import lacking
+from indoor.runtimes.fingerprint import what_ran
+
+SETTINGS: dict[str, Any] = {
+    "freezing": True,  # else int8 is dequantized, and weights are repacked, in every call
+    "cpp.dynamic_threads": True,
+    "compile_threads": 1,  # else idle processes of its own stay beside the measured ones
+}
+"""Of Inductor. `freezing` in `torch.compile(options=...)` freezes nothing: Dynamo reads it, too."""
+
+TORCHAO = {"torchao": ">=0.18,<0.19"}
+
+_INT8_COUNTER = "qconv_weight_prepack_matcher_count"
+
+
+def why_not_compiled(variant: Variant) -> str | None:
+    """Return why this machine cannot compile and compute the variant; None where it can."""
+    if variant.device != "cpu":
+        return f"here Inductor compiles for the CPU only, not for {variant.device}"
+    if reason := eager.why_not(variant):
+        return reason
+    if variant.precision == "int8" and (reason := lacking(TORCHAO, "torchao")):
+        return reason
+    # torch looks for it in the same way (torch/_inductor/config.py, cpp.cxx).
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which((shlex.split(compiler) or [""])[0]) is None:
+        return f"it compiles C++, and there is no {compiler}; install one, or name another in CXX"
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.is_file():
+        return f"it compiles C++, and there is no {header}; install Python's headers (python3-dev)"
+    return None
+
+
+def network_of(variant: Variant, checkpoint: Path) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return what is compiled from a checkpoint, and the photographs' size `(3, H, W)`.
+
+    Raises:
+        IndoorError: It is missing or cannot be used.
+    """
+    size = read_manifest(checkpoint).preprocessing.size
+    if variant.precision == "int8":
+        # Its import alone registers the passes that find int8 in the graph.
+        import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401
+
+        return load_qdq(checkpoint, round_sums=False), (3, size, size)
+    model = load_float(checkpoint).model.requires_grad_(False)
+    return model.to(dtype_of(variant)), (3, size, size)
+
+
+def dtype_of(variant: Variant) -> torch.dtype:
+    """Return the type of what the compiled network reads; int8 is rounded within."""
+    return torch.bfloat16 if variant.precision == "bfloat16" else torch.float32
+
+
+@contextmanager
+def all_in_int8(variant: Variant, model: nn.Module) -> Iterator[None]:
+    """Refuse what is compiled within the block if not every int8 convolution was found.
+
+    Raises:
+        IndoorError: Some, or all, would compute in float32 with int8's size and logits.
+    """
+    from torch._dynamo.utils import counters
+
+    before = counters["inductor"][_INT8_COUNTER]
+    yield
+    num_found = counters["inductor"][_INT8_COUNTER] - before
+    num_layers = sum(getattr(m, "convolution", None) is not None for m in model.modules())
+    if variant.precision == "int8" and num_found != num_layers:
+        raise IndoorError(
+            f"{variant.name}: Inductor found {num_found} of {num_layers} int8 convolutions, and "
+            "would compute the others in float32; expected all of them; install torch and torchao "
+            "as constraints.txt pins them"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledNetwork:
+    """Compiled code for photographs of one shape, which it does not check by itself."""
+
+    name: str
+    call: Callable[[Tensor], Tensor]
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 logits `(B, C)` of float32 photographs `(B, 3, H, W)`."""
+        if tuple(images.shape) != self.shape:
+            raise IndoorError(
+                f"{self.name}: photographs of the shape {tuple(images.shape)}; expected "
+                f"{self.shape}, for which it was compiled; load it for that batch"
+            )
+        with torch.no_grad():
+            return self.call(images.to(self.dtype).contiguous()).float()
+
+    def ran(self, images: Tensor) -> Ran:
+        """Return the convolutions and products of one warm call."""
+        self(images)
+        return what_ran(lambda: self(images))
