@@ -119,7 +119,7 @@ def test_weights_that_a_warm_call_repacks_are_said() -> None:
     lines = [repacks, photographs, convolution, repacks, other_layout, convolution, repacks]
     executed, notes = primitives_of(lines)
     assert len(executed) == len(lines)
-    assert notes == ("weights of 2 layers repacked in every call, 19 ms (reorder simple:any)",)
+    assert notes == ("2 weights are repacked in every call, 19 ms (reorder simple:any)",)
 
 
 def node(number: int, parent: int, name: str, *shapes: list[int], **about: Any) -> dict[str, Any]:

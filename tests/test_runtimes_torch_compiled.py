@@ -177,7 +177,7 @@ def test_a_liar_is_told(liar: str, run_folder: Path, tmp_path: Path) -> None:
     assert ran.precision == "float32"
     convolutions = [one for one in ran.executed if one.operator == "convolution"]
     assert [one.precision for one in convolutions] == ["float32"] * 5
-    assert ran.notes[0].startswith("weights of 5 layers repacked in every call, ")
+    assert ran.notes[0].startswith("5 weights are repacked in every call, ")
     with pytest.raises(IndoorError, match=r"int8-aotinductor.*float32"):
         judge(VARIANTS["int8-aotinductor"], ran, sum(one.multiply_adds for one in convolutions))
 

@@ -60,6 +60,8 @@ VARIANTS = (
 
 FILE = "network.safetensors"
 
+DATA_ONLY = True
+
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""

@@ -65,7 +65,7 @@ def _note(repacked: list[re.Match[str]]) -> str:
     kernels = ", ".join(sorted({told["implementation"] for told in repacked}))
     milliseconds = sum(float(told["ms"]) for told in repacked)
     return (
-        f"weights of {len(repacked)} layers repacked in every call, {milliseconds:.3g} ms "
+        f"{len(repacked)} weights are repacked in every call, {milliseconds:.3g} ms "
         f"(reorder {kernels})"
     )
 
