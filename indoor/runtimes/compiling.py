@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from indoor.errors import IndoorError
 from indoor.model import load_float, read_manifest
-from indoor.quantize import load_qdq
 from indoor.records import Ran, Variant
 from indoor.runtimes import eager
 from indoor.runtimes.base import lacking
@@ -63,8 +62,10 @@ def network_of(variant: Variant, checkpoint: Path) -> tuple[nn.Module, tuple[int
     """
     size = read_manifest(checkpoint).preprocessing.size
     if variant.precision == "int8":
-        # Its import alone registers the passes that find int8 in the graph.
+        # The first import alone registers the passes that find int8 in the graph.
         import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer  # noqa: F401
+
+        from indoor.quantize import load_qdq
 
         return load_qdq(checkpoint, round_sums=False), (3, size, size)
     model = load_float(checkpoint).model.requires_grad_(False)
