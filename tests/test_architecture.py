@@ -200,6 +200,7 @@ def test_help_imports_no_torch() -> None:
 ASKS_BY_NAME = {
     "indoor/runtimes/eager.py": "the runtime whose variants these are",
     "indoor/runtimes/openvino.py": "the runtime whose variants these are",
+    "indoor/runtimes/compiling.py": "what the two runtimes share whose variants these are",
     "indoor/runtimes/onnxruntime_profile.py": "ONNX's names of types",
     "indoor/quantize": "makes int8 out of float32, whoever runs it",
     "indoor/report/caption.py": "the label of the line on how int8 was made",

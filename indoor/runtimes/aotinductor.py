@@ -12,10 +12,10 @@ from indoor.records import Variant
 from indoor.runtimes.artefacts import build_artefact
 from indoor.runtimes.compiling import (
     SETTINGS,
-    TORCHAO,
     CompiledNetwork,
     all_in_int8,
     dtype_of,
+    libraries_for,
     network_of,
     why_not_compiled,
 )
@@ -55,11 +55,10 @@ def why_not(variant: Variant) -> str | None:
 
 def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:
     """Return a folder with the package for the batch."""
-    libraries = ("torch", *(TORCHAO if variant.precision == "int8" else ()))
     return build_artefact(
         variant,
         checkpoint,
-        libraries,
+        libraries_for(variant),
         lambda folder: _compile(variant, checkpoint, batch, folder / FILE),
         batch=batch,
         compiled=True,

@@ -72,6 +72,11 @@ def network_of(variant: Variant, checkpoint: Path) -> tuple[nn.Module, tuple[int
     return model.to(dtype_of(variant)), (3, size, size)
 
 
+def libraries_for(variant: Variant) -> tuple[str, ...]:
+    """Return the distributions that decide what is compiled."""
+    return ("torch", *(TORCHAO if variant.precision == "int8" else ()))
+
+
 def dtype_of(variant: Variant) -> torch.dtype:
     """Return the type of what the compiled network reads; int8 is rounded within."""
     return torch.bfloat16 if variant.precision == "bfloat16" else torch.float32

@@ -9,7 +9,6 @@ from torch import nn
 
 from indoor.model import load_float, read_manifest
 from indoor.model.network import fold
-from indoor.quantize import load_qdq
 from indoor.records import Variant
 from indoor.runtimes.artefacts import build_artefact
 
@@ -52,6 +51,9 @@ def export(checkpoint: Path, path: Path) -> None:
     if manifest.quantization is None:
         model = _folded(load_float(checkpoint).model)
     else:
+        # Imported here: a process that only runs float32 needs none of torch's quantization.
+        from indoor.quantize import load_qdq
+
         model = _per_channel(load_qdq(checkpoint, round_sums=True))
     size = manifest.preprocessing.size
     with torch.no_grad():
