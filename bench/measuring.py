@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.adapter import clock_of, session_of
 from bench.cases import MEMORY_BATCH, Cell, cells, limits, memory_batch, variants
-from bench.options import Settings
+from bench.options import LONGEST_CELLS, Settings
 from bench.terminal import say
 from bench.turns import (
     busy_threads,
@@ -29,6 +29,7 @@ from indoor.machine import num_usable_cores, read_moment
 from indoor.measure import allocator_environment, current_allocator, summarize_latency
 from indoor.measure.pairs import LocalCall, Plan, Series, Subject, measure_blocked
 from indoor.measure.proof import judge
+from indoor.measure.tails import PERCENTILES, min_calls, mlperf_tails
 from indoor.measure.threads import MAX_IDLE_CPUS
 from indoor.measure.worker import timed
 from indoor.model import multiply_adds
@@ -44,6 +45,7 @@ from indoor.records import (
 )
 from indoor.runs.partial import CellResult, PartialRun
 from indoor.runtimes import Loaded, all_variants, baseline, load_variant
+from indoor.runtimes.artefact_manifest import MANIFEST, read_artefact
 from indoor.runtimes.limits import Limit, measure_limits
 from indoor.runtimes.own_process import Host, Hosted, ProcessOptions, time_loads
 from indoor.runtimes.proof import prove
@@ -62,7 +64,10 @@ LIMIT_S = 0.15
 
 
 class Shared:
-    """Loads and measures on first use; a cell is measured once for all of its tests."""
+    """Loads and measures on first use; a cell is measured once for all of its tests.
+
+    `began` is when the run did, in seconds since the epoch: what is older it found.
+    """
 
     def __init__(
         self,
@@ -71,9 +76,11 @@ class Shared:
         prepared: Prepared,
         identity: RunIdentity,
         partial_run: PartialRun,
+        began: float = 0.0,
     ) -> None:
         self.settings = settings
         self.prepared = prepared
+        self._began = began
         self.identity = identity
         self.allocator = current_allocator()
         self.config = config
@@ -161,10 +168,19 @@ class Shared:
         """
         return prove(self.loaded(variant, batch), self.photographs(batch))[0]
 
-    def time_loads(self, variant: str, num_loads: int) -> list[float]:
+    def time_loads(self, variant: str, num_loads: int, batch: int) -> list[float]:
         """Return the seconds of loads of a variant from its file."""
-        folder = self.prepared.run_folder
-        return time_loads(self.variant(variant), folder, num_loads, **self.process_options())
+        folder, options = self.prepared.run_folder, self.process_options()
+        return time_loads(self.variant(variant), folder, num_loads, batch, **options)
+
+    def build_s(self, variant: str, batch: int) -> float | None:
+        """Return the seconds that making its artefact took; None where this run found one."""
+        artefact = self.loaded(variant, batch).artefact
+        if not artefact.is_dir():
+            return None  # the checkpoint itself
+        known = read_artefact(artefact)
+        made_here = known and (artefact / MANIFEST).stat().st_mtime >= self._began
+        return known.build_s if known and made_here else None
 
     def reference(self, cell: Cell) -> Tensor:
         """Return the baseline's logits of the cell's photographs, on as many threads as are set."""
@@ -182,16 +198,23 @@ class Shared:
             return None
         return busy_threads(self.loaded(variant, cell.batch), cell, call, self.settings.cell_s)
 
-    def plan(self) -> Plan:
-        """Return how long to measure a cell."""
+    def plan(self, batch: int | None = None) -> Plan:
+        """Return how long to measure a cell of that batch.
+
+        MLPerf's single stream is one photograph after another, so that its percentiles get their
+        rounds there; elsewhere they are told of the rounds that there are.
+        """
         cell_s = self.settings.cell_s
         min_rounds = max(MIN_ROUNDS, session_of(self.config).options["min_rounds"])
+        single = batch == 1 and self.settings.percentiles is not None
         return Plan(
             budget_s=cell_s,
             min_rounds=min_rounds,
-            max_rounds=max(MAX_ROUNDS, min_rounds),
+            max_rounds=max(min_calls(PERCENTILES[-1]) if single else MAX_ROUNDS, min_rounds),
             min_warmup_s=min(0.2, cell_s),
             max_warmup_s=max(1.0, cell_s / 4),
+            wanted_rounds=min_calls(99.0) if single else 0,
+            longest_s=LONGEST_CELLS * cell_s if single else 0.0,
         )
 
     def cell(self, cell: Cell, allocator: Allocator | None = None) -> CellResult:
@@ -242,6 +265,7 @@ class Shared:
             minor_faults_per_photograph=faults_of(series) / cell.batch,
             num_warmup_calls=series.warmup.num_calls,
             warmup_stable=series.warmup.stable,
+            tails=mlperf_tails(series.seconds, cell.batch) if self.settings.percentiles else (),
             speedup=speedup,
             unpaired_reason=unpaired_reason,
             idle_share=result.idle.get(variant),
@@ -279,9 +303,12 @@ class Shared:
         case: Case,
         variant: str | None = None,
         ran: Ran | None = None,
+        ran_batch: int | None = None,
         **fields: object,
     ) -> Measurement:
         """Return our part of a benchmark's result, with the run's identity and what ran in it.
+
+        `ran_batch` is how many photographs `ran` is about; None for the case's own batch.
 
         Raises:
             IndoorError: Another command changed the run's checkpoints meanwhile, or the variant
@@ -302,7 +329,7 @@ class Shared:
             **fields,
         }
         if known is not None and ran is not None:
-            batch = fields.get("batch", 1)
+            batch = ran_batch or fields.get("batch")
             assert isinstance(batch, int)
             proof = judge(known, ran, batch * self._multiply_adds)
             values["precision"] = proof.precision or known.precision
@@ -356,7 +383,7 @@ class Shared:
             self.config,
             words,
             subjects,
-            self.plan(),
+            self.plan(cell.batch),
             seed=seed,
             collects=collects,
             after_warmup=look,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -26,6 +26,8 @@ THREADS = (1, ALL)
 FULL_THREADS = (1, 2, 4, ALL)
 ARCHS = ("resnet18", "resnet50")
 CELL_SECONDS = 15.0
+LONGEST_CELLS = 30
+"""Times a cell's seconds for `--percentiles mlperf`: what 662 rounds of seven ResNet-50 take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class Settings:
     full: bool
     cell_s: float
     seed: int
+    percentiles: Literal["mlperf"] | None
     allocator: Allocator | None
     data: Path | None
     weights: Path | None
@@ -142,6 +145,13 @@ def add_options(parser: pytest.Parser) -> None:
         "12 rounds are made in any case)",
     )
     add(
+        "--percentiles",
+        metavar="RULE",
+        help="mlperf: p90, p99 and p99.9 by its rule of early stopping, valid or not; rounds of "
+        f"batch 1 go on for p99's 662, up to {LONGEST_CELLS} times --cell-seconds (default: "
+        "nearest ranks)",
+    )
+    add(
         "--order-seed",
         metavar="N",
         help="decides the order of the cells, which changes times (default: drawn anew, recorded)",
@@ -194,6 +204,7 @@ def read_settings(config: pytest.Config) -> Settings:
         full=get("full"),
         cell_s=_seconds("--cell-seconds", get("cell_seconds")),
         seed=_seed(get("order_seed")),
+        percentiles=_percentiles(get("percentiles")),
         allocator=_allocator(get("allocator")),
         data=_data(get("data"), here),
         weights=_weights(get("weights"), home, here),
@@ -292,6 +303,12 @@ def _allocator(text: str | None) -> Allocator | None:
     if text is None or text == "default" or text == "retain":
         return text  # type: ignore[return-value]
     raise pytest.UsageError(f"--allocator {text}: expected default or retain")
+
+
+def _percentiles(text: str | None) -> Literal["mlperf"] | None:
+    if text is None or text == "mlperf":
+        return text  # type: ignore[return-value]
+    raise pytest.UsageError(f"--percentiles {text}: expected mlperf")
 
 
 def _data(text: str | None, here: Path) -> Path | None:

@@ -65,6 +65,7 @@ class SuiteSession:
         self._choice = Choice(runs=(), lines=())
         self._saving = Saving(config, settings)
         self._interrupted = False
+        self._began = time.time()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
@@ -230,9 +231,10 @@ class SuiteSession:
         identity = _identify(settings, prepared, options)
         here = Subject(run=identity, allocator=current_allocator())
         code = code_sha256([ROOT / "indoor", ROOT / "bench"])
-        key = unfinished_key(here, code, settings.cell_s, str(options["min_rounds"]))
+        how = (settings.cell_s, str(options["min_rounds"]), str(settings.percentiles))
+        key = unfinished_key(here, code, *how)
         self._finished = PartialRun(self._saving.results / ".partial" / key, fresh=settings.fresh)
-        shared = Shared(self._config, settings, prepared, identity, self._finished)
+        shared = Shared(self._config, settings, prepared, identity, self._finished, self._began)
         self._config.stash[SHARED] = shared
         if self._bench_session.disabled:
             return

@@ -25,22 +25,25 @@ def test_load(benchmark: Any, shared: Shared, variant: str) -> None:
     benchmark.group = "load"
     use_later(benchmark)
     known, folder = shared.variant(variant), shared.prepared.run_folder
-    cell = Cell(batch=1, threads=torch.get_num_threads(), device=known.device)
-    check_output(known, shared.call(variant, 1)(), shared.reference(cell))
+    batch = min(shared.settings.suite_batches)  # which a static variant has an artefact for
+    cell = Cell(batch=batch, threads=torch.get_num_threads(), device=known.device)
+    check_output(known, shared.call(variant, batch)(), shared.reference(cell))
     if benchmark.disabled:
-        benchmark.pedantic(load_variant, args=(known, folder)).close()
+        benchmark.pedantic(load_variant, args=(known, folder, batch)).close()
         return
-    seconds = shared.time_loads(variant, NUM_LOADS)
+    seconds = shared.time_loads(variant, NUM_LOADS, batch)
     report = shared.prepared.report
     assert report is not None, "a run that measures evaluates, too"
     measurement = shared.measurement(
         "load",
         variant,
         latency=summarize_latency(seconds, 1),
-        size_bytes=shared.loaded(variant, 1).size_bytes(),
+        size_bytes=shared.loaded(variant, batch).size_bytes(),
+        build_s=shared.build_s(variant, batch),
         evaluation=next((e for e in report.evaluations if e.variant == variant), None),
         paired_evaluation=next((p for p in report.pairs if p.candidate == variant), None),
-        ran=shared.ran(variant, 1),
+        ran=shared.ran(variant, batch),
+        ran_batch=batch,
     )
     Replay(lambda: seconds, seconds).hand_to(benchmark)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

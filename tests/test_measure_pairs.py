@@ -110,6 +110,16 @@ def test_the_order_is_random_and_decided_by_the_seed(machine: FakeMachine) -> No
     assert sequence(seed=2) != first
 
 
+@pytest.mark.parametrize(("longest_s", "num_rounds"), [(1000.0, 30), (40.0, 20), (0.0, 5)])
+def test_more_rounds_are_wanted_than_the_budget_holds(
+    machine: FakeMachine, longest_s: float, num_rounds: int
+) -> None:
+    """They go on for the longest time at most; a round takes two seconds here."""
+    calls = {"a": machine.call("a", lambda _: 1.0)}
+    a_plan = plan(budget_s=10.0, wanted_rounds=30, longest_s=longest_s)
+    assert len(measure(machine, calls, a_plan)["a"].seconds) == num_rounds
+
+
 def test_only_the_last_call_of_a_turn_is_timed(machine: FakeMachine) -> None:
     """A call takes 5 s where the variant before was another one, and 1 s where it was itself."""
     last = ""

@@ -53,6 +53,7 @@ def shared(run_folder: Path, photographs: Path, tmp_path: Path) -> Shared:
         device="cpu",
         variants=("float32", "int8"),
         cell_s=0.1,
+        percentiles=None,
     )
     prepared: Any = SimpleNamespace(
         root=photographs,
@@ -134,6 +135,15 @@ def test_many_rounds_may_be_asked_for(shared: Shared) -> None:
     """More rounds than a cell has at most by itself are made if pytest-benchmark is told so."""
     options_of(shared)["min_rounds"] = 2000
     assert shared.plan().min_rounds == shared.plan().max_rounds == 2000
+
+
+def test_mlperfs_percentiles_get_their_rounds_at_batch_1(shared: Shared) -> None:
+    """662 are wanted for p99, as far as thirty times a cell's seconds hold them; elsewhere none."""
+    shared.settings.percentiles = "mlperf"  # type: ignore[misc]
+    single, several = shared.plan(1), shared.plan(8)
+    assert (single.wanted_rounds, several.wanted_rounds) == (662, 0)
+    assert single.longest_s == pytest.approx(3.0)
+    assert (single.max_rounds, several.max_rounds) == (6636, 1000)
 
 
 def test_garbage_is_not_collected_while_rounds_are_made(shared: Shared) -> None:

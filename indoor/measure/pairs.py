@@ -115,7 +115,8 @@ class Plan:
     """How long to measure a cell; all times in seconds.
 
     `budget_s` ends the rounds unless there are fewer than `min_rounds`, `max_rounds` ends them in
-    any case. A turn makes `num_calls` calls, 2 or more, of which the last is timed. A variant's
+    any case. Where `wanted_rounds` are more than the budget holds, they go on for `longest_s` at
+    most. A turn makes `num_calls` calls, 2 or more, of which the last is timed. A variant's
     warm-up takes `min_warmup_s` at least and is given up after `max_warmup_s`.
     """
 
@@ -125,6 +126,8 @@ class Plan:
     num_calls: int = 2
     min_warmup_s: float = 0.2
     max_warmup_s: float = 5.0
+    wanted_rounds: int = 0
+    longest_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured.
@@ -197,6 +200,7 @@ def measure_interleaved(
         elapsed = clock() - began
         after_round(len(rounds), _expected_rounds(len(rounds), elapsed, plan))
         is_over = elapsed >= plan.budget_s and len(rounds) >= plan.min_rounds
+        is_over &= elapsed >= plan.longest_s or len(rounds) >= plan.wanted_rounds
         if is_over or len(rounds) == plan.max_rounds:
             break
     return {
@@ -310,4 +314,5 @@ def _expected_rounds(num_rounds: int, elapsed: float, plan: Plan) -> int:
     if elapsed <= 0:
         return plan.max_rounds
     affordable = int(num_rounds * plan.budget_s / elapsed)
-    return max(num_rounds, min(plan.max_rounds, max(plan.min_rounds, affordable)))
+    wanted = min(plan.wanted_rounds, int(num_rounds * plan.longest_s / elapsed))
+    return max(num_rounds, min(plan.max_rounds, max(plan.min_rounds, affordable, wanted)))

@@ -34,6 +34,8 @@ ANSWER_S = 600.0
 """For one load, which may convert and compile, or one call; what takes longer hangs."""
 
 NUM_PEAK_CALLS = 3
+LOADS_S = 15.0
+"""For the loads of a variant that are timed."""
 
 LOST = (ChildLostError, UnexpectedAnswerError, VariantError)
 """What a measurement raises where a variant or its process is lost; see `lost_name`."""
@@ -289,15 +291,33 @@ def measure_peak(variant: Variant, run_folder: Path, images: Tensor, threads: in
 
 
 def time_loads(
-    variant: Variant, run_folder: Path, num_loads: int, **options: Unpack[ProcessOptions]
+    variant: Variant,
+    run_folder: Path,
+    num_loads: int,
+    batch: int = 1,
+    **options: Unpack[ProcessOptions],
 ) -> list[float]:
-    """Return the seconds of loads from the file; one before them, which imports, is left out."""
+    """Return the seconds of loads from the file; one before them, which imports, is left out.
+
+    Where a load compiles, they are as many as `LOADS_S` holds, and one at least.
+    """
     if variant.own_process:
         threads = torch.get_num_threads()
-        with Host(variant.name, run_folder, batch=1, threads=threads, **options) as host:
-            return [host.load(variant)["seconds"] for _ in range(num_loads + 1)][1:]
+        with Host(variant.name, run_folder, batch=batch, threads=threads, **options) as host:
+            return _first_loads(lambda: float(host.load(variant)["seconds"]), num_loads)
     clock = pkgutil.resolve_name(options.get("clock", "time.perf_counter"))
-    return [load_here(variant, run_folder, clock=clock).seconds for _ in range(num_loads + 1)][1:]
+    return _first_loads(
+        lambda: load_here(variant, run_folder, batch, clock=clock).seconds, num_loads
+    )
+
+
+def _first_loads(load: Callable[[], float], num_loads: int) -> list[float]:
+    load()
+    seconds: list[float] = []
+    began = time.perf_counter()
+    while len(seconds) < num_loads and (not seconds or time.perf_counter() - began < LOADS_S):
+        seconds.append(load())
+    return seconds
 
 
 def lost_name(error: ChildLostError | UnexpectedAnswerError | VariantError) -> str:
