@@ -24,6 +24,7 @@ def test_other_allocator(
     if benchmark.disabled:
         benchmark.pedantic(shared.call(variant, cell.batch))
         return
+    shared.refuse_a_lie(variant, cell.batch)
     rounds = shared.rounds(cell, variant, allocator)
     Replay(lambda: rounds, rounds.seconds).hand_to(benchmark)
     measurement = shared.describe_latency(cell, variant, allocator)

@@ -26,6 +26,7 @@ def test_throughput(benchmark: Any, shared: Shared, variant: str) -> None:
     if benchmark.disabled:
         benchmark.pedantic(shared.call(variant, batch))
         return
+    shared.refuse_a_lie(variant, batch)
     found = shared.throughput(variant, num_processes)
     Replay(lambda: found, found.seconds).hand_to(benchmark)
     measurement = shared.measurement(

@@ -2,13 +2,22 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from suite_process import QUICK, ROOT, Suite, environment, lines_with, measurements, save_tiny
 
+import indoor.runtimes
+from bench.measuring import Shared
+from indoor.errors import IndoorError
 from indoor.measure.proof import proof_of, row_name
+from indoor.model import read_manifest
+from indoor.pipeline.evaluation import checkpoint_hashes
 from indoor.records import Measurement
+from indoor.runtimes import base
 
 LIARS = ROOT / "tests" / "liar_runtimes"
 WORDS = ("--variant", "float32,pretender,rounder", "--batch", "2", "--threads", "1", *QUICK)
@@ -81,3 +90,31 @@ def test_what_ran_is_stored_with_each_case(found: dict[str, Measurement]) -> Non
     kept = [one for one in found.values() if one.case in cases]
     assert len(kept) == 6
     assert all(one.ran is not None for one in kept)
+
+
+@pytest.fixture
+def shared(home: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
+    """What the suite's tests share, with the liars registered."""
+    monkeypatch.setattr(indoor.runtimes, "__path__", [*indoor.runtimes.__path__, str(LIARS)])
+    base._registry.cache_clear()
+    run_folder = home / "runs" / "tiny"
+    prepared: Any = SimpleNamespace(
+        root=photographs,
+        run_folder=run_folder,
+        manifest=read_manifest(run_folder / "float32.safetensors"),
+        checkpoint_sha256=checkpoint_hashes(run_folder),
+    )
+    settings: Any = SimpleNamespace(skip_broken=False, suite_batches=(1,), device="cpu")
+    nothing: Any = None
+    monkeypatch.setattr(Shared, "process_options", lambda _: {})
+    yield Shared(nothing, settings, prepared, nothing, nothing)
+    base._registry.cache_clear()
+
+
+def test_cases_that_do_not_tell_what_ran_refuse_a_lie_too(shared: Shared) -> None:
+    """Throughput and the times from bytes: refused, or recorded in the precision that ran."""
+    with pytest.raises(IndoorError, match=r"^pretender computes 100% "):
+        shared.refuse_a_lie("pretender", 1)
+    assert shared.measurement("throughput", "rounder").precision == "float32", "not asked yet"
+    shared.refuse_a_lie("rounder", 1)
+    assert shared.measurement("throughput", "rounder").precision == "bfloat16"
