@@ -161,7 +161,12 @@ def test_an_export_says_what_a_deployer_must_know(
 
 @pytest.mark.parametrize(
     "variant",
-    ["float32", "int8", pytest.param("int8-onnxruntime", marks=pytest.mark.runtime)],
+    [
+        "float32",
+        "int8",
+        pytest.param("int8-onnxruntime", marks=pytest.mark.runtime),
+        pytest.param("int8-aotinductor", marks=[pytest.mark.runtime, pytest.mark.compiles]),
+    ],
 )
 def test_predict_needs_the_exported_folder_alone(
     indoor_: Command,
@@ -182,6 +187,10 @@ def test_predict_needs_the_exported_folder_alone(
     assert indoor_("predict", "--artefact", tmp_path / "out", "--json", *photos) == 0
     assert told(capsys) == expected
     assert not (tmp_path / "nothing").exists()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # as on another machine
+    if variant == "int8-aotinductor":
+        assert "foreign: loading it executes what is in it" in refused(tmp_path / "out")
+    Deployed(tmp_path / "out", trust=variant == "int8-aotinductor")
 
 
 def test_a_package_for_each_batch_and_what_is_done_without_one(

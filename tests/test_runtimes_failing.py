@@ -294,7 +294,7 @@ def test_a_library_that_ends_the_process_costs_its_own_cells(tiny: Suite, tmp_pa
 def test_what_is_missing_or_of_another_version_costs_its_own_cells(
     tiny: Suite, tmp_path: Path
 ) -> None:
-    """The suite measures the others, and says what installs the missing."""
+    """The suite measures the others, and says what installs the missing; so without a compiler."""
     (tmp_path / "toys").mkdir()
     write(
         tmp_path / "toys",
@@ -321,7 +321,12 @@ def test_what_is_missing_or_of_another_version_costs_its_own_cells(
     assert re.search(
         rf"left out float32-onnxruntime, int8-onnxruntime: {outdated}{re.escape(install)}", told
     )
+    compiled = ("float32-inductor", "float32-aotinductor")  # int8's torchao is another one, too
+    lines = [line for line in told.splitlines() if line.startswith("left out ")]
+    for name in compiled:
+        (line,) = (one for one in lines if re.search(rf"[ ,]{name}[,:]", one))
+        assert re.search(r"it compiles C\+\+, and there is no .*; install one", line)
     assert told.splitlines()[-1] == "0", told
     found = measurements(tiny.saved()[-1])
     assert {"test_load[float32]", "test_load[int8]"} <= set(found)
-    assert not [name for name in found if re.search("onnxruntime|openvino|absent", name)]
+    assert not [name for name in found if re.search("onnxruntime|openvino|inductor|absent", name)]

@@ -58,6 +58,8 @@ VARIANTS = (
     ),
 )
 
+DATA_ONLY = True
+
 FILE = "network.safetensors"
 
 DATA_ONLY = True
