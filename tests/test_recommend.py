@@ -12,10 +12,11 @@ import pytest
 from report_records import ZEN3, benchmark_json, evaluation, identity, other_cases, quantization
 from runtime_records import VARIANTS, ZEN4, cell, many_json, saved, timed
 
+from bench.measuring import LABEL_SHARE, MAX_ROUNDS
 from indoor.cli import main
 from indoor.errors import IndoorError
 from indoor.measure.proportions import difference_interval
-from indoor.recommend import Answer, Question, recommend, render_answers
+from indoor.recommend import Answer, Question, recommend, remedies, render_answers
 from indoor.records import (
     SCHEMA_VERSION,
     Case,
@@ -540,3 +541,8 @@ def test_the_documents_example_is_what_is_printed() -> None:
     text = render_answers([answer], width=80)
     page = (Path(__file__).parent.parent / "docs" / "recommend.md").read_text(encoding="utf-8")
     assert textwrap.indent(text, "    ").rstrip() in page
+
+
+def test_remedies_know_what_the_suite_takes() -> None:
+    """The seconds that a command asks for give as many rounds as it says."""
+    assert (remedies.MOST_ROUNDS, remedies.LABEL_SHARE) == (MAX_ROUNDS, LABEL_SHARE)

@@ -208,6 +208,33 @@ def test_a_library_without_kernels_is_held_against_float32s_limit() -> None:
     assert text.count("faster than float32 can be") == 1
 
 
+def test_notes_that_differ_in_numbers_alone_are_one_line() -> None:
+    """Each batch repacks for a time of its own, which is one thing to know of the variant."""
+
+    def repacks(ours: dict[str, Any]) -> None:
+        took = f"{1.5 * ours['batch']:.3g} ms"
+        ours["ran"]["notes"] = [f"weights of 20 layers repacked in every call, {took} (jit:uni)"]
+
+    text = squeezed(render([changed(repacks, "test_latency[int8-")], width=100))
+    assert text.count("- int8: weights of 20 layers repacked in every call") == 1
+    assert (
+        "- int8: weights of 20 layers repacked in every call, 1.5 ms (jit:uni) (batch 1, 1 thread; "
+        "batch 1, 2 threads; likewise, with other numbers, in 4 cases more)."
+    ) in text
+
+
+def test_what_was_not_timed_leaves_nothing_open_where_its_precision_was() -> None:
+    """A short run has the best of each precision; another variant is only named."""
+    kinds = [to_builtins(one) for one in VARIANTS]
+
+    def more(ours: dict[str, Any]) -> None:
+        ours["run"]["variants"] = [*kinds, {**kinds[7], "name": "bfloat16-other", "order": 13}]
+
+    text = squeezed(render([changed(more, "test_")], width=100))
+    words = "This CPU computes bfloat16-other itself, but this run did not time it; --full or"
+    assert words in text
+
+
 def test_an_old_fingerprint_of_kernels_alone_is_shown() -> None:
     """Results of before counted kernels by name, and no multiply-adds."""
 

@@ -1,5 +1,6 @@
 """The tables of what really ran, and how much of the machine's measured limit it reached."""
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from indoor.runs.results import RunResult
 
 if TYPE_CHECKING:
     from indoor.measure.proof import Proof
+
+_NUMBERS = re.compile(r"\b\d[\d.,]*(e[+-]?\d+)?\b")
 
 MAX_IDLE_SHARE = 0.01
 """Of one CPU: what the other variants' processes may use while one is timed."""
@@ -165,8 +168,8 @@ def _faster_than_possible(result: RunResult, one: Measurement) -> str | None:
 
 def _places(cases: list[Measurement]) -> str:
     found = dict.fromkeys(
-        f"batch {one.batch}, {units.threads(one.threads or 1)}"
-        + (" (alone)" if one.case == "peak-memory" else "")
+        ("once loaded" if one.batch is None else f"batch {one.batch}")
+        + f", {units.threads(one.threads or 1)}{' (alone)' if one.case == 'peak-memory' else ''}"
         for one in cases
     )
     names = list(found)
@@ -199,4 +202,18 @@ def _notes(result: RunResult) -> list[str]:
             )
         for text in said:
             notes.setdefault(f"{one.variant}: {units.clean(text)}", []).append(one)
-    return [f"{text} ({_places(cases)})." for text, cases in notes.items()]
+    return _grouped(notes)
+
+
+def _grouped(notes: dict[str, list[Measurement]]) -> list[str]:
+    """Return a line a note: those that differ in their numbers alone are one."""
+    groups: dict[str, list[str]] = {}
+    for text in notes:
+        groups.setdefault(_NUMBERS.sub("#", text), []).append(text)
+    lines = []
+    for first, *others in groups.values():
+        more = sum(len(notes[text]) for text in others)
+        noun = "case" if more == 1 else "cases"
+        also = f"; likewise, with other numbers, in {more} {noun} more" if others else ""
+        lines.append(f"{first} ({_places(notes[first])}{also}).")
+    return lines

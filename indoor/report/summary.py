@@ -151,8 +151,12 @@ def _notes(result: RunResult, found: Headline, unit: units.TimeUnit) -> list[str
     if names := _untimed(result):
         what = "it" if len(names) == 1 else "them"
         notes.append(
-            f"This CPU computes {units.listed(names)} itself, but this run did not time {what}: "
-            "what of a speedup comes without calibration stays open."
+            f"This CPU computes {units.listed(names)} itself, but this run did not time {what}"
+            + (
+                ": what of a speedup comes without calibration stays open."
+                if _leaves_open(result)
+                else "; --full or --variant does."
+            )
         )
     return notes
 
@@ -176,3 +180,13 @@ def _untimed(result: RunResult) -> list[str]:
         )
         return ["bfloat16"] if has_it else []
     return [one.name for one in run.variants if one.role == "plain" and one.name not in measured]
+
+
+def _leaves_open(result: RunResult) -> bool:
+    """Return whether a precision that needs no calibration was timed in no variant at all."""
+    variants = result.cases[0].measurement.run.variants
+    if variants is None:
+        return True
+    calibrated = {one.precision for one in variants if one.role == "judged"}
+    timed = {one.precision for one in described(result).values()}
+    return any(one.precision not in timed | calibrated for one in variants)
