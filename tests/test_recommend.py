@@ -12,11 +12,14 @@ import pytest
 from report_records import ZEN3, benchmark_json, evaluation, identity, other_cases, quantization
 from runtime_records import VARIANTS, ZEN4, cell, many_json, saved, timed
 
-from bench.measuring import LABEL_SHARE, MAX_ROUNDS
+from bench.labels import LABEL_SHARE
+from bench.measuring import MAX_ROUNDS
 from indoor.cli import main
 from indoor.errors import IndoorError
 from indoor.measure.proportions import difference_interval
-from indoor.recommend import Answer, Question, recommend, remedies, render_answers
+from indoor.recommend import Answer, Question, recommend, render_answers
+from indoor.recommend.remedies import LABEL_SHARE as LABELS_HERE
+from indoor.recommend.remedies import MOST_ROUNDS
 from indoor.records import (
     SCHEMA_VERSION,
     Case,
@@ -545,4 +548,4 @@ def test_the_documents_example_is_what_is_printed() -> None:
 
 def test_remedies_know_what_the_suite_takes() -> None:
     """The seconds that a command asks for give as many rounds as it says."""
-    assert (remedies.MOST_ROUNDS, remedies.LABEL_SHARE) == (MAX_ROUNDS, LABEL_SHARE)
+    assert (MOST_ROUNDS, LABELS_HERE) == (MAX_ROUNDS, LABEL_SHARE)
