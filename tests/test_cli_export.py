@@ -15,6 +15,7 @@ from indoor.cli import main
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model import read_manifest
+from indoor.pipeline import evaluate_run
 from indoor.records import write_record
 from indoor.runtimes import all_variants, base, find_variant, why_not
 from indoor.runtimes.artefact_manifest import MANIFEST, list_files, read_artefact
@@ -330,6 +331,27 @@ def test_a_package_lies_within_its_folder(copied: Path, path: str) -> None:
         copied / EXPORT, replace(export, packages=(replace(export.packages[0], path=path),))
     )
     assert "leads out of it" in refused(copied)
+
+
+def test_the_accuracy_is_the_one_of_these_checkpoints(
+    indoor_: Command, home: Path, photographs: Path
+) -> None:
+    """What the run was evaluated at stands in the export; other checkpoints' figures do not."""
+    run = home / "runs" / "tiny"
+    report = evaluate_run(photographs, run)
+    words = ("export", "tiny", "--runtime", "eager", "--out", "out")
+    try:
+        write_record(run / "evaluation.json", report)
+        assert indoor_(*words) == 0
+        export = read_export(Path("out"))
+        assert export.accuracy == report.evaluations[0].top1
+        assert export.accuracy_on == report.data
+        other = dict.fromkeys(report.checkpoint_sha256, "0" * 64)
+        write_record(run / "evaluation.json", replace(report, checkpoint_sha256=other))
+        assert indoor_(*words) == 0
+        assert read_export(Path("out")).accuracy is None
+    finally:
+        (run / "evaluation.json").unlink()
 
 
 def test_an_export_is_whole_or_not_there(
