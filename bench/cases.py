@@ -15,7 +15,6 @@ from indoor.records import Precision, Variant
 from indoor.runs.partial import Cell
 from indoor.runtimes import (
     all_variants,
-    computes_with_torch,
     find_variant,
     native_variants,
     plain_variants,
@@ -97,17 +96,11 @@ def short_run(native: Sequence[Variant]) -> tuple[Variant, ...]:
 
 
 def preferred(native: Sequence[Variant]) -> frozenset[str]:
-    """Return the names of the best-ranked of each precision, and of the judged with torch alone.
-
-    The latter asks for no other project's library.
-    """
-    judged = {v.precision for v in native if v.role == "judged"}
-    best: dict[tuple[Precision, bool], str] = {}
+    """Return the names of the best-ranked variant of each precision."""
+    best: dict[Precision, str] = {}
     ranked = [v for v in native if v.rank is not None]
     for variant in sorted(ranked, key=lambda v: (v.rank, v.name)):
-        best.setdefault((variant.precision, False), variant.name)
-        if variant.precision in judged and computes_with_torch(variant):
-            best.setdefault((variant.precision, True), variant.name)
+        best.setdefault(variant.precision, variant.name)
     return frozenset(best.values())
 
 

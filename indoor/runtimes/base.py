@@ -163,11 +163,6 @@ def unusable_runtimes() -> dict[str, str]:
     return dict(_registry().unusable)
 
 
-def computes_with_torch(variant: Variant) -> bool:
-    """Return whether nothing but torch computes it: torchao only rewrites what torch compiles."""
-    return getattr(runtime_of(variant), "REQUIRES", {}).keys() <= {"torchao"}
-
-
 def libraries_of(variant: Variant) -> str:
     """Return the versions of what its runtime needs beside the core's; empty: nothing."""
     names = getattr(runtime_of(variant), "REQUIRES", {})

@@ -281,6 +281,8 @@ def measure_peak(variant: Variant, run_folder: Path, images: Tensor, threads: in
     Raises:
         IndoorError: The process failed; one line.
     """
+    if variant.static_batch:  # made in another process, or its compiler's memory would count
+        load_variant(variant, run_folder, len(images)).close()
     with Host(variant.name, run_folder, batch=len(images), threads=threads) as host:
         host.show(images)
         loading_s = host.load(variant)["seconds"]
