@@ -375,7 +375,7 @@ def test_how_many_rounds_are_made_is_said(suite: Suite) -> None:
     [
         (("--batch", "0"), "--batch 0: expected a whole number, 1 or more"),
         (("--threads", "4096"), "--threads 4096: expected"),
-        (("--variant", "int4"), "--variant int4: expected one of float32, bfloat16, int8"),
+        (("--variant", "int4"), "--variant int4: expected one of float32, float32-channels-last"),
         (("--model", "vgg16"), "--model vgg16: expected one of resnet18, resnet50"),
         (("--data", "no/such"), "--data no/such: there is no such folder"),
         (("--weights", "no.pt"), "--weights no.pt: there is no such file"),

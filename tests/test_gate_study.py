@@ -647,6 +647,9 @@ def test_every_cell_of_the_suite_is_calibrated(
     """The plugin writes the units of all cells that the suite's options name, and runs no test."""
     settings = SimpleNamespace(
         variants=("float32", "int8"),
+        batches=(1, 8),
+        threads=(1,),
+        full=False,
         suite_batches=(1, 8),
         suite_threads=lambda _: (1,),
         device="cpu",

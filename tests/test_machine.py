@@ -624,8 +624,11 @@ def test_each_finding_has_its_advice(
 
 
 def test_every_kind_of_advice_is_tested() -> None:
-    """The closed set and the table above name the same kinds."""
-    assert {kind for _, kind, _, _ in ADVICE} == set(get_args(AdviceKind))
+    """The closed set and the table above name the same kinds, but for what runtimes say.
+
+    That is no property of the machine; tests/test_runtimes_failing.py has it.
+    """
+    assert {kind for _, kind, _, _ in ADVICE} == set(get_args(AdviceKind)) - {"runtime"}
 
 
 @pytest.mark.parametrize(
