@@ -1,5 +1,6 @@
 """The finished cells of a run that is not saved yet, so that it can go on after an interruption."""
 
+import hashlib
 import dataclasses
 import shutil
 from dataclasses import dataclass, field
@@ -108,5 +109,5 @@ class PartialRun:
                 folder.rmdir()
 
     def _path(self, cell: Cell, variants: tuple[str, ...], allocator: str) -> Path:
-        names = "+".join(variants)
+        names = hashlib.sha256("+".join(variants).encode()).hexdigest()[:16]  # 15 are too long
         return self._folder / f"batch{cell.batch}-threads{cell.threads}-{allocator}-{names}.json"
