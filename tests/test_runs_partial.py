@@ -32,6 +32,14 @@ def test_finished_cells_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert later.num_resumed == later.num_kept == 1
 
 
+def test_a_cell_of_many_variants_is_stored(tmp_path: Path) -> None:
+    """However many names there are, a file system takes the file's name."""
+    names = tuple(f"float32-of-a-runtime-with-a-long-name-{i}" for i in range(100))
+    series = dict.fromkeys(names, SERIES["float32"])
+    stored = PartialRun(tmp_path / "key").store(CELL, names, "default", series, None)
+    assert PartialRun(tmp_path / "key").load(CELL, names, "default") == stored
+
+
 @pytest.mark.parametrize(
     ("cell", "names", "allocator"),
     [
@@ -54,7 +62,7 @@ def test_a_broken_cell_is_measured_again(tmp_path: Path) -> None:
     finished = PartialRun(tmp_path / "key")
     finished.store(CELL, ("float32",), "default", SERIES, None)
     (path,) = (tmp_path / "key").iterdir()
-    path.rename(path.with_name("batch8-threads2-default-int8.json"))
+    path.rename(finished.path(CELL, ("int8",), "default"))
     assert finished.load(CELL, ("int8",), "default") is None
     path.write_text("{")
     assert finished.load(CELL, ("float32",), "default") is None
@@ -67,7 +75,7 @@ def test_saved_cells_are_removed_and_others_stay(tmp_path: Path) -> None:
     narrowed = PartialRun(folder)
     narrowed.store(Cell(batch=1, threads=1), ("float32",), "default", SERIES, None)
     narrowed.discard()
-    assert [path.name for path in folder.iterdir()] == ["batch8-threads2-default-float32.json"]
+    assert list(folder.iterdir()) == [narrowed.path(CELL, ("float32",), "default")]
     last = PartialRun(folder)
     assert last.load(CELL, ("float32",), "default") is not None
     last.discard()

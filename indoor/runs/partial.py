@@ -1,7 +1,7 @@
 """The finished cells of a run that is not saved yet, so that it can go on after an interruption."""
 
-import hashlib
 import dataclasses
+import hashlib
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +56,7 @@ class PartialRun:
 
     def load(self, cell: Cell, variants: tuple[str, ...], allocator: str) -> CellResult | None:
         """Return the cell as an interrupted run measured it with just these variants, if any."""
-        path = self._path(cell, variants, allocator)
+        path = self.path(cell, variants, allocator)
         if not path.is_file():
             return None
         try:
@@ -89,7 +89,7 @@ class PartialRun:
             load_1min=load_1min,
             idle=idle or {},
         )
-        path = self._path(cell, variants, allocator)
+        path = self.path(cell, variants, allocator)
         write_record(path, result)
         self._used.add(path)
         return result
@@ -108,6 +108,7 @@ class PartialRun:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
-    def _path(self, cell: Cell, variants: tuple[str, ...], allocator: str) -> Path:
-        names = hashlib.sha256("+".join(variants).encode()).hexdigest()[:16]  # 15 are too long
+    def path(self, cell: Cell, variants: tuple[str, ...], allocator: str) -> Path:
+        """Return the cell's file; a name of 15 variants would be longer than a file's may be."""
+        names = hashlib.sha256("+".join(variants).encode()).hexdigest()[:16]
         return self._folder / f"batch{cell.batch}-threads{cell.threads}-{allocator}-{names}.json"
