@@ -154,7 +154,7 @@ class Shared:
             loaded = load_variant(known, self.prepared.run_folder, batch, **options)
             self._loaded[name] = fixed, loaded
             for line in loaded.notes:
-                say(self._config, line)
+                say(self.config, line)
         return self._loaded[name][1]
 
     def call(self, variant: str, batch: int) -> Callable[[], Tensor]:

@@ -274,3 +274,16 @@ def test_weights_that_are_neither_are_one_line(text: str, tmp_path: Path) -> Non
     with pytest.raises(pytest.UsageError, match=f"^--weights .*{text}.*expected") as refused:
         options._weights(text, tmp_path, tmp_path)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_an_artefact_has_to_say_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why one was made again is a line of the suite, once, when its variant is loaded."""
+    said: list[str] = []
+    loaded = SimpleNamespace(notes=("it is made again: damaged",))
+    monkeypatch.setattr(measuring, "load_variant", lambda *_, **__: loaded)
+    monkeypatch.setattr(measuring, "say", lambda _, line: said.append(line))
+    prepared: Any = SimpleNamespace(run_folder=Path("run"))
+    nothing: Any = None
+    shared = measuring.Shared(nothing, settings(device="cpu"), prepared, nothing, nothing)
+    assert shared.loaded("float32", 1) is shared.loaded("float32", 1) is loaded
+    assert said == ["it is made again: damaged"]
