@@ -133,7 +133,8 @@ def in_order(items: Sequence[pytest.Item], seed: int) -> list[pytest.Item]:
     first, and last those that want a second look at the machine at the run's end.
     """
     groups: defaultdict[tuple[int, int], list[pytest.Item]] = defaultdict(list)
-    first, last = [], []
+    first: list[pytest.Item] = []
+    last: list[pytest.Item] = []
     for item in items:
         params = getattr(getattr(item, "callspec", None), "params", {})
         if {"variant", "batch", "threads"} <= params.keys():

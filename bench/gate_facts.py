@@ -46,7 +46,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     from bench import options
     from bench.cases import variants
 
-    key = getattr(options, "SHARED", None) or options.LAB  # a base of before has the latter
+    # A base of before has the latter.
+    key = getattr(options, "SHARED", None) or options.LAB  # type: ignore[attr-defined]
     lab = session.config.stash.get(key, None)
     if lab is None:
         raise pytest.UsageError(

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from bench.adapter import clock_of
 from bench.cases import Cell, variants
 from bench.measuring import Shared
-from bench.turns import faults_of, speedup_of, take_turns, without_the_lost
+from bench.turns import take_turns, without_the_lost
 from indoor.errors import IndoorError
-from indoor.machine import read_moment
-from indoor.measure import MIN_PAIRS, summarize_latency
+from indoor.measure import MIN_PAIRS
 from indoor.measure.pairs import LocalCall, Series, Subject
 from indoor.measure.worker import timed
-from indoor.records import Measurement
-from indoor.runs.partial import CellResult
+from indoor.runs.partial import CellResult, finished_cell
 from indoor.runtimes.labels import hold
 from indoor.runtimes.own_process import Hosted
 
@@ -78,35 +76,4 @@ def measure_labels(shared: Shared, cell: Cell) -> Labels:
         )
 
     series = without_the_lost(variants(shared.settings), subject, measure, lost)
-    measured_at, load_1min = read_moment()
-    result = CellResult(
-        batch=cell.batch,
-        threads=cell.threads,
-        series=series,
-        blocked=None,
-        measured_at=measured_at,
-        load_1min=load_1min,
-    )
-    return Labels(names, result, lost)
-
-
-def describe_labels(shared: Shared, cell: Cell, found: Labels, variant: str) -> Measurement:
-    """Return the figures from bytes to labels of one variant."""
-    series = found.series(variant)
-    latency = summarize_latency(series.seconds, cell.batch)
-    speedup, unpaired_reason = speedup_of(found.result, variant)
-    return shared.measurement(
-        "label",
-        variant,
-        batch=cell.batch,
-        threads=cell.threads,
-        latency=latency,
-        photographs_per_s=1 / latency.median_s,
-        minor_faults_per_photograph=faults_of(series) / cell.batch,
-        num_warmup_calls=series.warmup.num_calls,
-        warmup_stable=series.warmup.stable,
-        speedup=speedup,
-        unpaired_reason=unpaired_reason,
-        measured_at=found.result.measured_at,
-        load_1min=found.result.load_1min,
-    )
+    return Labels(names, finished_cell(cell, series), lost)

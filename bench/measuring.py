@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property, partial
+from typing import Any
 
 import pytest
 import torch
@@ -260,28 +261,40 @@ class Shared:
         cell: Cell,
         variant: str,
         allocator: Allocator | None = None,
-        **found: object,
+        **found: Any,
     ) -> Measurement:
         """Return one variant's figures of a cell that was measured with it, and what was found."""
         result = self.cell(cell, allocator)
-        series = result.series[variant]
-        latency = summarize_latency(series.seconds, cell.batch)
-        speedup, unpaired_reason = speedup_of(result, variant)
-        return self.measurement(
+        seconds = result.series[variant].seconds
+        return self.describe_rounds(
             "latency",
             variant,
-            batch=cell.batch,
-            threads=cell.threads,
+            result,
             allocator=allocator or self.allocator,
+            tails=mlperf_tails(seconds, cell.batch) if self.settings.percentiles else (),
+            idle_share=result.idle.get(variant),
+            **found,
+        )
+
+    def describe_rounds(
+        self, case: Case, variant: str, result: CellResult, **found: Any
+    ) -> Measurement:
+        """Return the figures of one variant's rounds among a cell's, and what was found."""
+        series = result.series[variant]
+        latency = summarize_latency(series.seconds, result.batch)
+        speedup, unpaired_reason = speedup_of(result, variant)
+        return self.measurement(
+            case,
+            variant,
+            batch=result.batch,
+            threads=result.threads,
             latency=latency,
             photographs_per_s=1 / latency.median_s,
-            minor_faults_per_photograph=faults_of(series) / cell.batch,
+            minor_faults_per_photograph=faults_of(series) / result.batch,
             num_warmup_calls=series.warmup.num_calls,
             warmup_stable=series.warmup.stable,
-            tails=mlperf_tails(series.seconds, cell.batch) if self.settings.percentiles else (),
             speedup=speedup,
             unpaired_reason=unpaired_reason,
-            idle_share=result.idle.get(variant),
             measured_at=result.measured_at,
             load_1min=result.load_1min,
             resumed=result.resumed,

@@ -30,7 +30,7 @@ def test_latency(benchmark: Any, shared: Shared, variant: str, batch: int, threa
             return
         first = call()
         output_sqnr_db = check_output(known, first, reference)
-        found: dict[str, object] = {
+        found: dict[str, Any] = {
             "output_sqnr_db": output_sqnr_db,
             "output_max_difference": None
             if output_sqnr_db is None

@@ -7,7 +7,7 @@ import pytest
 from bench.adapter import Replay, replayed_rounds, use_later
 from bench.cases import Cell
 from bench.cases import parametrize_labels as pytest_generate_tests
-from bench.labels import Labels, describe_labels, measure_labels
+from bench.labels import Labels, measure_labels
 from bench.measuring import Shared
 from indoor.devices import use_threads
 from indoor.records import to_builtins
@@ -48,5 +48,5 @@ def test_label(
         rounds = found.series(variant)
         assert found.names[variant] == expected, f"{variant} names bytes otherwise than tensors"
         Replay(lambda: expected, rounds.seconds).hand_to(benchmark)
-    measurement = describe_labels(shared, cell, found, variant)
+    measurement = shared.describe_rounds("label", variant, found.result)
     benchmark.extra_info["indoor"] = to_builtins(measurement)

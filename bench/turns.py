@@ -93,6 +93,7 @@ def busy_threads(
         reason = why_not_the_threads(found, cell.threads, cell.batch)
     if reason is not None:
         raise IndoorError(f"{loaded.variant.name}: {reason}")
+    assert found is not None
     return found.num_busy
 
 
@@ -118,6 +119,7 @@ def watch_the_idle(subjects: Mapping[str, Subject], for_s: float) -> tuple[dict[
             return {}, 0.0
         if max(used.values()) <= MAX_IDLE_CPUS:
             break
+    assert used is not None
     for name, pid in pids.items():
         if pid != own and used[pid] > MAX_IDLE_CPUS:
             reason = (

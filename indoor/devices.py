@@ -49,6 +49,14 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return None
 
 
+def why_no_bfloat16(device: str) -> str | None:
+    """Return why bfloat16 is not to be measured on a device; None where it is native."""
+    if autocast_dtype(torch.device(device)) is not None:
+        return None
+    here = "this CPU" if device == "cpu" else f"this machine's {device}"
+    return f"{here} only emulates it, which measures the emulation"
+
+
 @contextmanager
 def use_threads(num_threads: int | None) -> Iterator[None]:
     """Compute on so many threads inside the block.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -192,9 +193,9 @@ def _spread(arms: Sequence[Arm]) -> str:
 
 
 @contextmanager
-def _counting() -> Iterator[list[float]]:
+def _counting() -> Iterator[list[Any]]:
     """Yield a list that holds seconds and minor page faults after the block."""
-    cost: list[float] = []
+    cost: list[Any] = []
     started, faults = time.perf_counter(), minor_faults()
     yield cost
     cost += [time.perf_counter() - started, minor_faults() - faults]

@@ -7,12 +7,14 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import indoor
 from indoor.measure.worker import LINK
 
 LAST_LINES = 3
@@ -31,6 +33,16 @@ class ChildLostError(Exception):
         self.name = name
         self.reason = reason
         self.cut_off = cut_off
+
+
+def python_command(code: str) -> list[str]:
+    """Return the command of this very Python that runs `code` on all CPUs that indoor began with.
+
+    OpenMP may have bound this process to one since.
+    """
+    cpus = sorted(indoor.CPUS_AT_START)
+    free = f"import os; os.sched_setaffinity(0, {cpus}); " if sys.platform == "linux" else ""
+    return [sys.executable, "-c", f"{free}{code}"]
 
 
 class ChildProcess:

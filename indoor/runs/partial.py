@@ -44,6 +44,25 @@ class CellResult:
     resumed: bool = field(default=False, compare=False)
 
 
+def finished_cell(
+    cell: Cell,
+    series: dict[str, Series],
+    blocked: dict[str, tuple[float, ...]] | None = None,
+    idle: dict[str, float] | None = None,
+) -> CellResult:
+    """Return what was measured in a cell until this moment."""
+    measured_at, load_1min = read_moment()
+    return CellResult(
+        batch=cell.batch,
+        threads=cell.threads,
+        series=series,
+        blocked=blocked,
+        measured_at=measured_at,
+        load_1min=load_1min,
+        idle=idle or {},
+    )
+
+
 class PartialRun:
     """A folder with a file for each finished cell, each written whole or not at all."""
 
@@ -79,16 +98,7 @@ class PartialRun:
         idle: dict[str, float] | None = None,
     ) -> CellResult:
         """Keep a finished cell until the run is saved."""
-        measured_at, load_1min = read_moment()
-        result = CellResult(
-            batch=cell.batch,
-            threads=cell.threads,
-            series=series,
-            blocked=blocked,
-            measured_at=measured_at,
-            load_1min=load_1min,
-            idle=idle or {},
-        )
+        result = finished_cell(cell, series, blocked, idle)
         path = self.path(cell, variants, allocator)
         write_record(path, result)
         self._used.add(path)

@@ -6,10 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from indoor.errors import IndoorError
 from indoor.runtimes.exported import Export, checked_package, read_export, split, variant_of
 from indoor.runtimes.loading import Loaded
-from indoor.runtimes.own_process import Host, Hosted
+from indoor.runtimes.own_process import Host, load_in
 
 
 class Deployed:
@@ -53,22 +52,11 @@ class Deployed:
     def _load(self, batch: int) -> Loaded:
         key = batch if self.export.batches else 0
         if key not in self._loaded:
-            host = Host(
-                self.variant.name, self._folder, batch=batch, threads=torch.get_num_threads()
-            )
-            try:
-                told = host.load(self.variant, exported=True, trust=self._trust)
-            except IndoorError:
-                host.close()
-                raise
-            self._loaded[key] = Loaded(
-                self.variant,
-                self.export.checkpoint,
-                Hosted(host, self.variant.name),
-                Path(told["artefact"]),
-                told["seconds"],
-                batch,
-                close=host.close,
+            name, threads = self.variant.name, torch.get_num_threads()
+            host = Host(name, self._folder, batch=batch, threads=threads)
+            how = {"exported": True, "trust": self._trust}
+            self._loaded[key] = load_in(
+                host, self.variant, batch, lambda: self.export.checkpoint, **how
             )
         return self._loaded[key]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from indoor.devices import autocast_dtype
+from indoor.devices import why_no_bfloat16
 from indoor.model import load_float
 from indoor.model.network import fold
 from indoor.records import Ran, Variant
@@ -72,10 +72,7 @@ def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
     if variant.precision == "int8" and variant.device != "cpu":
         return f"torch computes eager int8 on the CPU only, not on {variant.device}"
-    if variant.precision == "bfloat16" and autocast_dtype(torch.device(variant.device)) is None:
-        here = "this CPU" if variant.device == "cpu" else f"this machine's {variant.device}"
-        return f"{here} only emulates it, which measures the emulation"
-    return None
+    return why_no_bfloat16(variant.device) if variant.precision == "bfloat16" else None
 
 
 def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:  # noqa: ARG001

@@ -7,7 +7,6 @@ thousand million a second). They run in a process of their own, which no earlier
 
 import json
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +19,9 @@ import torch
 from torch import Tensor
 
 import indoor
-from indoor.devices import autocast_dtype
+from indoor.devices import why_no_bfloat16
 from indoor.errors import IndoorError
+from indoor.measure.process import python_command
 from indoor.records import Precision, from_builtins, to_builtins
 
 SHAPES = ((8, 256, 28, 1), (8, 256, 14, 3), (8, 512, 14, 3))
@@ -55,8 +55,7 @@ class Limit:
 
 def limited_precisions() -> tuple[Precision, ...]:
     """Return the precisions that have a limit here: those that this CPU does not only emulate."""
-    native = autocast_dtype(torch.device("cpu")) is not None
-    return PRECISIONS if native else (PRECISIONS[0], PRECISIONS[2])
+    return PRECISIONS if why_no_bfloat16("cpu") is None else (PRECISIONS[0], PRECISIONS[2])
 
 
 def measure_limits(threads: Sequence[int], kernel_s: float) -> tuple[Limit, ...]:
@@ -69,11 +68,9 @@ def measure_limits(threads: Sequence[int], kernel_s: float) -> tuple[Limit, ...]
     Raises:
         IndoorError: The process failed; one line.
     """
-    cpus = sorted(indoor.CPUS_AT_START)
-    free = f"import os; os.sched_setaffinity(0, {cpus}); " if sys.platform == "linux" else ""
-    command = f"{free}from indoor.runtimes.limits import tell; tell({list(threads)}, {kernel_s})"
+    code = f"from indoor.runtimes.limits import tell; tell({list(threads)}, {kernel_s})"
     done = subprocess.run(  # noqa: S603 - this very Python
-        [sys.executable, "-c", command],
+        python_command(code),
         cwd=Path(indoor.__file__).parent.parent,
         capture_output=True,
         text=True,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from indoor.devices import autocast_dtype
+from indoor.devices import why_no_bfloat16
 from indoor.records import Ran, Variant
 from indoor.runtimes.executed import ran_from
 from indoor.runtimes.openvino_graph import read_graph
@@ -57,9 +57,7 @@ def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
     if variant.device != "cpu":
         return f"here OpenVINO computes on the CPU only, not on {variant.device}"
-    if _hint(variant) == "bf16" and autocast_dtype(torch.device("cpu")) is None:
-        return "this CPU only emulates it, which measures the emulation"
-    return None
+    return why_no_bfloat16(variant.device) if variant.precision == "bfloat16" else None
 
 
 def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:  # noqa: ARG001

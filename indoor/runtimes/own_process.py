@@ -3,7 +3,6 @@
 import gc
 import os
 import pkgutil
-import sys
 import tempfile
 import time
 import weakref
@@ -22,10 +21,10 @@ from indoor.devices import finished
 from indoor.errors import IndoorError
 from indoor.measure import peak_memory_bytes
 from indoor.measure.pairs import Clock, RemoteCall, Subject, UnexpectedAnswerError
-from indoor.measure.process import ChildLostError, ChildProcess
+from indoor.measure.process import ChildLostError, ChildProcess, python_command
 from indoor.measure.worker import Link, answer, die_with_parent, timed
 from indoor.model import read_manifest
-from indoor.records import Ran, Variant, from_builtins, to_builtins
+from indoor.records import CheckpointManifest, Ran, Variant, from_builtins, to_builtins
 from indoor.runtimes.base import VariantError, all_variants
 from indoor.runtimes.labels import hold
 from indoor.runtimes.loading import Loaded, checkpoint_of, load_exported_here, load_here
@@ -87,19 +86,12 @@ class Host:
             "collects": collects,
         }
         self._folder = tempfile.TemporaryDirectory(prefix="indoor-host-")
-        # Its threads may use all CPUs again, also where OpenMP has bound this process to one.
-        cpus = sorted(indoor.CPUS_AT_START)
-        free = f"import os; os.sched_setaffinity(0, {cpus}); " if sys.platform == "linux" else ""
         known = dict(os.environ if environment is None else environment)
         folders = os.pathsep.join(indoor.runtimes.__path__[1:])  # absolute, unlike the variable
         try:
             self._process = ChildProcess(
                 name,
-                [
-                    sys.executable,
-                    "-c",
-                    f"{free}from indoor.runtimes.own_process import serve; serve()",
-                ],
+                python_command("from indoor.runtimes.own_process import serve; serve()"),
                 log=Path(self._folder.name) / "log.txt",
                 folder=Path(indoor.__file__).parent.parent,
                 environment=known | {"INDOOR_RUNTIMES": folders},
@@ -250,17 +242,39 @@ def load_variant(
         return load_here(variant, run_folder, batch)
     threads = torch.get_num_threads()
     host = Host(variant.name, run_folder, batch=batch, threads=threads, **options)
+    checkpoint = checkpoint_of(variant, run_folder)
+    return load_in(host, variant, batch, lambda: read_manifest(checkpoint))
+
+
+def load_in(
+    host: Host,
+    variant: Variant,
+    batch: int,
+    manifest: Callable[[], CheckpointManifest],
+    **how: bool,
+) -> Loaded:
+    """Load a variant in a process that is its own, and ends with it or if it cannot be loaded.
+
+    Args:
+        host: The process.
+        variant: To load.
+        batch: What the process was started for.
+        manifest: Reads what the checkpoint says of itself, once the variant is loaded.
+        how: As for `Host.load`.
+
+    Raises:
+        IndoorError: As `load_variant`.
+    """
     try:
-        told = host.load(variant)
-        manifest = read_manifest(checkpoint_of(variant, run_folder))
+        told = host.load(variant, **how)
+        known = manifest()
     except IndoorError:
         host.close()
         raise
-    network = Hosted(host, variant.name)
     return Loaded(
         variant,
-        manifest,
-        network,
+        known,
+        Hosted(host, variant.name),
         Path(told["artefact"]),
         told["seconds"],
         batch,
