@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "hints", "locks", "progress"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate"}
+NUMBERS_OF_EXPLAIN = ("observations",)
+"""Files of `indoor/explain/` that know no torch; the others there measure."""
 
 ALLOWED = {
     "errors": set(),
@@ -41,6 +43,9 @@ ALLOWED = {
     "runtimes": BOTTOM
     | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
     | {"machine", "measure"},
+    "explain": BOTTOM
+    | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
+    | {"machine", "measure", "runs", "report", "runtimes"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
 
@@ -128,6 +133,17 @@ def test_the_numbers_side_knows_no_torch(path: Path) -> None:
     """The numbers, the records and the bottom import no torch, not even inside."""
     if room(path) in NUMBERS | BOTTOM | {"records", "places"}:
         assert not [n for n, _ in imports(path) if n.split(".")[0] in {"torch", "torchvision"}]
+
+
+@pytest.mark.parametrize("name", NUMBERS_OF_EXPLAIN)
+def test_what_was_observed_is_explained_without_torch(name: str) -> None:
+    """Records, terms and tables of `indoor explain` know only the numbers side."""
+    names = {module for module, _ in imports(ROOT / "indoor" / "explain" / f"{name}.py")}
+    assert not {module.split(".")[0] for module in names} & {"torch", "torchvision"}
+    rooms = {module.split(".")[1] for module in names if module.startswith("indoor.")}
+    assert rooms <= NUMBERS | BOTTOM | {"records", "machine", "explain"}
+    inside = {m.split(".")[2] for m in names if m.startswith("indoor.explain.")}
+    assert inside <= {*NUMBERS_OF_EXPLAIN}
 
 
 def test_machine_imports_torch_only_where_it_asks_it() -> None:
