@@ -124,11 +124,11 @@ def test_it_computes_on_as_many_threads_as_asked(
 ) -> None:
     """Threads that ran during calls are the number that was asked for, and none is pinned."""
     torch.set_num_threads(threads)
-    network, images = load_here(loaded.variant, run_folder).network, noise(16)
+    network, images = load_here(loaded.variant, run_folder).network, noise(256)
     network(images)  # which may compile, on all cores
     asked = min(threads, num_usable_cores())
     for _ in range(20):  # on a busy machine the first may do all before the second wakes
-        found = watch_threads(os.getpid(), lambda: network(images))
+        found = watch_threads(os.getpid(), lambda: network(images), for_s=0.5)
         if found is not None and found.num_busy >= asked:
             break
     assert found is not None

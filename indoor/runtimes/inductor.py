@@ -62,8 +62,6 @@ DATA_ONLY = True
 
 FILE = "network.safetensors"
 
-DATA_ONLY = True
-
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
