@@ -86,6 +86,6 @@ def test_commands_come_in_the_order_of_the_work() -> None:
     """The first page names what comes first, and an example of the whole way."""
     text = build_parser().format_help()
     names = ["demo", "data", "train", "quantize", "evaluate", "export", "predict"]
-    names += ["report", "results"]
+    names += ["report", "explain", "results"]
     places = [text.index(f"\n    {name} ") for name in [*names, "gate", "doctor"]]
     assert places == sorted(places)

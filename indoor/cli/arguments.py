@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from indoor import __version__
+from indoor.cli.explain_arguments import add_explain
 from indoor.cli.gate_arguments import add_gate
 from indoor.cli.network_arguments import add_networks
 from indoor.cli.parser import Parser, command, group, milliseconds, natural, points, positive
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_networks(commands)
     _add_report(commands)
     _add_recommend(commands)
+    add_explain(commands)
     _add_results(commands)
     add_gate(commands)
     _add_doctor(commands)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, natural, positive
+from indoor.cli.parser import command, group, natural, numbers, positive
 
 
 def add_networks(commands: Any) -> None:
@@ -158,7 +158,7 @@ def _add_export(commands: Any) -> None:
     add("--variant", metavar="NAME", help="such as int8-onnxruntime (default: by both)")
     add(
         "--batch",
-        type=_batches,
+        type=numbers,
         metavar="SIZES",
         help="such as 1,8: a package each, for a runtime that takes no other batch (default: 1)",
     )
@@ -171,11 +171,6 @@ def _add_export(commands: Any) -> None:
 def _need_a_runtime(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     if parsed.runtime is None and parsed.variant is None:
         parser.error("expected --runtime NAME or --variant NAME")
-
-
-def _batches(text: str) -> tuple[int, ...]:
-    """Read numbers of photographs, none twice, ascending."""
-    return tuple(sorted({positive(word.strip()) for word in text.split(",")}))
 
 
 def _add_predict(commands: Any) -> None:

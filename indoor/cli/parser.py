@@ -118,6 +118,11 @@ positive = whole_number(1)
 natural = whole_number(0)
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """Read numbers from 1 on, such as 1,8: none twice, ascending."""
+    return tuple(sorted({positive(word.strip()) for word in text.split(",")}))
+
+
 def number_of(unit: str, *, above: bool = True) -> Callable[[str], float]:
     """Return a reader of numbers of a unit, such as minutes: above 0, or from 0 on."""
 

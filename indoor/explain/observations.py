@@ -16,6 +16,8 @@ from indoor.records import (
     WeightSource,
 )
 
+Rounds = Annotated[tuple[Positive, ...], Meta(min_length=1)]
+
 SCHEMA_VERSION = 1
 """The version of a saved file of observations."""
 
@@ -47,9 +49,9 @@ class SideObservations:
     precision: Precision
     threads: PositiveCount
     batch: PositiveCount
-    as_is_s: tuple[Positive, ...]
+    as_is_s: Rounds
     """In a process of its own, as a user has it."""
-    kept_s: tuple[Positive, ...]
+    kept_s: Rounds
     """With an allocator that gives no large block back to the system."""
     in_cache_s: tuple[Positive, ...]
     """The same, with all large blocks on the same few pages, which stay in the cache."""

@@ -111,21 +111,21 @@ def share(value: float) -> str:
 
 def points(share: float) -> str:
     """Return percentage points with a sign, two decimals."""
-    return _signed(100 * share, 2)
+    return signed(100 * share, 2)
 
 
 def slowdown(ratio: float | None) -> str:
     """Return head's time / base's as a change: 1.049 is +4.9%; `-` where it is not known."""
     if ratio is None or not math.isfinite(ratio):
         return NOTHING
-    return f"{_signed(100 * (ratio - 1), 1)}%"
+    return f"{signed(100 * (ratio - 1), 1)}%"
 
 
 def slowdown_interval(interval: Interval | None) -> str:
     """Return the interval of a ratio as a change, such as `-0.4 to +1.2%`."""
     if interval is None or not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return NOTHING
-    low, high = (_signed(100 * (end - 1), 1) for end in (interval.low, interval.high))
+    low, high = (signed(100 * (end - 1), 1) for end in (interval.low, interval.high))
     return f"{low} to {high}%"
 
 
@@ -151,7 +151,7 @@ def clean(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _signed(value: float, decimals: int) -> str:
+def signed(value: float, decimals: int) -> str:
     """Return the value with its sign; one that rounds to zero has none."""
     text = f"{value:+,.{decimals}f}"
     return text if any(digit in text for digit in "123456789") else text[1:]
