@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from synthetic_machines import SyntheticMachine, Work, observations
+from test_cli_light import run
 
 from indoor.cli import main
 from indoor.explain.observations import Observations
@@ -70,6 +71,13 @@ def test_a_saved_file_is_shown_as_json(saved: Path, capsys: pytest.CaptureFixtur
     assert cell["verdict"]["claim"] == "false"
     shares = [part["share"]["value"] for part in cell["decomposition"]["parts"]]
     assert sum(shares) == pytest.approx(1)
+
+
+def test_a_saved_file_is_shown_without_torch(saved: Path, tmp_path: Path) -> None:
+    """A light installation explains what another one measured."""
+    done = run(tmp_path, "explain", saved)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The largest part is arithmetic" in done.stdout
 
 
 @pytest.mark.parametrize(
