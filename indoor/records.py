@@ -400,7 +400,8 @@ class Executed:
     name; None: the library names none. `types` are those of its input, weights and output, such as
     `u8/s8/u8`, and `shape` is told in the runtime's own way. `multiply_adds` are those of the whole
     batch, 0 for what only moves or adds; `precision` is what they were computed in, None where that
-    cannot be told.
+    cannot be told. `num_bytes` are those of its tensors, once each: its inputs, weights and output;
+    None: not known. `seconds` are its own, as the runtime timed it; None: it did not.
     """
 
     operator: str
@@ -410,6 +411,8 @@ class Executed:
     layer: str | None = None
     precision: Precision | None = None
     multiply_adds: Count = 0
+    num_bytes: Count | None = None
+    seconds: NotNegative | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 BOTTOM = {"errors", "files", "hints", "locks", "progress"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate"}
-NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render")
+NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline")
 """Files of `indoor/explain/` that know no torch; the others there measure."""
 
 ALLOWED = {

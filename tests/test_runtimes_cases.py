@@ -13,7 +13,15 @@ from indoor.machine import computes_bfloat16
 from indoor.measure.pairs import Plan, measure_interleaved
 from indoor.runtimes import find_variant, limits, load_variant, side_by_side
 from indoor.runtimes.labels import hold
-from indoor.runtimes.limits import Limit, best_limits, measure_limits
+from indoor.runtimes.limits import (
+    COPIED_BYTES,
+    L2_BYTES,
+    NUM_SLIDES,
+    Limit,
+    best_limits,
+    measure_bandwidths,
+    measure_limits,
+)
 from indoor.runtimes.own_process import Host, repeat
 from indoor.runtimes.side_by_side import measure_throughput
 from indoor.transforms import inference_transform
@@ -86,6 +94,15 @@ def test_the_limits_of_this_machine() -> None:
     assert best["float32", 1].multiply_adds_per_s == max(
         one.multiply_adds_per_s for one in found if one.precision == "float32"
     )
+
+
+def test_the_bandwidths_of_this_machine() -> None:
+    """Bytes a second of memory and of L2, by threads, each read and written."""
+    found = {(one.level, one.threads): one for one in measure_bandwidths((1, 2), 0.0)}
+    assert set(found) == {(level, n) for level in ("memory", "L2") for n in (1, 2)}
+    assert all(one.bytes_per_s > 1e8 for one in found.values())
+    assert found["memory", 1].num_bytes == 2 * COPIED_BYTES
+    assert found["L2", 2].num_bytes == 2 * 2 * NUM_SLIDES * L2_BYTES
 
 
 def test_a_limit_that_cannot_be_measured_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

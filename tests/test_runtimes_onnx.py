@@ -22,6 +22,7 @@ from indoor.quantize import load_qdq, quantize, save_int8
 from indoor.records import Ran
 from indoor.runtimes import Loaded, all_variants, load_variant, why_not
 from indoor.runtimes.loading import load_here
+from indoor.runtimes.operators import operator_times
 from indoor.runtimes.own_process import Host
 from indoor.runtimes.proof import prove
 
@@ -95,6 +96,20 @@ def test_what_ran_is_what_it_is_called(loaded: Loaded) -> None:
     assert {"conv1", "layer1.0.conv1", "layer4.0.downsample.0", "fc"} <= layers
     assert len(layers) == len(counted) == 21
     assert ran.kernels == {}
+
+
+def test_each_operator_is_timed(loaded: Loaded) -> None:
+    """The same ones as those that ran, with seconds, and bytes of at least the weights."""
+    images = noise(2)
+    before = loaded(images)
+    told = operator_times(loaded.network, images, 3)
+    assert [o.operator for o in told] == [o.operator for o in loaded.network.ran(images).executed]
+    assert all(o.seconds is not None for o in told)
+    assert sum(o.seconds or 0.0 for o in told if o.multiply_adds) > 0
+    (fc,) = (o for o in told if o.layer == "fc")
+    one = {"float32": 4, "bfloat16": 2, "int8": 1}[loaded.variant.precision]
+    assert one * 512 * 3 <= (fc.num_bytes or 0) <= 4 * (512 * 3 + 2 * 512 + 9)
+    assert torch.equal(loaded(images), before)
 
 
 def test_the_artefact_is_one_file_of_nobodys_machine(loaded: Loaded) -> None:

@@ -87,6 +87,59 @@ def test_a_line_is_a_primitive(line: str, told: tuple[str, str | None, int]) -> 
     assert notes == ()
 
 
+BYTES = {
+    "convolution in groups": (
+        "convolution,jit:avx2,forward_training,src:f32:a:blocked:aBcd8b::f0 "
+        "wei:f32:a:blocked:ABcd8b8a::f0 bia:undef::undef::: dst:f32:a:blocked:aBcd8b::f0,"
+        "attr-scratchpad:user,alg:convolution_direct,"
+        "mb2_g32ic64oc128_ih16oh8kh3sh2dh0ph1_iw16ow8kw3sw2dw0pw1,0.3",
+        4 * (2 * 64 * 16 * 16 + 128 * 2 * 9 + 2 * 128 * 8 * 8),
+    ),
+    "convolution with a sum": (
+        next(iter(LINES)),
+        8 * 64 * 56 * 56 + 256 * 64 + 2 * 8 * 256 * 56 * 56,
+    ),
+    "convolution with another's sum": (
+        next(iter(LINES)).replace("sum:0.0562301:136", "binary_add:u8:15:acdb"),
+        8 * 64 * 56 * 56 + 256 * 64 + 2 * 8 * 256 * 56 * 56,
+    ),
+    "matmul": (
+        "matmul,brg_matmul:avx512_core_bf16,undef,src:bf16::blocked:ab::f0 "
+        "wei:bf16::blocked:ba::f0 dst:bf16::blocked:ab::f0,attr-scratchpad:user,,"
+        "2x2048:2048x15,0.03",
+        2 * (2 * 2048 + 2048 * 15 + 2 * 15),
+    ),
+    "sum of two": (
+        "sum,jit,undef,src:f32::blocked:acdb::f0 src:f32::blocked:acdb::f0 "
+        "dst:f32::blocked:acdb::f0,,,2x64x56x56,0.01",
+        3 * 4 * 2 * 64 * 56 * 56,
+    ),
+    "reorder to other types": (
+        "reorder,jit:uni,undef,src:f32::blocked:abcd::f0 dst:u8::blocked:acdb::f0,,,8x3x64x64,0.01",
+        5 * 8 * 3 * 64 * 64,
+    ),
+    "pooling": (
+        "pooling_v2,jit:avx512_core,forward_inference,src:f32::blocked:acdb::f0 "
+        "dst:f32::blocked:acdb::f0,,alg:pooling_max,"
+        "mb2ic64_ih112oh56kh3sh2dh0ph1_iw112ow56kw3sw2dw0pw1,0.1",
+        4 * 2 * 64 * (112 * 112 + 56 * 56),
+    ),
+    "sizes not known": (
+        "matmul,brg_matmul:avx2,undef,src:f32::blocked:ab::f0 wei:f32::blocked:ab::f0 "
+        "dst:f32::blocked:ab::f0,runtime_dims_masks:1:0,,*x8:8x16,0.01",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "num_bytes"), BYTES.values(), ids=BYTES)
+def test_a_primitive_reads_and_writes_its_tensors(line: str, num_bytes: int | None) -> None:
+    """Input, weights and output, and once more the output that it adds to."""
+    (primitive,), _ = primitives_of([BEGIN + line])
+    assert primitive.num_bytes == num_bytes
+    assert primitive.seconds == float(line.split(",")[-1]) / 1e3
+
+
 def test_other_lines_tell_nothing() -> None:
     """Headers, what was only created, and a library's own noise are no primitive that ran."""
     lines = [
@@ -159,6 +212,7 @@ def node(number: int, parent: int, name: str, *shapes: list[int], **about: Any) 
                 layer="layer1.0.conv1",
                 precision="float32",
                 multiply_adds=2 * 16 * 2 * 2 * 4 * 9,
+                num_bytes=4 * (2 * 8 * 4 * 4 + 16 * 4 * 9 + 2 * 16 * 2 * 2),
             ),
             id="a convolution in groups",
         ),
@@ -170,6 +224,7 @@ def node(number: int, parent: int, name: str, *shapes: list[int], **about: Any) 
                 shape="2x64:64x15:2x15",
                 precision="bfloat16",
                 multiply_adds=2 * 64 * 15,
+                num_bytes=2 * (2 * 64 + 64 * 15 + 2 * 15),
             ),
             id="a product with its bias",
         ),
@@ -185,6 +240,7 @@ def node(number: int, parent: int, name: str, *shapes: list[int], **about: Any) 
                 layer="fc",
                 precision="int8",
                 multiply_adds=2 * 64 * 15,
+                num_bytes=2 * 64 + 15 * 64 + 2 * 15,
             ),
             id="packed weights",
         ),
@@ -195,6 +251,7 @@ def node(number: int, parent: int, name: str, *shapes: list[int], **about: Any) 
                 types="f32/f32/f32",
                 shape="2x4:4x3:2x3",
                 multiply_adds=24,
+                num_bytes=4 * (8 + 12 + 6),
             ),
             id="a GPU, which may round",
         ),

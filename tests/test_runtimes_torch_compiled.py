@@ -22,6 +22,8 @@ from indoor.quantize import load_qdq, quantize, save_int8
 from indoor.records import Ran
 from indoor.runtimes import all_variants, compiling, why_not
 from indoor.runtimes.compiling import SETTINGS, CompiledNetwork, all_in_int8
+from indoor.runtimes.fingerprint import REST
+from indoor.runtimes.operators import operator_times
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -111,6 +113,15 @@ def test_all_is_computed_in_what_it_says(compiled: CompiledNetwork) -> None:
     assert not [one for one in ran.executed if one.operator in ("sum", "binary")]
     proof = judge(variant, ran, BATCH * multiply_adds("resnet18", 3, 64))
     assert proof.is_whole, proof.words
+
+
+@compiles
+def test_each_primitive_is_timed(compiled: CompiledNetwork) -> None:
+    """OneDNN's in order with seconds and bytes, and last all the rest of a call."""
+    *primitives, rest = operator_times(compiled, noise(BATCH, seed=3), 2)
+    assert sum(one.operator == "convolution" for one in primitives) == NUM_CONVOLUTIONS
+    assert all(one.seconds and one.num_bytes for one in primitives if one.multiply_adds)
+    assert (rest.operator, rest.multiply_adds) == (REST, 0)
 
 
 @compiles

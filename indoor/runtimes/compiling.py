@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from indoor.errors import IndoorError
 from indoor.model import load_float, read_manifest
-from indoor.records import Ran, Variant
+from indoor.records import Executed, Ran, Variant
 from indoor.runtimes import eager
 from indoor.runtimes.base import lacking
-from indoor.runtimes.fingerprint import what_ran
+from indoor.runtimes.fingerprint import time_primitives, what_ran
+from indoor.runtimes.operators import Context
 
 SETTINGS: dict[str, Any] = {
     "freezing": True,  # else int8 is dequantized, and weights are repacked, in every call
@@ -126,3 +127,7 @@ class CompiledNetwork:
         """Return the convolutions and products of one warm call."""
         self(images)
         return what_ran(lambda: self(images))
+
+    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+        """Return oneDNN's primitives of a call, and all the rest as one operation."""
+        return time_primitives(lambda: self(images), num_calls, during)

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from indoor.devices import why_no_bfloat16
 from indoor.model import load_float
 from indoor.model.network import fold
-from indoor.records import Ran, Variant
+from indoor.records import Executed, Ran, Variant
+from indoor.runtimes.dispatched import time_operators
 from indoor.runtimes.fingerprint import what_ran
+from indoor.runtimes.operators import Context
 
 VARIANTS = (
     Variant(
@@ -117,3 +119,9 @@ class EagerNetwork:
         """Return the convolutions and products of one warm call, and oneDNN's other primitives."""
         self(images)
         return what_ran(lambda: self(images), self.model)
+
+    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+        """Return every operator that a call dispatches; none on a device that computes later."""
+        if images.device.type != "cpu":
+            return ()
+        return time_operators(lambda: self(images), self.model, num_calls, during)

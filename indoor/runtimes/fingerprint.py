@@ -10,24 +10,24 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from math import prod
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.profiler import ExecutionTraceObserver, record_function
 
 from indoor.records import Executed, Ran
-from indoor.runtimes.executed import PRECISIONS, ran_from
+from indoor.runtimes.executed import PRECISIONS, bytes_of, ran_from, timed_over
+from indoor.runtimes.layers import Weights, followed, weights_of
 from indoor.runtimes.onednn import primitives_of, verbose
-
-Weights = dict[str, tuple[tuple[int, ...], str]]
-"""The shape and the type of the weights by their layer."""
+from indoor.runtimes.operators import Context, call_profiled
 
 _FACTORS = {
     "aten::_convolution": (0, 1),
@@ -57,6 +57,9 @@ _TYPES = {
 
 _LAYER = "indoor layer "
 
+REST = "all but oneDNN's primitives"
+"""What the last operation of `time_primitives` is called."""
+
 
 def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
     """Return what a call executes; make one before, so that this one is warm.
@@ -71,13 +74,49 @@ def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         printed, trace = Path(name) / "printed.txt", Path(name) / "trace.json"
         weights = {} if model is None else stack.enter_context(_layers_traced(model))
-        with _printing_to(printed), _traced(trace), verbose():
+        with printing_to(printed), _traced(trace), verbose():
             call()
         lines = printed.read_text(errors="replace").splitlines()
         nodes = json.loads(trace.read_bytes())["nodes"]
     primitives, notes = primitives_of(lines)
     executed = merged(primitives, operators_of(nodes, weights))
     return ran_from(executed, notes)
+
+
+def time_primitives(
+    call: Callable[[], object], num_calls: int, during: Context
+) -> tuple[Executed, ...]:
+    """Return oneDNN's primitives of a call in order, with their median seconds, and then the rest.
+
+    The rest are generated kernels, other libraries' and whatever leads from one to the next: what
+    calls take of which nothing is told, less the primitives. It has no bytes and no multiply-adds.
+
+    Args:
+        call: As in `what_ran`.
+        num_calls: To take the median of.
+        during: As in `operator_times`.
+    """
+    whole_s: list[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        printed = Path(name) / "printed.txt"
+
+        @contextmanager
+        def told() -> Iterator[None]:
+            for _ in range(num_calls):
+                began = time.perf_counter()
+                call()
+                whole_s.append(time.perf_counter() - began)
+            with printing_to(printed), verbose():
+                yield
+
+        call_profiled(call, num_calls, during, told)
+        primitives, _ = primitives_of(printed.read_text(errors="replace").splitlines())
+    size = len(primitives) // num_calls
+    starts = [size * number for number in range(num_calls)]
+    ends = [*starts[1:], len(primitives)]
+    timed = timed_over([primitives[a:b] for a, b in zip(starts, ends, strict=True)])
+    rest_s = median(whole_s) - sum(one.seconds or 0.0 for one in timed)
+    return (*timed, Executed(operator=REST, types="", shape="", seconds=max(0.0, rest_s)))
 
 
 def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Executed, ...]:
@@ -111,14 +150,16 @@ def _operator(node: dict[str, Any], name: str, layers: list[str], weights: Weigh
         weight, weight_type = weights[layer]
     depth = weight[1:] if "conv" in node["name"] else source[-1:]
     types = [_type(t) for t in (inputs["types"][first], weight_type, node["outputs"]["types"][0])]
+    shapes = (source, weight, output)
     on_cpu = inputs["values"][first][-1] == "cpu"  # a GPU may round float32, which nothing tells
     return Executed(
         operator=name,
         types="/".join(types),
-        shape=":".join("x".join(map(str, shape)) for shape in (source, weight, output)),
+        shape=":".join("x".join(map(str, shape)) for shape in shapes),
         layer=layer,
         precision=PRECISIONS.get(types[0]) if on_cpu else None,
         multiply_adds=prod(output) * prod(depth) if depth else 0,
+        num_bytes=bytes_of(zip(types, shapes, strict=True)),
     )
 
 
@@ -170,30 +211,18 @@ def _above(node: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> Iterator[d
 @contextmanager
 def _layers_traced(model: nn.Module) -> Iterator[Weights]:
     """Have the trace tell where a layer begins and ends; return their weights."""
-    weights: Weights = {}
-    handles: list[Any] = []
     ranges: list[Any] = []
 
-    def enter(name: str, *_: object) -> None:
+    def enter(name: str) -> None:
         ranges.append(record_function(f"{_LAYER}{name}"))
         ranges[-1].__enter__()
 
-    def leave(*_: object) -> None:
+    def leave() -> None:
         ranges.pop().__exit__(None, None, None)
 
-    for path, module in model.named_modules():
-        weight: Any = getattr(module, "weight", None)
-        weight = weight() if callable(weight) else weight  # a quantized layer's is packed
-        if isinstance(weight, Tensor) and weight.dim() > 1:
-            name = path.removeprefix("network.")  # of what binds an int8 network to its engine
-            weights[name] = (tuple(weight.shape), str(weight.dtype))
-            handles.append(module.register_forward_pre_hook(partial(enter, name)))
-            handles.append(module.register_forward_hook(leave))
-    try:
+    weights = weights_of(model)
+    with followed(model, weights, enter, leave):
         yield weights
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -208,7 +237,7 @@ def _traced(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _printing_to(path: Path) -> Iterator[None]:
+def printing_to(path: Path) -> Iterator[None]:
     """Send both standard streams to a file, as native code sees them."""
     flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()

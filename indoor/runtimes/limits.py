@@ -1,8 +1,9 @@
-"""The most multiply-adds a second that this machine was seen to reach in a precision.
+"""The most multiply-adds and bytes a second that this machine was seen to reach.
 
 Large convolutions and matrix products of torch's libraries stand for the hardware: on one core of a
 Zen 4 they came within 5% of kernels written with intrinsics (float32 60, bfloat16 120, int8 223
-thousand million a second). They run in a process of their own, which no earlier work has slowed.
+thousand million a second). Bytes are moved by copies, from memory and from each core's L2. All run
+in a process of their own, which no earlier work has slowed.
 """
 
 import json
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ import indoor
 from indoor.devices import why_no_bfloat16
 from indoor.errors import IndoorError
 from indoor.measure.process import python_command
-from indoor.records import Precision, from_builtins, to_builtins
+from indoor.records import Precision, Record, from_builtins, to_builtins
 
 SHAPES = ((8, 256, 28, 1), (8, 256, 14, 3), (8, 512, 14, 3))
 """Of convolutions: photographs, channels in and out, pixels a side, kernel; calls of a few
@@ -31,7 +32,18 @@ milliseconds, of which a busy machine lets some through undisturbed."""
 PRODUCTS = ((784, 512, 512), (1024, 1024, 1024))
 """Of matrix products: rows, sums, columns."""
 
+COPIED_BYTES = 2**28
+"""From memory: what no cache holds that we met."""
+
+L2_BYTES = 2**16
+"""From L2, of each thread: twice it with what slides is more than an L1 and less than any L2."""
+
+NUM_SLIDES = 128
+"""How often those are copied in a call, each time a cache line further."""
+
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8")
+
+Level = Literal["memory", "L2"]
 
 Kernel = tuple[str, Callable[[], object], int]
 """What it is, a call of it, and the call's multiply-adds."""
@@ -53,6 +65,21 @@ class Limit:
         return self.multiply_adds / self.seconds
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bandwidth:
+    """What the shortest copy from memory, or from the threads' L2, read and wrote."""
+
+    level: Level
+    threads: int
+    num_bytes: int
+    seconds: float
+
+    @property
+    def bytes_per_s(self) -> float:
+        """Its bytes a second, read and written."""
+        return self.num_bytes / self.seconds
+
+
 def limited_precisions() -> tuple[Precision, ...]:
     """Return the precisions that have a limit here: those that this CPU does not only emulate."""
     return PRECISIONS if why_no_bfloat16("cpu") is None else (PRECISIONS[0], PRECISIONS[2])
@@ -68,7 +95,33 @@ def measure_limits(threads: Sequence[int], kernel_s: float) -> tuple[Limit, ...]
     Raises:
         IndoorError: The process failed; one line.
     """
-    code = f"from indoor.runtimes.limits import tell; tell({list(threads)}, {kernel_s})"
+    return _asked("limits", Limit, threads, kernel_s)
+
+
+def measure_bandwidths(threads: Sequence[int], copy_s: float) -> tuple[Bandwidth, ...]:
+    """Measure copies of memory and of L2 on every number of threads, in a process of its own.
+
+    A thread's target is another place than its source, so that a copied byte counts as two. What a
+    cache reads of a target before it is overwritten counts as nothing.
+
+    Args:
+        threads: Numbers of threads.
+        copy_s: For each copy, after one call.
+
+    Raises:
+        IndoorError: The process failed; one line.
+    """
+    return _asked("bandwidths", Bandwidth, threads, copy_s)
+
+
+def _asked(
+    what: Literal["limits", "bandwidths"],
+    record_type: type[Record],
+    threads: Sequence[int],
+    kernel_s: float,
+) -> tuple[Record, ...]:
+    arguments = f"{what!r}, {list(threads)}, {kernel_s}"
+    code = f"from indoor.runtimes.limits import tell; tell({arguments})"
     done = subprocess.run(  # noqa: S603 - this very Python
         python_command(code),
         cwd=Path(indoor.__file__).parent.parent,
@@ -83,12 +136,13 @@ def measure_limits(threads: Sequence[int], kernel_s: float) -> tuple[Limit, ...]
             f"{last}; expected kernels of torch that run here"
         )
     told = json.loads(done.stdout.splitlines()[-1])
-    return tuple(from_builtins(one, Limit, "the limits' process") for one in told)
+    return tuple(from_builtins(one, record_type, "the limits' process") for one in told)
 
 
-def tell(threads: Sequence[int], kernel_s: float) -> None:
+def tell(what: Literal["limits", "bandwidths"], threads: Sequence[int], kernel_s: float) -> None:
     """Be the process: measure, and print what was found as JSON."""
-    found = [to_builtins(limit) for limit in _limits(threads, kernel_s)]
+    measured = {"limits": _limits, "bandwidths": _bandwidths}[what](threads, kernel_s)
+    found = [to_builtins(one) for one in measured]
     print(json.dumps(found))  # noqa: T201 - the asker reads it
 
 
@@ -112,6 +166,31 @@ def _limits(threads: Sequence[int], kernel_s: float) -> Iterator[Limit]:
                         multiply_adds=multiply_adds,
                         seconds=_shortest(call, kernel_s),
                     )
+
+
+def _bandwidths(threads: Sequence[int], copy_s: float) -> Iterator[Bandwidth]:
+    with torch.inference_mode():
+        source, target = (torch.ones(COPIED_BYTES // 4) for _ in range(2))
+        for count in threads:
+            torch.set_num_threads(count)
+            copies: dict[Level, tuple[Tensor, Tensor]] = {
+                "memory": (source, target),
+                "L2": (_slides(source, count), _slides(target, count)),
+            }
+            for level, (read, written) in copies.items():
+                yield Bandwidth(
+                    level=level,
+                    threads=count,
+                    num_bytes=2 * 4 * read.numel(),
+                    seconds=_shortest(partial(written.copy_, read), copy_s),
+                )
+
+
+def _slides(memory: Tensor, threads: int) -> Tensor:
+    """Return a view `(threads, NUM_SLIDES, elements)` of few bytes a thread, again and again."""
+    line, elements = 64 // 4, L2_BYTES // 4
+    apart = 2 * (elements + NUM_SLIDES * line)
+    return memory.as_strided((threads, NUM_SLIDES, elements), (apart, line, 1))
 
 
 def best_limits(limits: Sequence[Limit]) -> dict[tuple[Precision, int], Limit]:

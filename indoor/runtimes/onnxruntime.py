@@ -1,16 +1,18 @@
 """ONNX Runtime on the CPU: float32 and int8 from an ONNX file, in threads of its own."""
 
 import tempfile
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from indoor.records import Ran, Variant
+from indoor.records import Executed, Ran, Variant
 from indoor.runtimes.executed import ran_from
 from indoor.runtimes.onnxruntime_profile import read_profile
+from indoor.runtimes.operators import Context, call_profiled
 from indoor.runtimes.to_onnx import FILE, onnx_artefact
 
 VARIANTS = (
@@ -75,7 +77,11 @@ class OnnxRuntimeNetwork:
         return torch.from_numpy(logits)
 
     def ran(self, images: Tensor) -> Ran:
-        """Return the operators of the second call of a session that keeps a profile.
+        """Return the operators of one call of a session that keeps a profile."""
+        return ran_from(self.profile(images, 1, nullcontext))
+
+    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+        """Return the operators of another session, which keeps a profile.
 
         MLAS, which computes them, names no kernel.
         """
@@ -87,9 +93,9 @@ class OnnxRuntimeNetwork:
                 "optimized_model_filepath": str(graph),
             }
             session = open_session(self.path, self.options | profiled)
-            for _ in range(2):
-                session.run(None, {"images": images.detach().numpy()})
-            return ran_from(read_profile(Path(session.end_profiling()), graph))
+            other = replace(self, session=session)
+            call_profiled(lambda: other(images), num_calls, during)
+            return read_profile(Path(session.end_profiling()), graph, num_calls)
 
 
 def open_session(path: Path, options: dict[str, Any]) -> Any:

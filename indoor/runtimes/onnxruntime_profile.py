@@ -1,5 +1,6 @@
 """What ONNX Runtime executed, read from a session's profile and the graph that it really runs."""
 
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from indoor.records import Executed
-from indoor.runtimes.executed import precision_of
+from indoor.runtimes.executed import bytes_of, precision_of, timed_over
 
 _SUFFIX = "_kernel_time"
 
@@ -27,25 +28,35 @@ class _Tensor:
     shape: tuple[int, ...]
 
 
-def read_profile(profile: Path, graph: Path) -> Iterator[Executed]:
-    """Yield the operators of the last run of a session.
+def read_profile(profile: Path, graph: Path, num_runs: int) -> tuple[Executed, ...]:
+    """Return the operators of the last runs of a session, with the median of their seconds.
 
     MLAS, which computes them, names no kernel.
 
     Args:
-        profile: JSON, of two runs or more.
+        profile: JSON, of one run more than asked for.
         graph: The optimised graph of the same session: the profile leaves out weights that were
             packed for the kernels.
+        num_runs: How many, 1 or more.
     """
     events, constants = json.loads(profile.read_bytes()), _constants(graph)
-    runs = [i for i, event in enumerate(events) if event["name"] == "model_run"]
-    for event in events[runs[-2] : runs[-1]]:
+    ends = [i for i, event in enumerate(events) if event["name"] == "model_run"][-num_runs - 1 :]
+    return timed_over(
+        [list(_executed_in(events[a:b], constants)) for a, b in itertools.pairwise(ends)]
+    )
+
+
+def _executed_in(
+    events: list[dict[str, Any]], constants: dict[str, dict[str, _Tensor]]
+) -> Iterator[Executed]:
+    for event in events:
         if event["cat"] == "Node" and event["name"].endswith(_SUFFIX):
             known = constants.get(event["name"].removesuffix(_SUFFIX), {})
-            yield _executed(event["args"], known)
+            yield _executed(event, known)
 
 
-def _executed(told: dict[str, Any], constants: dict[str, _Tensor]) -> Executed:
+def _executed(event: dict[str, Any], constants: dict[str, _Tensor]) -> Executed:
+    told = event["args"]
     operator = told["op_name"]
     inputs, outputs = (_tensors(told[f"{end}_type_shape"]) for end in ("input", "output"))
     read, multiply_adds = inputs[:1], 0
@@ -62,7 +73,14 @@ def _executed(told: dict[str, Any], constants: dict[str, _Tensor]) -> Executed:
         layer=next((n.rpartition(".")[0] for n in constants if n.endswith(_NAMES)), None),
         precision=precision_of(*(t.type for t in read)),
         multiply_adds=multiply_adds,
+        num_bytes=bytes_of((t.type, t.shape) for t in [*inputs, *_packed(inputs, read), *outputs]),
+        seconds=event["dur"] / 1e6,
     )
+
+
+def _packed(inputs: list[_Tensor], read: list[_Tensor]) -> list[_Tensor]:
+    """Return those that an operator reads and the profile leaves out."""
+    return [t for t in read if t not in inputs]
 
 
 def _tensors(told: list[dict[str, list[int]]]) -> list[_Tensor]:

@@ -1,6 +1,8 @@
 """OpenVINO on the CPU: float32, bfloat16 and int8 from an ONNX file, in threads of its own."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import torch
 from torch import Tensor
 
 from indoor.devices import why_no_bfloat16
-from indoor.records import Ran, Variant
+from indoor.records import Executed, Ran, Variant
 from indoor.runtimes.executed import ran_from
 from indoor.runtimes.openvino_graph import read_graph
+from indoor.runtimes.operators import NUM_WARMUP_CALLS, Context, call_profiled
 from indoor.runtimes.to_onnx import FILE, onnx_artefact
 
 VARIANTS = (
@@ -51,6 +54,8 @@ REQUIRES = {"onnx": ">=1.18", "onnxscript": ">=0.6", "openvino": ">=2026.2,<2027
 EXTRA = "openvino"
 
 DATA_ONLY = True
+
+COUNTING = {"PERF_COUNT": True}
 
 
 def why_not(variant: Variant) -> str | None:
@@ -109,13 +114,31 @@ class OpenVinoNetwork:
         """Return float32 logits `(B, C)` of float32 photographs `(B, 3, H, W)`."""
         if len(images) != self._batch:
             self._compile(len(images))
-        values = images.detach().contiguous().numpy()
-        return torch.from_numpy(self._request.infer([values], share_inputs=True)[0])
+        return _infer(self._request, images)
 
     def ran(self, images: Tensor) -> Ran:
         """Return the operations of the execution graph that computes these photographs."""
         self(images)
         return ran_from(read_graph(self._compiled.get_runtime_model()))
+
+    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+        """Return the operations of another compiled model, which counts their time."""
+        self(images)  # for whose number the model has its shape now
+        counting = self._core.compile_model(self._model, "CPU", self._settings | COUNTING)
+        request = counting.create_infer_request()
+        seconds: dict[str, float] = {}
+
+        @contextmanager
+        def counted() -> Iterator[None]:
+            before = _means_s(request)
+            yield
+            num_all = NUM_WARMUP_CALLS + num_calls
+            for name, mean_s in _means_s(request).items():
+                sum_s = num_all * mean_s - NUM_WARMUP_CALLS * before[name]
+                seconds[name] = max(0.0, sum_s / num_calls)
+
+        call_profiled(lambda: _infer(request, images), num_calls, during, counted)
+        return tuple(read_graph(counting.get_runtime_model(), seconds))
 
     def _compile(self, batch: int) -> None:
         self._compiled = self._request = None  # two at once would need twice the memory
@@ -124,6 +147,17 @@ class OpenVinoNetwork:
         self._compiled = self._core.compile_model(self._model, "CPU", self._settings)
         self._request = self._compiled.create_infer_request()
         self._batch = batch
+
+
+def _infer(request: Any, images: Tensor) -> Tensor:
+    values = images.detach().contiguous().numpy()
+    return torch.from_numpy(request.infer([values], share_inputs=True)[0])
+
+
+def _means_s(request: Any) -> dict[str, float]:
+    """Return by operation the mean seconds of all calls so far, in whole microseconds."""
+    told = request.get_profiling_info()
+    return {one.node_name: one.real_time.total_seconds() for one in told}
 
 
 def _hint(variant: Variant) -> str:

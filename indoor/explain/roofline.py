@@ -1,0 +1,198 @@
+"""Where each layer stands under the roofline of its machine, and that as a table.
+
+The model is that of Williams, Waterman and Patterson ("Roofline: an insightful visual performance
+model for multicore architectures", CACM 52(4), 2009): a layer takes at least what its multiply-adds
+take at the machine's limit, and at least what its bytes take at the machine's bandwidth. Both are
+measured here, the bandwidth by copies of memory; what a cache still holds comes quicker than that.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from statistics import median
+from typing import Literal
+
+from indoor.explain.observations import Observations, OperatorTime, SideObservations
+from indoor.report import units
+from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """One operator of a call under the roofline.
+
+    Seconds are a call's. `seconds` is its share of its profile times what a call takes unprofiled,
+    `in_cache_s` the same with all data in the cache, None where that was not measured.
+    `arithmetic_s` is what its multiply-adds take at least, `memory_s` its bytes; None: not known.
+    """
+
+    operator: OperatorTime
+    seconds: float
+    in_cache_s: float | None
+    arithmetic_s: float | None
+    memory_s: float | None
+
+    @property
+    def intensity(self) -> float | None:
+        """Multiply-adds a byte that is read or written; None: it does not multiply, or move."""
+        known = self.operator.multiply_adds and self.operator.bytes
+        return self.operator.multiply_adds / self.operator.bytes if known else None
+
+    @property
+    def roof_s(self) -> float | None:
+        """The least that it can take; None: not known."""
+        roofs = [one for one in (self.arithmetic_s, self.memory_s) if one]
+        return max(roofs, default=None)
+
+    @property
+    def bound(self) -> Literal["arithmetic", "memory"] | None:
+        """Which of the two roofs is over it; None: not known."""
+        if self.roof_s is None:
+            return None
+        return "arithmetic" if self.roof_s == self.arithmetic_s else "memory"
+
+    @property
+    def share(self) -> float | None:
+        """How much of its roof it reaches; above 1 where its bytes came from a cache."""
+        return self.roof_s / self.seconds if self.roof_s and self.seconds else None
+
+
+def place_operators(side: SideObservations) -> tuple[Position, ...]:
+    """Return each operator of a side under the roofline, in the order of the call."""
+    kept = _scaled(side.operators_kept, side.kept_s, side.empty_s)
+    in_cache = _scaled(side.operators_in_cache, side.in_cache_s, side.empty_s)
+    known = [(one.operator, one.layer) for one in side.operators_kept]
+    told = [(one.operator, one.layer) for one in side.operators_in_cache]
+    cached: Sequence[float | None] = in_cache if known == told else [None] * len(kept)
+    return tuple(
+        Position(
+            operator=one,
+            seconds=seconds,
+            in_cache_s=cached_s,
+            arithmetic_s=_least(one.multiply_adds, side.limit_multiply_adds_per_s),
+            memory_s=_least(one.bytes, side.limit_bytes_per_s),
+        )
+        for one, seconds, cached_s in zip(side.operators_kept, kept, cached, strict=True)
+    )
+
+
+def render_layers(observations: Observations) -> tuple[Block, ...]:
+    """Return a table of layers for each side of each cell: all that multiplies, and the passes."""
+    blocks: list[Block] = [Heading("Layers under the roofline", 2)]
+    for side in (side for cell in observations.cells for side in cell):
+        blocks += render_side(side)
+    return tuple(blocks)
+
+
+def render_side(side: SideObservations) -> Iterator[Block]:
+    """Yield the table of one side."""
+    yield Heading(
+        f"{side.variant}, batch {side.batch}, {units.threads(side.threads)}: "
+        f"{units.time_of_one(median(side.kept_s) / side.batch)} a photograph",
+        3,
+    )
+    positions = place_operators(side)
+    if not positions:
+        yield Paragraph("Its runtime tells no operators.", "faint")
+        return
+    yield Paragraph(_roof_words(side), "faint")
+    layers = [one for one in positions if one.operator.multiply_adds]
+    others = _together(one for one in positions if not one.operator.multiply_adds)
+    whole_s = sum(one.seconds for one in positions)
+    rows = [_row(one, side.batch, whole_s) for one in (*layers, *others)]
+    yield Grid(
+        columns=(
+            Column("layer", "left"),
+            Column("operator", "left"),
+            Column("million\nmultiply-adds"),
+            Column("MB"),
+            Column("multiply-adds\na byte"),
+            Column("ms"),
+            Column("of all"),
+            Column("ms in\nthe cache"),
+            Column("bound by", "left"),
+            Column("of its\nroof"),
+        ),
+        rows=tuple(rows),
+        num_keys=2,
+        rules=frozenset({len(layers) - 1} if layers and others else ()),
+    )
+
+
+def _roof_words(side: SideObservations) -> str:
+    arithmetic, memory = side.limit_multiply_adds_per_s, side.limit_bytes_per_s
+    if arithmetic is None or memory is None:
+        return "The machine's limits were not measured, so that nothing has a roof."
+    return (
+        "Of a photograph, except for multiply-adds a byte, of which a batch has more: it reads the "
+        f"weights once. Roof: {units.digits(arithmetic / 1e9)} thousand million multiply-adds of "
+        f"{side.precision} a second, and {units.digits(memory / 1e9)} GB a second by copies of "
+        f"memory. Memory bounds what has fewer than {units.digits(arithmetic / memory)} "
+        "multiply-adds a byte, and what is above 100% of its roof had its bytes from a cache."
+    )
+
+
+def _row(one: Position, batch: int, whole_s: float) -> tuple[str, ...]:
+    operator, cached_s = one.operator, one.in_cache_s
+    millions, megabytes = (
+        units.digits(amount / batch / 1e6) if amount else units.NOTHING
+        for amount in (operator.multiply_adds, operator.bytes)
+    )
+    return (
+        units.clean(operator.layer or units.NOTHING),
+        units.clean(operator.operator),
+        millions,
+        megabytes,
+        units.NOTHING if one.intensity is None else units.digits(one.intensity),
+        units.milliseconds(one.seconds / batch),
+        units.share(one.seconds / whole_s) if whole_s else units.NOTHING,
+        units.milliseconds(None if cached_s is None else cached_s / batch),
+        one.bound or units.NOTHING,
+        units.NOTHING if one.share is None else f"{one.share:.0%}",
+    )
+
+
+def _together(passes: Iterator[Position]) -> tuple[Position, ...]:
+    """Return what multiplies nothing, one for each operator, the longest first."""
+    found = []
+    for name, group in groupby(
+        sorted(passes, key=lambda one: one.operator.operator), lambda one: one.operator.operator
+    ):
+        same = list(group)
+        operator = replace(
+            same[0].operator,
+            operator=name,
+            layer=same[0].operator.layer if len(same) == 1 else f"{len(same)} passes",
+            bytes=sum(one.operator.bytes for one in same),
+        )
+        cached = [one.in_cache_s for one in same if one.in_cache_s is not None]
+        memory = [one.memory_s for one in same if one.memory_s is not None]
+        found.append(
+            Position(
+                operator=operator,
+                seconds=sum(one.seconds for one in same),
+                in_cache_s=sum(cached) if len(cached) == len(same) else None,
+                arithmetic_s=None,
+                memory_s=sum(memory) if len(memory) == len(same) else None,
+            )
+        )
+    return tuple(sorted(found, key=lambda one: -one.seconds))
+
+
+def _scaled(
+    operators: Sequence[OperatorTime], whole_s: Sequence[float], empty_s: Sequence[float]
+) -> list[float]:
+    """Return the operators' seconds as shares of what a call takes unprofiled, less its overhead.
+
+    They are a profile's own where the call was not measured.
+    """
+    told = sum(one.seconds for one in operators)
+    if not (told and whole_s):
+        return [one.seconds for one in operators]
+    overhead = median(empty_s) if empty_s else 0.0
+    scale = max(median(whole_s) - overhead, 0.0) / told
+    return [scale * one.seconds for one in operators]
+
+
+def _least(amount: int, per_s: float | None) -> float | None:
+    return amount / per_s if amount and per_s else None

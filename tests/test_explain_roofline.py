@@ -1,0 +1,107 @@
+"""Layers under the roofline: seconds, roofs and shares by hand, and the table."""
+
+from dataclasses import replace
+
+import pytest
+
+from indoor.explain.observations import OperatorTime, SideObservations
+from indoor.explain.roofline import place_operators, render_side
+from indoor.report.blocks import Grid, Heading, Paragraph
+
+
+def operator(name: str, seconds: float, multiply_adds: int = 0, num_bytes: int = 0) -> OperatorTime:
+    """Return one of a layer of its name."""
+    return OperatorTime(
+        operator=name,
+        layer=f"layer of {name}",
+        multiply_adds=multiply_adds,
+        bytes=num_bytes,
+        seconds=seconds,
+    )
+
+
+KEPT = (
+    operator("conv", 0.030, 10**9, 10 * 10**6),
+    operator("relu", 0.002, 0, 20 * 10**6),
+    operator("conv", 0.004, 10**6, 50 * 10**6),
+    operator("relu", 0.004, 0, 40 * 10**6),
+)
+SIDE = SideObservations(
+    variant="float32",
+    precision="float32",
+    threads=1,
+    batch=2,
+    as_is_s=(0.03, 0.03, 0.03),
+    kept_s=(0.021, 0.022, 0.023),
+    in_cache_s=(0.012, 0.012, 0.012),
+    empty_s=(0.002, 0.002, 0.002),
+    bytes_s=(),
+    faults=0.0,
+    operators_kept=KEPT,
+    operators_in_cache=tuple(replace(one, seconds=one.seconds / 10) for one in KEPT),
+    multiply_adds=10**9 + 10**6,
+    limit_multiply_adds_per_s=100e9,
+    limit_bytes_per_s=10e9,
+)
+
+
+def test_a_layer_stands_under_the_nearer_roof() -> None:
+    """Its time is its share of the profile times the unprofiled call, less the overhead."""
+    first, relu, second, _ = place_operators(SIDE)
+    assert first.seconds == pytest.approx(0.020 * 30 / 40)
+    assert first.in_cache_s == pytest.approx(0.010 * 30 / 40)
+    assert (first.bound, first.intensity) == ("arithmetic", 100)
+    assert first.roof_s == pytest.approx(0.010)
+    assert first.share == pytest.approx(0.010 / 0.015)
+    assert (second.bound, second.intensity) == ("memory", 0.02)
+    assert second.share == pytest.approx(0.005 / 0.002)
+    assert (relu.bound, relu.intensity, relu.arithmetic_s) == ("memory", None, None)
+    assert relu.share == pytest.approx(0.002 / 0.001)
+
+
+def test_what_was_not_measured_is_not_there() -> None:
+    """Without limits nothing has a roof; another call's operators in the cache are not taken."""
+    side = replace(
+        SIDE,
+        limit_multiply_adds_per_s=None,
+        limit_bytes_per_s=None,
+        operators_in_cache=KEPT[:2],
+    )
+    places = place_operators(side)
+    assert {(p.roof_s, p.bound, p.share, p.in_cache_s) for p in places} == {(None,) * 4}
+    assert sum(p.seconds for p in places) == pytest.approx(0.020)
+
+
+def test_bytes_that_nobody_told_are_no_roof() -> None:
+    """An operator without bytes is bound by its arithmetic, or by nothing that is known."""
+    unknown = tuple(replace(one, bytes=0) for one in KEPT[:2])
+    conv, relu = place_operators(replace(SIDE, operators_kept=unknown, operators_in_cache=()))
+    assert (conv.bound, conv.intensity) == ("arithmetic", None)
+    assert (relu.bound, relu.share) == (None, None)
+
+
+def test_the_table_has_a_row_a_layer_and_the_passes_together() -> None:
+    """Those that multiply in their order, then the others by operator, and their sums."""
+    heading, words, grid = render_side(SIDE)
+    assert isinstance(heading, Heading)
+    assert heading.text == "float32, batch 2, 1 thread: 11.0 ms a photograph"
+    assert isinstance(words, Paragraph)
+    assert "fewer than 10.0 multiply-adds a byte" in words.text
+    assert isinstance(grid, Grid)
+    assert [row[:2] for row in grid.rows] == [
+        ("layer of conv", "conv"),
+        ("layer of conv", "conv"),
+        ("2 passes", "relu"),
+    ]
+    assert grid.rows[0][2:] == (
+        *("500", "5.00", "100", "7.50", "75%", "3.75", "arithmetic", "67%"),
+    )
+    assert grid.rows[2][2:] == ("-", "30.0", "-", "1.50", "15%", "0.750", "memory", "200%")
+    assert grid.rules == {1}
+
+
+def test_a_runtime_that_tells_no_operators_says_so() -> None:
+    """Instead of an empty table."""
+    *_, words = render_side(replace(SIDE, operators_kept=()))
+    assert isinstance(words, Paragraph)
+    assert words.text == "Its runtime tells no operators."
