@@ -55,6 +55,11 @@ _CAPS_WITHOUT_BFLOAT16 = (
 )
 """Values of oneDNN's `ONEDNN_MAX_CPU_ISA` below the first with bfloat16 arithmetic."""
 
+_VNNI = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+_CAPS_WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
+"""Those below which oneDNN does without VNNI."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
@@ -93,8 +98,20 @@ def native_bfloat16(isa: Iterable[str], environ: Mapping[str, str]) -> bool:
     oneDNN accepts bfloat16 on every AVX-512 machine and emulates it there, so what torch calls
     supported is no answer; the instructions are, unless the environment keeps oneDNN off them.
     """
-    cap = environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA") or ""
-    return cap.upper() not in _CAPS_WITHOUT_BFLOAT16 and not _BFLOAT16.isdisjoint(isa)
+    return onednn_cap(environ) not in _CAPS_WITHOUT_BFLOAT16 and not _BFLOAT16.isdisjoint(isa)
+
+
+def native_vnni(isa: Iterable[str], environ: Mapping[str, str]) -> bool:
+    """Return whether an x86 CPU has VNNI or AMX for int8, and the environment lets oneDNN use it.
+
+    AVX-VNNI counts, which torch's own engines do not ask for.
+    """
+    return onednn_cap(environ) not in _CAPS_WITHOUT_VNNI and not _VNNI.isdisjoint(isa)
+
+
+def onednn_cap(environ: Mapping[str, str]) -> str:
+    """Return the instructions that the environment keeps oneDNN to; empty: all that there are."""
+    return (environ.get("ONEDNN_MAX_CPU_ISA") or environ.get("DNNL_MAX_CPU_ISA") or "").upper()
 
 
 def parse_proc_cpuinfo(text: str) -> Processor:

@@ -166,7 +166,7 @@ def judge(variant: Variant, ran: Ran, multiply_adds: int | None) -> Proof:
 
 def proof_of(measurement: Measurement) -> Proof | None:
     """Return what a case's calls really computed with; None where that is not recorded."""
-    claimed = _claim(measurement)
+    claimed = claimed_precision(measurement)
     if measurement.ran is None or claimed is None:
         return None
     one = measurement.multiply_adds
@@ -174,9 +174,15 @@ def proof_of(measurement: Measurement) -> Proof | None:
     return examine(claimed, measurement.ran, total)
 
 
+def claimed_precision(measurement: Measurement) -> Precision | None:
+    """Return what the case's variant claims to compute with; of old results, what they say."""
+    known = {one.name: one.precision for one in measurement.run.variants or ()}
+    return known.get(measurement.variant or "", measurement.precision)
+
+
 def row_name(measurement: Measurement) -> str:
     """Return what tables call a case's variant: its name, and what ran where it claims another."""
-    name, claimed = measurement.variant or "", _claim(measurement)
+    name, claimed = measurement.variant or "", claimed_precision(measurement)
     ran = measurement.precision
     return name if claimed is None or ran in (claimed, None) else f"{name} (ran in {ran})"
 
@@ -237,12 +243,6 @@ def percentage(part: int, whole: int) -> str:
         return f"{100 * part // whole}%"
     percent = int(1000 * part / whole) / 10
     return f"{percent:g}%" if percent else "below 0.1%"
-
-
-def _claim(measurement: Measurement) -> Precision | None:
-    """Return what the case's variant claims to compute with; of old results, what they say."""
-    known = {one.name: one.precision for one in measurement.run.variants or ()}
-    return known.get(measurement.variant or "", measurement.precision)
 
 
 def _most(counts: dict[Precision | None, int]) -> Precision | None:

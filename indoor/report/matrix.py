@@ -7,6 +7,7 @@ from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.pivot import pivot
 from indoor.report.select import MANY, allocators, label, latencies, place
+from indoor.report.slower import slower_blocks
 from indoor.report.tails import tails_blocks
 from indoor.runs.results import RunResult
 
@@ -29,6 +30,7 @@ def matrix_blocks(result: RunResult, unit: units.TimeUnit = units.MS) -> list[Bl
         blocks += tails_blocks(cases, unit)
         notes = _notes(cases, "retain" in allocators(result))
         blocks.extend(Paragraph(note, "faint") for note in notes)
+        blocks += slower_blocks(result, allocator)
     return blocks
 
 
