@@ -62,6 +62,18 @@ def test_a_saved_file_is_shown_as_markdown(saved: Path, capsys: pytest.CaptureFi
     assert re.search(r"\| arithmetic \| 20\.\d \| 5\.\d+ \|", capsys.readouterr().out)
 
 
+def test_layers_are_shown_where_they_are_asked_for(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each side's operators with their place under the roofline, at the end."""
+    assert main(["explain", str(saved), "--width", "120"]) == 0
+    assert "roofline" not in capsys.readouterr().out
+    assert main(["explain", str(saved), "--layers", "--width", "120"]) == 0
+    _, layers = capsys.readouterr().out.split("Layers under the roofline")
+    assert layers.count("bound by") == 4
+    assert "int8, batch 8, 1 thread" in layers
+
+
 def test_a_saved_file_is_shown_as_json(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With the rounds and with what was made of them; the shares add up."""
     assert main(["explain", str(saved), "--json"]) == 0

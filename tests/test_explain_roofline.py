@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from indoor.explain.observations import OperatorTime, SideObservations
-from indoor.explain.roofline import place_operators, render_side
+from indoor.explain.roofline import place_operators, place_together, render_side
 from indoor.report.blocks import Grid, Heading, Paragraph
 
 
@@ -80,8 +80,20 @@ def test_bytes_that_nobody_told_are_no_roof() -> None:
     assert (relu.bound, relu.share) == (None, None)
 
 
-def test_the_table_has_a_row_a_layer_and_the_passes_together() -> None:
-    """Those that multiply in their order, then the others by operator, and their sums."""
+def test_what_is_together_takes_one_roof_after_another() -> None:
+    """Seconds, bytes and roofs of one operator are summed, the longest first."""
+    conv, relu = place_together(place_operators(SIDE))
+    assert (conv.operator.layer, relu.operator.layer) == ("2 together", "2 together")
+    assert conv.seconds == pytest.approx(0.020 * 34 / 40)
+    assert conv.roof_s == pytest.approx(0.010 + 0.005)
+    assert conv.intensity == pytest.approx((10**9 + 10**6) / 60e6)
+    assert (conv.bound, relu.bound) == ("arithmetic", "memory")
+    alone, *_ = place_together(place_operators(replace(SIDE, operators_kept=KEPT[:1])))
+    assert alone.operator.layer == "layer of conv"
+
+
+def test_the_table_is_by_operator_and_then_by_layer() -> None:
+    """All operators by kind, then those that multiply in their order."""
     heading, words, grid = render_side(SIDE)
     assert isinstance(heading, Heading)
     assert heading.text == "float32, batch 2, 1 thread: 11.0 ms a photograph"
@@ -89,14 +101,15 @@ def test_the_table_has_a_row_a_layer_and_the_passes_together() -> None:
     assert "fewer than 10.0 multiply-adds a byte" in words.text
     assert isinstance(grid, Grid)
     assert [row[:2] for row in grid.rows] == [
+        ("2 together", "conv"),
+        ("2 together", "relu"),
         ("layer of conv", "conv"),
         ("layer of conv", "conv"),
-        ("2 passes", "relu"),
     ]
-    assert grid.rows[0][2:] == (
+    assert grid.rows[1][2:] == ("-", "30.0", "-", "1.50", "15%", "0.750", "memory", "200%")
+    assert grid.rows[2][2:] == (
         *("500", "5.00", "100", "7.50", "75%", "3.75", "arithmetic", "67%"),
     )
-    assert grid.rows[2][2:] == ("-", "30.0", "-", "1.50", "15%", "0.750", "memory", "200%")
     assert grid.rules == {1}
 
 

@@ -44,6 +44,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         observations,
         explanation,
         format=parsed.format,
+        layers=parsed.layers,
         width=parsed.width or width(),
         color=use_color(),
     )

@@ -54,6 +54,11 @@ def add_explain(commands: Any) -> None:
         help="where the rounds go (default: data/explained/RUN.json)",
     )
     output.add_argument(
+        "--layers",
+        action="store_true",
+        help="also each operator's time, layer by layer, and its place under the roofline",
+    )
+    output.add_argument(
         "--width", type=positive, metavar="N", help="columns (default: the terminal's)"
     )
 

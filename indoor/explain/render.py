@@ -4,6 +4,7 @@ from typing import Literal
 
 from indoor.explain.decompose import Decomposition, Part, Side
 from indoor.explain.observations import Observations
+from indoor.explain.roofline import layers_blocks
 from indoor.explain.terms import NAMES, TERMS
 from indoor.explain.verdict import Explained, Explanation, whole_percent
 from indoor.report import units
@@ -22,11 +23,17 @@ def render_explanation(
     explanation: Explanation,
     *,
     format: TableFormat = "table",  # noqa: A002 - the option of every command that prints
+    layers: bool = False,
     width: int = 80,
     color: bool = False,
 ) -> str:
-    """Return what was observed and what it shows, as text or as GitHub's markdown."""
+    """Return what was observed and what it shows, as text or as GitHub's markdown.
+
+    With `layers` it ends with each layer's time and its place under the roofline.
+    """
     blocks = explanation_blocks(observations, explanation)
+    if layers:
+        blocks += layers_blocks(observations)
     if format == "markdown":
         return as_markdown(blocks)
     return as_text(blocks, width=width, color=color)

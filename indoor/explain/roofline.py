@@ -6,9 +6,8 @@ take at the machine's limit, and at least what its bytes take at the machine's b
 measured here, the bandwidth by copies of memory; what a cache still holds comes quicker than that.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from statistics import median
 from typing import Literal
 
@@ -19,11 +18,12 @@ from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """One operator of a call under the roofline.
+    """One operator of a call under the roofline, or several together.
 
     Seconds are a call's. `seconds` is its share of its profile times what a call takes unprofiled,
     `in_cache_s` the same with all data in the cache, None where that was not measured.
-    `arithmetic_s` is what its multiply-adds take at least, `memory_s` its bytes; None: not known.
+    `arithmetic_s` is what its multiply-adds take at least, `memory_s` its bytes, and `roof_s` the
+    larger of both, which several take one after another; None: not known.
     """
 
     operator: OperatorTime
@@ -31,6 +31,7 @@ class Position:
     in_cache_s: float | None
     arithmetic_s: float | None
     memory_s: float | None
+    roof_s: float | None
 
     @property
     def intensity(self) -> float | None:
@@ -39,17 +40,11 @@ class Position:
         return self.operator.multiply_adds / self.operator.bytes if known else None
 
     @property
-    def roof_s(self) -> float | None:
-        """The least that it can take; None: not known."""
-        roofs = [one for one in (self.arithmetic_s, self.memory_s) if one]
-        return max(roofs, default=None)
-
-    @property
     def bound(self) -> Literal["arithmetic", "memory"] | None:
         """Which of the two roofs is over it; None: not known."""
         if self.roof_s is None:
             return None
-        return "arithmetic" if self.roof_s == self.arithmetic_s else "memory"
+        return "arithmetic" if (self.arithmetic_s or 0.0) >= (self.memory_s or 0.0) else "memory"
 
     @property
     def share(self) -> float | None:
@@ -65,19 +60,25 @@ def place_operators(side: SideObservations) -> tuple[Position, ...]:
     told = [(one.operator, one.layer) for one in side.operators_in_cache]
     cached: Sequence[float | None] = in_cache if known == told else [None] * len(kept)
     return tuple(
-        Position(
-            operator=one,
-            seconds=seconds,
-            in_cache_s=cached_s,
-            arithmetic_s=_least(one.multiply_adds, side.limit_multiply_adds_per_s),
-            memory_s=_least(one.bytes, side.limit_bytes_per_s),
-        )
+        _place(side, one, seconds, cached_s)
         for one, seconds, cached_s in zip(side.operators_kept, kept, cached, strict=True)
     )
 
 
-def render_layers(observations: Observations) -> tuple[Block, ...]:
-    """Return a table of layers for each side of each cell: all that multiplies, and the passes."""
+def place_together(positions: Iterable[Position]) -> tuple[Position, ...]:
+    """Return those of the same operator as one, with what they take together, the longest first.
+
+    Its layer says how many they are, unless it is one alone.
+    """
+    by_operator: dict[str, list[Position]] = {}
+    for one in positions:
+        by_operator.setdefault(one.operator.operator, []).append(one)
+    found = [_together(same) for same in by_operator.values()]
+    return tuple(sorted(found, key=lambda one: -one.seconds))
+
+
+def layers_blocks(observations: Observations) -> tuple[Block, ...]:
+    """Return a table for each side of each cell: its operators by kind, and layer by layer."""
     blocks: list[Block] = [Heading("Layers under the roofline", 2)]
     for side in (side for cell in observations.cells for side in cell):
         blocks += render_side(side)
@@ -96,10 +97,10 @@ def render_side(side: SideObservations) -> Iterator[Block]:
         yield Paragraph("Its runtime tells no operators.", "faint")
         return
     yield Paragraph(_roof_words(side), "faint")
+    kinds = place_together(positions)
     layers = [one for one in positions if one.operator.multiply_adds]
-    others = _together(one for one in positions if not one.operator.multiply_adds)
     whole_s = sum(one.seconds for one in positions)
-    rows = [_row(one, side.batch, whole_s) for one in (*layers, *others)]
+    rows = [_row(one, side.batch, whole_s) for one in (*kinds, *layers)]
     yield Grid(
         columns=(
             Column("layer", "left"),
@@ -115,7 +116,7 @@ def render_side(side: SideObservations) -> Iterator[Block]:
         ),
         rows=tuple(rows),
         num_keys=2,
-        rules=frozenset({len(layers) - 1} if layers and others else ()),
+        rules=frozenset({len(kinds) - 1}),
     )
 
 
@@ -152,31 +153,43 @@ def _row(one: Position, batch: int, whole_s: float) -> tuple[str, ...]:
     )
 
 
-def _together(passes: Iterator[Position]) -> tuple[Position, ...]:
-    """Return what multiplies nothing, one for each operator, the longest first."""
-    found = []
-    for name, group in groupby(
-        sorted(passes, key=lambda one: one.operator.operator), lambda one: one.operator.operator
-    ):
-        same = list(group)
-        operator = replace(
-            same[0].operator,
-            operator=name,
-            layer=same[0].operator.layer if len(same) == 1 else f"{len(same)} passes",
-            bytes=sum(one.operator.bytes for one in same),
-        )
-        cached = [one.in_cache_s for one in same if one.in_cache_s is not None]
-        memory = [one.memory_s for one in same if one.memory_s is not None]
-        found.append(
-            Position(
-                operator=operator,
-                seconds=sum(one.seconds for one in same),
-                in_cache_s=sum(cached) if len(cached) == len(same) else None,
-                arithmetic_s=None,
-                memory_s=sum(memory) if len(memory) == len(same) else None,
-            )
-        )
-    return tuple(sorted(found, key=lambda one: -one.seconds))
+def _place(
+    side: SideObservations, operator: OperatorTime, seconds: float, in_cache_s: float | None
+) -> Position:
+    arithmetic_s = _least(operator.multiply_adds, side.limit_multiply_adds_per_s)
+    memory_s = _least(operator.bytes, side.limit_bytes_per_s)
+    return Position(
+        operator=operator,
+        seconds=seconds,
+        in_cache_s=in_cache_s,
+        arithmetic_s=arithmetic_s,
+        memory_s=memory_s,
+        roof_s=max((one for one in (arithmetic_s, memory_s) if one is not None), default=None),
+    )
+
+
+def _together(same: list[Position]) -> Position:
+    operators = [one.operator for one in same]
+    return Position(
+        operator=replace(
+            operators[0],
+            layer=operators[0].layer if len(same) == 1 else f"{len(same)} together",
+            multiply_adds=sum(one.multiply_adds for one in operators),
+            bytes=sum(one.bytes for one in operators) if all(o.bytes for o in operators) else 0,
+        ),
+        seconds=sum(one.seconds for one in same),
+        in_cache_s=_sum(one.in_cache_s for one in same),
+        arithmetic_s=_sum(one.arithmetic_s for one in same),
+        memory_s=_sum(one.memory_s for one in same),
+        roof_s=_sum(one.roof_s for one in same),
+    )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """Return the sum of what is known of all; None where it is not."""
+    known = list(seconds)
+    told = [one for one in known if one is not None]
+    return sum(told) if len(told) == len(known) else None
 
 
 def _scaled(
