@@ -79,7 +79,12 @@ def place_together(positions: Iterable[Position]) -> tuple[Position, ...]:
 
 def layers_blocks(observations: Observations) -> tuple[Block, ...]:
     """Return a table for each side of each cell: its operators by kind, and layer by layer."""
-    blocks: list[Block] = [Heading("Layers under the roofline", 2)]
+    words = (
+        "Figures are a photograph's, but for multiply-adds a byte: a batch reads the weights once. "
+        "The roof is by the machine's measured limits, of memory by copies; what is above 100% of "
+        "it had its bytes from a cache."
+    )
+    blocks: list[Block] = [Heading("Layers under the roofline"), Paragraph(words, "faint")]
     for side in (side for cell in observations.cells for side in cell):
         blocks += render_side(side)
     return tuple(blocks)
@@ -125,11 +130,9 @@ def _roof_words(side: SideObservations) -> str:
     if arithmetic is None or memory is None:
         return "The machine's limits were not measured, so that nothing has a roof."
     return (
-        "Of a photograph, except for multiply-adds a byte, of which a batch has more: it reads the "
-        f"weights once. Roof: {units.digits(arithmetic / 1e9)} thousand million multiply-adds of "
-        f"{side.precision} a second, and {units.digits(memory / 1e9)} GB a second by copies of "
-        f"memory. Memory bounds what has fewer than {units.digits(arithmetic / memory)} "
-        "multiply-adds a byte, and what is above 100% of its roof had its bytes from a cache."
+        f"Roof: {units.digits(arithmetic / 1e9)} thousand million multiply-adds of "
+        f"{side.precision} a second, {units.digits(memory / 1e9)} GB a second; memory bounds what "
+        f"has fewer than {units.digits(arithmetic / memory)} multiply-adds a byte."
     )
 
 
