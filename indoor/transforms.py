@@ -1,13 +1,13 @@
 """How a photograph becomes a tensor; the only home of 224 and of ImageNet's mean and std."""
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from indoor.records import Preprocessing
@@ -27,33 +27,37 @@ JITTER = 0.2
 _CROP_TRIES = 10
 
 
-def inference_transform(p: Preprocessing) -> Callable[[Image.Image], Tensor]:
-    """Return the function from an RGB photograph to a model's input.
+@dataclass(frozen=True)
+class InferenceTransform:
+    """The function from a photograph to a model's input, float32 `(3, size, size)`.
+
+    The photograph is RGB, or L of one that is grey, which gives the same tensor as its RGB. It
+    draws no random number and is safe to call from several threads.
+    """
+
+    preprocessing: Preprocessing
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return RGB in 0..1, less the mean, divided by the std."""
+        p = self.preprocessing
+        if p.resize == "whole":
+            return _to_tensor(_resize(image, [p.size, p.size]), p)
+        resized = _resize(image, [round(p.size * 256 / 224)])
+        return _to_tensor(functional.center_crop(resized, [p.size, p.size]), p)
+
+
+def inference_transform(p: Preprocessing) -> InferenceTransform:
+    """Return the function from a photograph to a model's input.
 
     Args:
         p: `whole` resizes the whole photograph to size x size; `crop` resizes the short side to
             size * 256 / 224 and cuts out the centre. Both are bilinear and antialiased.
 
-    Returns:
-        A function that takes an RGB photograph and gives float32 `(3, size, size)`: RGB in 0..1,
-        less the mean, divided by the std. It draws no random number and is safe to call from
-        several threads.
-
     Raises:
         ValueError: The size is not positive, or a std is not.
     """
     _check(p)
-    if p.resize == "whole":
-        geometry = [_resize([p.size, p.size])]
-    else:
-        geometry = [_resize([round(p.size * 256 / 224)]), v2.CenterCrop(p.size)]
-
-    def transform(image: Image.Image) -> Tensor:
-        for step in geometry:
-            image = step(image)
-        return _to_tensor(image, p)
-
-    return transform
+    return InferenceTransform(p)
 
 
 def augment(p: Preprocessing, image: Image.Image, generator: torch.Generator) -> Tensor:
@@ -106,23 +110,29 @@ def photograph_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
 
-def _resize(size: list[int]) -> Callable[[Image.Image], Image.Image]:
-    """Return a bilinear, antialiased resizing of an image to a size, or of its short side."""
-    resize: Callable[[Image.Image], Image.Image] = v2.Resize(
-        size, interpolation=v2.InterpolationMode.BILINEAR, antialias=True
+def _resize(image: Image.Image, size: list[int]) -> Image.Image:
+    """Return a bilinear, antialiased resizing to a size, or of the short side."""
+    resized: Image.Image = functional.resize(
+        image, size, interpolation=InterpolationMode.BILINEAR, antialias=True
     )
-    return resize
+    return resized
 
 
 def _to_tensor(image: Image.Image, p: Preprocessing) -> Tensor:
-    """Return an RGB image as normalised float32 `(3, height, width)`."""
+    """Return an image, RGB or L, as normalised float32 `(3, height, width)`."""
     # numpy and not torch: decoding runs in a pool of threads, and each thread that computes with
     # torch starts an OpenMP team of its own.
-    pixels = np.asarray(image, dtype=np.float32)
-    assert pixels.ndim == 3, f"the image's mode is {image.mode}, expected RGB"
+    pixels = np.asarray(image)
+    assert image.mode in ("RGB", "L"), f"the image's mode is {image.mode}, expected RGB or L"
     scale = np.float32(1) / (np.float32(255) * np.asarray(p.std, dtype=np.float32))
     shift = np.asarray(p.mean, dtype=np.float32) / np.asarray(p.std, dtype=np.float32)
-    return torch.from_numpy(np.ascontiguousarray((pixels * scale - shift).transpose(2, 0, 1)))
+    planes = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
+    # A plane at a time, in place: it stays in the core's cache.
+    for channel, plane in enumerate(planes):
+        plane[...] = pixels if image.mode == "L" else pixels[:, :, channel]
+        plane *= scale[channel]
+        plane -= shift[channel]
+    return torch.from_numpy(planes)
 
 
 def _crop(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""How often the gate is wrong and what a head costs: research that a reader can run again."""
+"""How often the gate is wrong, what a head or decoding costs: research to be run again."""
 
 import sys
 from collections.abc import Callable

@@ -61,13 +61,14 @@ def _batches(
     """Collect the photographs that threads decode."""
     # A function of its own: `load_batches` must check its arguments when it is called, and a
     # generator does nothing before its first batch.
-    inputs: list[Tensor] = []
     labels: list[int] = []
-    for tensor, label in map_ordered(dataset.__getitem__, order, num_threads):
-        inputs.append(tensor)
+    for done, (tensor, label) in enumerate(map_ordered(dataset.__getitem__, order, num_threads)):
+        if not labels:  # each photograph is copied once, and while it is in the core's cache
+            num = min(batch, len(order) - done)
+            inputs = torch.empty((num, *tensor.shape), dtype=tensor.dtype)
+        assert tensor.shape == inputs.shape[1:], f"{tensor.shape} among {inputs.shape[1:]}"
+        inputs.numpy()[len(labels)] = tensor.numpy()  # torch would wake its threads for it
         labels.append(label)
-        if len(inputs) == batch:
-            yield torch.stack(inputs), torch.tensor(labels)
-            inputs, labels = [], []
-    if inputs:
-        yield torch.stack(inputs), torch.tensor(labels)
+        if len(labels) == len(inputs):
+            yield inputs, torch.tensor(labels)
+            labels = []

@@ -2,9 +2,13 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from PIL import Image
+
+START_OF_SCAN, COMMENT, APPLICATION_DATA = 0xDA, 0xFE, range(0xE0, 0xF0)
+"""Markers of JPEG's segments (ITU-T T.81, table B.1)."""
 
 _ORIENTATION = 0x0112
 
@@ -39,10 +43,23 @@ def turn_upright(image: Image.Image, data: bytes) -> Image.Image:
         image: Decoded; its `info` holds what stood in the file; the copy's is empty.
         data: The file's content.
     """
-    turn = _TURNS.get(_orientation(image, data))
+    turn = find_turn(image.info, data if image.format == "TIFF" else b"")
     upright = image.copy() if turn is None else image.transpose(turn)
     upright.info.clear()  # nobody may turn it again
     return upright
+
+
+def find_turn(info: Mapping[Any, Any], tiff: bytes = b"") -> Image.Transpose | None:
+    """Return what brings a photograph upright, as its EXIF data, or else its XMP, say.
+
+    Args:
+        info: What stood in the file, under Pillow's names: `exif`, `xmp` and PNG's texts.
+        tiff: The whole file, where that is a TIFF, whose own tags are EXIF data.
+
+    Returns:
+        None where it stands upright, or where nothing readable says otherwise.
+    """
+    return _TURNS.get(_orientation(info, tiff))
 
 
 def hide_orientation(image: Image.Image) -> None:
@@ -62,27 +79,45 @@ def without_metadata(data: bytes) -> bytes:
     return data
 
 
-def _orientation(image: Image.Image, data: bytes) -> int:
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield (marker, begin, end) of a JPEG's segments, fill bytes between them left out.
+
+    The last one is the first scan's head (0xDA), behind which the compressed data stand.
+    """
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        marker = data[at + 1] if at + 1 < len(data) else 0
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, at, end
+        if marker == START_OF_SCAN:
+            return
+        at = end
+
+
+def _orientation(info: Mapping[Any, Any], tiff: bytes) -> int:
     """Return 1 to 8; 1 where nothing readable says it."""
-    for block in _exif_blocks(image, data):
+    for block in _exif_blocks(info, tiff):
         found = _orientation_in_exif(block)
         if found is not None and 1 <= found <= 8:
             return found
     for key in ("xmp", "XML:com.adobe.xmp"):
-        packet = image.info.get(key, b"")
+        packet = info.get(key, b"")
         packet = packet.encode(errors="replace") if isinstance(packet, str) else packet
         if match := _XMP_ORIENTATION.search(packet.replace(b"\0", b"")):  # UTF-16 has zeros
             return int(match[1])
     return 1
 
 
-def _exif_blocks(image: Image.Image, data: bytes) -> Iterator[bytes]:
+def _exif_blocks(info: Mapping[Any, Any], tiff: bytes) -> Iterator[bytes]:
     """Yield what may be EXIF data: TIFF's own tags, a block, or text that ImageMagick wrote."""
-    if image.format == "TIFF":
-        yield data
-    yield image.info.get("exif", b"")
+    if tiff:
+        yield tiff
+    yield info.get("exif", b"")
     for kind in ("exif", "APP1"):
-        lines = str(image.info.get(f"Raw profile type {kind}", "")).split("\n")
+        lines = str(info.get(f"Raw profile type {kind}", "")).split("\n")
         try:
             yield bytes.fromhex("".join(lines[3:]))
         except ValueError:
@@ -132,21 +167,15 @@ def _needed_segments(data: bytes) -> Iterator[bytes]:
 
     Adobe's says how colours are stored.
     """
-    at = 2
-    while data[at : at + 1] == b"\xff":
-        marker = data[at + 1 : at + 2]
-        if marker == b"\xff":  # a fill byte
-            at += 1
-            continue
-        length = 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == b"\xda":  # the entropy-coded data begin
+    rest = 2
+    for marker, begin, end in jpeg_segments(data):
+        if marker == START_OF_SCAN:
             break
-        segment = data[at : at + length]
-        is_application = b"\xe0" <= marker <= b"\xef" or marker == b"\xfe"
-        if not is_application or marker == b"\xee" or segment[4:10] == b"Exif\0\0":
-            yield segment
-        at += length
-    yield data[at:]
+        is_application = marker in APPLICATION_DATA or marker == COMMENT
+        if not is_application or marker == 0xEE or data[begin + 4 : begin + 10] == b"Exif\0\0":
+            yield data[begin:end]
+        rest = end
+    yield data[rest:]
 
 
 def _needed_chunks(data: bytes) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from indoor.dataset.metadata import hide_orientation, turn_upright, without_metadata
+from indoor.dataset.plain_jpeg import decode_plain_jpeg
 from indoor.dataset.quiet import decoders_silenced
 from indoor.errors import IndoorError
 
@@ -73,7 +74,7 @@ class BrokenPhotographError(IndoorError):
         self.what = what
 
 
-def load_photograph(path: Path) -> Image.Image:
+def load_photograph(path: Path, *, keep_grey: bool = False) -> Image.Image:
     """Read a photograph as upright RGB.
 
     Grey, palette, RGBA (alpha is dropped, as torchvision's loader does), CMYK and 16-bit (scaled,
@@ -82,15 +83,17 @@ def load_photograph(path: Path) -> Image.Image:
 
     Args:
         path: A JPEG, PNG, GIF, BMP, TIFF, WebP or PPM file.
+        keep_grey: Let a photograph that is stored in grey be of mode L, in which it is resized in
+            a third of the time. `InferenceTransform` gives the same tensor for it.
 
     Returns:
-        The photograph, mode RGB, fully decoded.
+        The photograph, mode RGB (or L where that is let), fully decoded.
 
     Raises:
         IndoorError: There is no such file, or it cannot be read.
         BrokenPhotographError: It is truncated, or holds no photograph.
     """
-    return decode_photograph(read_photograph_bytes(path), str(path))
+    return decode_photograph(read_photograph_bytes(path), str(path), keep_grey=keep_grey)
 
 
 def read_photograph_bytes(path: Path) -> bytes:
@@ -114,12 +117,25 @@ def unreadable(path: Path, error: OSError) -> IndoorError:
     return IndoorError(f"cannot read {path}: {error.strerror}; expected a readable photograph")
 
 
-def decode_photograph(data: bytes, source: str) -> Image.Image:
+def decode_photograph(data: bytes, source: str, *, keep_grey: bool = False) -> Image.Image:
     """Decode a file's content as `load_photograph` does.
 
     Args:
         data: The file's content.
         source: What to call it in an error, such as its path.
+        keep_grey: As for `load_photograph`.
+
+    Raises:
+        BrokenPhotographError: It is truncated, or holds no photograph.
+    """
+    image = decode_plain_jpeg(data)
+    if image is None:
+        return decode_by_pillow(data, source)
+    return image if keep_grey else _to_rgb(image)
+
+
+def decode_by_pillow(data: bytes, source: str) -> Image.Image:
+    """Decode upright RGB as `decode_photograph` does what is no ordinary JPEG.
 
     Raises:
         BrokenPhotographError: It is truncated, or holds no photograph.

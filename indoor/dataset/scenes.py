@@ -15,6 +15,7 @@ from indoor.dataset.soundness import find_broken
 from indoor.errors import IndoorError
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Split
+from indoor.transforms import InferenceTransform
 
 Item = TypeVar("Item")
 
@@ -118,7 +119,8 @@ class IndoorScenes(Dataset[tuple[Any, int]]):
             IndoorError: The file does not hold a whole photograph.
         """
         sample = self.samples[index]
-        photograph = load_photograph(sample.path)
+        is_ours = isinstance(self.transform, InferenceTransform)
+        photograph = load_photograph(sample.path, keep_grey=is_ours)
         return photograph if self.transform is None else self.transform(photograph), sample.label
 
 

@@ -31,7 +31,7 @@ def hold(loaded: Loaded, paths: Sequence[Path], threads: int) -> Callable[[], li
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode") if threads > 1 else None
 
     def decode(file: tuple[bytes, str]) -> Tensor:
-        return transform(decode_photograph(*file))
+        return transform(decode_photograph(*file, keep_grey=True))
 
     def name() -> list[str]:
         images = pool.map(decode, files) if pool and len(files) > 1 else map(decode, files)
