@@ -1,7 +1,6 @@
 """`indoor explain`: why one variant is faster than another, measured or from a saved file."""
 
 import argparse
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +70,7 @@ def _refuse_unheeded(parsed: argparse.Namespace) -> None:
 def _measure(parsed: argparse.Namespace) -> tuple[Observations, Path]:
     """Measure what is asked for, and save it before anything is made of it."""
     from indoor.cli.chosen_run import checkpoint, data_root, opened_run
+    from indoor.explain.experiments import observe
     from indoor.model import read_manifest
 
     named = checkpoint(parsed.run)
@@ -85,9 +85,7 @@ def _measure(parsed: argparse.Namespace) -> tuple[Observations, Path]:
     path = parsed.out or places.data_folder() / "explained" / f"{opened.folder.name}.json"
     check_writable(path.parent)
     manifest = read_manifest(opened.folder / places.FLOAT32)
-    # By its name, since it may be missing while it is being written; it brings torch.
-    observe = importlib.import_module("indoor.explain.experiments").observe
-    observations: Observations = observe(
+    observations = observe(
         opened.folder,
         pairs,
         batches,

@@ -6,8 +6,10 @@ from indoor.model.network import (
     DEFAULT_ARCH,
     build_model,
     fold,
+    known_arch,
     multiply_adds,
     replace_head,
+    thin,
 )
 from indoor.model.provenance import (
     describe_pair,
@@ -44,6 +46,7 @@ __all__ = [
     "find_weights",
     "fold",
     "hash_tensors",
+    "known_arch",
     "load_float",
     "load_weights",
     "multiply_adds",
@@ -55,6 +58,7 @@ __all__ = [
     "replace_head",
     "resolve_weights",
     "save_float",
+    "thin",
     "unknown_split",
     "verify",
     "write_tensors",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.file_kinds import identify_kind
-from indoor.model.network import ARCHS, build_empty
+from indoor.model.network import ARCHS, build_empty, known_arch
 from indoor.model.state_dicts import (
     as_float32,
     describe,
@@ -161,7 +161,7 @@ def assumed_classes(names: Sequence[str]) -> str:
 
 def _assemble(path: Path, tensors: dict[str, Tensor], arch: str, *, has_head: bool) -> nn.Module:
     """Return the network that the tensors are; what a file may lack is added to them."""
-    if arch not in ARCHS:
+    if not known_arch(arch):
         raise IndoorError(
             f"{path} holds a {arch}, expected one of {', '.join(ARCHS)}; give other weights"
         )

@@ -3,7 +3,7 @@
 from indoor.quantize.checkpoints import load_int8, save_int8
 from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
 from indoor.quantize.config import default_config, validate_config
-from indoor.quantize.conversion import count_quantized_modules, quantize
+from indoor.quantize.conversion import copy_weights, count_quantized_modules, quantize
 from indoor.quantize.engines import (
     EngineBound,
     is_exact,
@@ -19,6 +19,7 @@ __all__ = [
     "EngineBound",
     "WatchedBatches",
     "check",
+    "copy_weights",
     "count_quantized_modules",
     "default_config",
     "is_exact",

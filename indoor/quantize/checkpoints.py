@@ -13,7 +13,7 @@ from torch.ao.quantization.quantization_mappings import get_default_static_quant
 
 from indoor.errors import IndoorError
 from indoor.hints import command_line
-from indoor.model import ARCHS, LoadedModel, read_tensors, write_tensors
+from indoor.model import ARCHS, LoadedModel, known_arch, read_tensors, write_tensors
 from indoor.model.network import build_empty
 from indoor.quantize.engines import (
     EngineBound,
@@ -75,7 +75,7 @@ def load_int8(path: Path) -> LoadedModel:
             f"make one from it with {command_line('quantize', path, data='ROOT')}"
         )
     _require_engine(path, record)
-    if manifest.arch not in ARCHS or not manifest.classes:
+    if not known_arch(manifest.arch) or not manifest.classes:
         raise IndoorError(
             f"{path} holds a {manifest.arch} of {len(manifest.classes)} classes, expected one of "
             f"{', '.join(ARCHS)} with at least 1; quantize again"

@@ -87,3 +87,18 @@ def _convert(prepared: nn.Module, config: QuantizationConfig) -> nn.Module:
 def count_quantized_modules(model: nn.Module) -> int:
     """Count the modules that hold quantized weights: convolutions and linear layers."""
     return sum(isinstance(module, WeightedQuantizedModule) for module in model.modules())
+
+
+def copy_weights(model: nn.Module) -> None:
+    """Copy a network's weights, those that are packed for an engine too, to memory taken now."""
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data.clone()
+    if not isinstance(model, EngineBound):
+        return
+    with using_engine(model.engine), known_deprecations_filtered():
+        for module in model.modules():
+            if isinstance(module, WeightedQuantizedModule):
+                layer: Any = module
+                weight, bias = layer._weight_bias()
+                layer.set_weight_bias(weight.clone(), bias)

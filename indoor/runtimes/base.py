@@ -20,7 +20,11 @@ from indoor.records import Precision, Ran, Variant
 
 
 class Runnable(Protocol):
-    """A network that a runtime has loaded."""
+    """A network that a runtime has loaded.
+
+    It may have `renew()`, which moves its weights to memory that is taken at that moment; `indoor
+    explain` can then keep them in the cache.
+    """
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 logits `(B, C)` of normalised float32 photographs `(B, 3, H, W)`.

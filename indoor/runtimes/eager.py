@@ -115,6 +115,12 @@ class EagerNetwork:
             logits: Tensor = self.model(images if self.cast is None else self.cast(images))
             return logits.float()
 
+    def renew(self) -> None:
+        """Copy the weights to memory that is taken now."""
+        from indoor.quantize import copy_weights
+
+        copy_weights(self.model)
+
     def ran(self, images: Tensor) -> Ran:
         """Return the convolutions and products of one warm call, and oneDNN's other primitives."""
         self(images)

@@ -116,6 +116,10 @@ class OpenVinoNetwork:
             self._compile(len(images))
         return _infer(self._request, images)
 
+    def renew(self) -> None:
+        """Compile it again, whose weights are packed into memory that is taken now."""
+        self._compile(self._batch)
+
     def ran(self, images: Tensor) -> Ran:
         """Return the operations of the execution graph that computes these photographs."""
         self(images)

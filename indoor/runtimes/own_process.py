@@ -60,6 +60,7 @@ class Host:
         environment: All of the process's variables; None for those of this one.
         clock: The dotted name of the function that times.
         collects: Whether Python collects garbage there.
+        serve: The module whose `serve` the process is.
 
     Raises:
         IndoorError: It cannot be started; one line.
@@ -75,6 +76,7 @@ class Host:
         environment: Mapping[str, str] | None = None,
         clock: str = "time.perf_counter",
         collects: bool = True,
+        serve: str = "indoor.runtimes.own_process",
     ) -> None:
         self.name = name
         self._shown: Tensor | None = None
@@ -91,7 +93,7 @@ class Host:
         try:
             self._process = ChildProcess(
                 name,
-                python_command("from indoor.runtimes.own_process import serve; serve()"),
+                python_command(f"from {serve} import serve; serve()"),
                 log=Path(self._folder.name) / "log.txt",
                 folder=Path(indoor.__file__).parent.parent,
                 environment=known | {"INDOOR_RUNTIMES": folders},
@@ -352,8 +354,13 @@ def lost_line(error: ChildLostError | UnexpectedAnswerError | VariantError) -> s
 
 def serve() -> None:
     """Be the process: do what each message asks until the other end is gone."""
+    answer_all(Variants())
+
+
+def answer_all(variants: "Variants") -> None:
+    """Have them do what each message asks until the other end is gone."""
     die_with_parent()
-    link, variants = Link(), _Variants()
+    link = Link()
     while True:
         message = link.listen()
         try:
@@ -367,7 +374,7 @@ def serve() -> None:
             link.tell(message["do"], **told)
 
 
-class _Variants:
+class Variants:
     """What the process holds, and what it can do with it."""
 
     def __init__(self) -> None:

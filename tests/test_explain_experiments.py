@@ -1,0 +1,172 @@
+"""What `indoor explain` measures with: laid-out memory, the thin twin, and all of it together."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from indoor.errors import IndoorError
+from indoor.explain.experiments import observe
+from indoor.explain.pages import build_pages, choose, layouts, preloading
+from indoor.explain.process import copies
+from indoor.explain.traffic import layer_traffic
+from indoor.explain.twin import SIZE, twin_run
+from indoor.explain.verdict import explain
+from indoor.model import build_model, multiply_adds, read_manifest, thin
+from indoor.records import read_record, write_record
+from indoor.runtimes import all_variants
+from indoor.runtimes.loading import load_here
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is laid out on Linux alone")
+
+FAULTS = """
+import resource, torch
+from indoor.explain.pages import Layout, choose
+torch.set_num_threads(1)
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(3):
+        torch.ones(1 << 24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.ones(1 << 24)
+system = faults()
+choose("kept")
+torch.ones(1 << 24)
+kept = faults()
+choose("shared", Layout(unit_bytes=65536, parts=2))
+a, b = torch.zeros(1 << 20), torch.zeros(1 << 20)
+a[3], a[-3] = 7, 9
+small = torch.zeros(100)
+seen = (b[3], b[3 + 65536 // 4], b[-3], b[5], small[3])
+print(system, kept, *(value.item() for value in seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The allocator, compiled."""
+    return build_pages(tmp_path_factory.mktemp("pages"))
+
+
+@linux
+def test_kept_blocks_fault_no_more_and_shared_ones_are_the_same_memory(pages: Path) -> None:
+    """What is written to a shared block stands in the other, in each unit of the same part."""
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS],
+        env=preloading(pages),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    system, kept, *values = map(float, done.stdout.split())
+    assert system > 1000
+    assert kept < 100
+    assert values == [7, 7, 9, 0, 0]
+
+
+def test_a_process_without_the_allocator_says_so() -> None:
+    """The switch is refused and does nothing."""
+    with pytest.raises(IndoorError, match="no allocator of indoor's; expected it in LD_PRELOAD"):
+        choose("kept")
+
+
+@linux
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_compiler_a_line_says_what_is_missing(
+    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with the compiler and the remedy."""
+    monkeypatch.setenv("CC", compiler)
+    with pytest.raises(IndoorError, match=f"{compiler}.*expected.*compiler") as told:
+        build_pages(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "new"), ("old.so", "new:old.so")])
+def test_a_preloaded_library_stays(before: str | None, after: str) -> None:
+    """Ours comes first, and nothing else of the environment changes."""
+    environment = {"A": "b"} | ({} if before is None else {"LD_PRELOAD": before})
+    assert preloading(Path("new"), environment) == {"A": "b", "LD_PRELOAD": after}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16])
+def test_layouts_have_a_unit_for_each_thread_and_fit_a_core(threads: int) -> None:
+    """No two threads need to write the same lines, and a core's units fit its second cache."""
+    tried = layouts(threads)
+    assert any(layout.parts == threads for layout in tried)
+    assert all(layout.unit_bytes <= 1 << 18 for layout in tried)
+    assert len(set(tried)) == len(tried)
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_the_twin_makes_the_same_calls_with_next_to_nothing_to_compute(arch: str) -> None:
+    """As many layers of each kind, under the same names, and a thousandth of the multiply-adds."""
+    twin, whole = build_model(thin(arch), 5, seed=0), build_model(arch, 5, seed=0)
+
+    def layers(model: nn.Module) -> list[tuple[str, type[nn.Module]]]:
+        return [(name, type(module)) for name, module in model.named_modules()]
+
+    assert layers(twin) == layers(whole)
+    assert multiply_adds(thin(arch), 5, SIZE) < multiply_adds(arch, 5, 224) / 1000
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_twin_of_a_run_is_a_run(home: Path) -> None:
+    """Both its checkpoints load and compute, as the run's own do."""
+    run = home / "runs" / "tiny"
+    with twin_run(run) as folder:
+        for name in ("float32", "int8"):
+            twin = load_here(all_variants()[name], folder)
+            assert twin.manifest.arch == "resnet18-thin"
+            assert twin(torch.zeros(1, 3, SIZE, SIZE)).shape == (1, len(twin.manifest.classes))
+    assert not folder.exists()
+
+
+def test_traffic_is_that_of_each_layer() -> None:
+    """The first convolution and the last layer, by hand: input, weights, output."""
+    found = layer_traffic("resnet18", 10, 64, 2, "int8")
+    assert found[0] == (2 * 3 * 64 * 64, 64 * 3 * 7 * 7, 2 * 64 * 32 * 32)
+    assert found[-1] == (2 * 512, 10 * 512, 2 * 10)
+    assert layer_traffic("resnet18", 10, 64, 2, "float32")[0] == tuple(4 * n for n in found[0])
+
+
+def test_copies_write_what_the_layers_would() -> None:
+    """Each layer reads what the one before wrote; a call moves and multiplies nothing."""
+    move: Any = copies([(80, 8, 40), (40, 8, 80)])
+    move()
+    buffers = next(c.cell_contents for c in move.__closure__ if isinstance(c.cell_contents, list))
+    assert buffers[1][:5].tolist() == [0] * 5
+    assert buffers[0][:10].tolist() == [1] * 10
+
+
+@linux
+def test_everything_is_measured_in_the_same_rounds(home: Path, tmp_path: Path) -> None:
+    """Both sides have every experiment, as often, and what is saved can be explained."""
+    run, variants = home / "runs" / "tiny", all_variants()
+    lines: list[str] = []
+    size = read_manifest(run / "float32.safetensors").preprocessing.size
+    seen = observe(
+        run,
+        [(variants["float32"], variants["int8"])],
+        [2],
+        [1],
+        torch.randn(2, 3, size, size),
+        0.01,
+        lines.append,
+    )
+    (sides,) = seen.cells
+    for side in sides:
+        rounds = (side.as_is_s, side.kept_s, side.in_cache_s, side.empty_s, side.bytes_s)
+        assert {len(seconds) for seconds in rounds} == {len(side.as_is_s)}
+        assert side.notes == ()
+        for operators in (side.operators_kept, side.operators_in_cache):
+            assert sum(one.multiply_adds for one in operators) == side.multiply_adds
+    assert lines[-1] == "cell 1 of 1: float32 and int8, batch 2, threads 1"
+    write_record(tmp_path / "seen.json", seen)
+    assert len(explain(read_record(tmp_path / "seen.json", type(seen))).cells) == 1
