@@ -45,7 +45,7 @@ ALLOWED = {
     | {"machine", "measure"},
     "explain": BOTTOM
     | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
-    | {"machine", "measure", "runs", "report", "runtimes"},
+    | {"machine", "measure", "places", "runs", "report", "runtimes"},
 }
 """Modules or folders of `indoor/`, and what each may import; `pipeline` and `cli` may do all."""
 
