@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from indoor.model.network import build_empty
 from indoor.records import Precision
 
-_BYTES: dict[Precision, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
-
 
 def layer_traffic(
     arch: str, num_classes: int, size: int, batch: int, precision: Precision
@@ -21,12 +19,12 @@ def layer_traffic(
         batch: Photographs a call.
         precision: Of activations and weights.
     """
-    network = build_empty(arch, num_classes)
+    network, size_bytes = build_empty(arch, num_classes), getattr(torch, precision).itemsize
     found: list[tuple[int, int, int]] = []
 
     def count(module: nn.Module, images: tuple[Tensor], output: Tensor) -> None:
         numbers = (images[0].numel(), module.get_parameter("weight").numel(), output.numel())
-        read, weights, written = (number * _BYTES[precision] for number in numbers)
+        read, weights, written = (number * size_bytes for number in numbers)
         found.append((read, weights, written))
 
     for module in network.modules():
