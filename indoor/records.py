@@ -321,8 +321,8 @@ class EvaluationReport:
     libraries: dict[str, str] = field(default_factory=dict)
     """With which libraries beside torch a variant was evaluated, such as `onnxruntime 1.32.0`."""
     notes: tuple[str, ...] = ()
-    """What is not known of these checkpoints, and which variants computed in another precision than
-    they claim."""
+    """What is not known of these checkpoints, which variants computed in another precision than
+    they claim, and of how many photographs the baseline computed the logits itself."""
     content_sha256: Sha256 | None = field(default=None, compare=False)
     """The hash of its file without this one; `write_record` works it out."""
 

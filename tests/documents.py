@@ -19,7 +19,7 @@ from _pytest.config import _prepareconfig
 from pytest_benchmark.cli import make_parser
 
 import bench.options
-from bench.studies import decoding, gate, head
+from bench.studies import decoding, gate, head, own_work
 from indoor.cli.arguments import build_parser, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,6 +221,7 @@ _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.decoding": decoding._parse,
     "bench.studies.gate": gate._parse,
     "bench.studies.head": head._parse,
+    "bench.studies.own_work": own_work._parse,
     "indoor": functools.partial(_indoor, environment={}),
     "pytest": functools.partial(_pytest, environment={}),
 }

@@ -61,8 +61,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     batches: list[int] = []
     make = module.make_backbone
 
-    def make_counting(network: nn.Module) -> nn.Module:
-        backbone = make(network)
+    def make_counting(network: nn.Module, device: torch.device) -> nn.Module:
+        backbone = make(network, device)
         backbone.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
         return backbone
 

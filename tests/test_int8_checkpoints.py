@@ -15,7 +15,7 @@ from quantizable import config, network, noise
 from torch import Tensor, nn
 
 from indoor.errors import IndoorError
-from indoor.model import FORMAT, read_tensors, save_float, write_tensors
+from indoor.model import ARCHS, FORMAT, build_model, read_tensors, save_float, write_tensors
 from indoor.quantize import checkpoints as checkpoints_module
 from indoor.quantize import (
     count_quantized_modules,
@@ -126,6 +126,20 @@ def test_loading_gives_the_manifest_and_the_file_hash(saved: Path) -> None:
     assert len(loaded.sha256) == 64
     assert not any(module.training for module in loaded.model.modules())
     assert count_quantized_modules(loaded.model) == 21
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_loaded_network_is_the_conversions(tmp_path: Path, arch: str) -> None:
+    """Every module is of torch's own kind and at its own place, in both networks."""
+    path = tmp_path / "int8.safetensors"
+    model = quantize(build_model(arch, len(CLASSES), seed=0), config(), [noise(1)])
+    save_int8(path, model, manifest(config(), arch=arch))
+    loaded = load_int8(path).model
+    first, second = ([(n, type(m)) for n, m in one.named_modules()] for one in (model, loaded))
+    assert first == second
+    with torch.inference_mode():
+        assert torch.equal(model(noise(2)), loaded(noise(2)))
 
 
 @pytest.mark.parametrize("weights", ["per-channel", "per-tensor"])

@@ -1,6 +1,7 @@
 """The quantizable ResNets, their checkpoints, and the sources that their weights come from."""
 
 from indoor.model.checkpoints import LoadedModel, load_float, save_float
+from indoor.model.fused import can_fuse, fuse
 from indoor.model.network import (
     ARCHS,
     DEFAULT_ARCH,
@@ -42,9 +43,11 @@ __all__ = [
     "LoadedModel",
     "WeightsResult",
     "build_model",
+    "can_fuse",
     "describe_pair",
     "find_weights",
     "fold",
+    "fuse",
     "hash_tensors",
     "known_arch",
     "load_float",

@@ -4,6 +4,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -17,6 +18,9 @@ DEFAULT_ARCH = "resnet50"
 
 _THIN = "-thin"
 _THINNER = 8
+
+_RELUS = {"conv1": ("relu", "relu1"), "conv2": ("relu2",)}
+"""Which ReLU follows a convolution; a bottleneck has `relu1` for it, and a `relu` without use."""
 
 _CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {
     "resnet18": torchvision_models.resnet18,
@@ -129,6 +133,26 @@ def fold(model: nn.Module) -> nn.Module:
     return result.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
+def followers(block: nn.Module) -> dict[str, tuple[str | None, str | None]]:
+    """Return, of each convolution among a block's own children, its batch norm and its ReLU.
+
+    These follow it at once and nothing else reads its output. torchvision registers a batch norm
+    right after its convolution (`conv1, bn1, conv2, bn2, ...`; `downsample` is `0, 1`); ReLUs go by
+    their names.
+
+    Returns:
+        By the convolution's name the names of both; None where there is none.
+    """
+    children = dict(block.named_children())
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for (name, child), (after, follower) in pairwise([*children.items(), ("", nn.Identity())]):
+        if isinstance(child, nn.Conv2d):
+            relus = [relu for relu in _RELUS.get(name, ()) if relu in children]
+            norm = after if isinstance(follower, nn.BatchNorm2d) else None
+            found[name] = norm, relus[-1] if relus else None
+    return found
+
+
 def build_empty(arch: str, num_classes: int) -> nn.Module:
     """Return the network in eval mode on the meta device: shapes without memory or drawing."""
     with torch.device("meta"):
@@ -200,14 +224,11 @@ def _narrow(block: nn.Module) -> None:
 
 
 def _fold_children(block: nn.Module) -> None:
-    """Fold each batch norm among the block's own children into the convolution before it.
-
-    torchvision registers every batch norm right after its convolution, in the order of the
-    forward pass (`conv1, bn1, conv2, bn2, ...`; `downsample` is `0, 1`).
-    """
-    before: tuple[str, nn.Conv2d] | None = None
-    for name, child in list(block.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and before is not None:
-            setattr(block, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(block, name, nn.Identity())
-        before = (name, child) if isinstance(child, nn.Conv2d) else None
+    """Fold each batch norm among the block's own children into the convolution before it."""
+    for name, (norm, _) in followers(block).items():
+        if norm is not None:
+            convolution, after = block.get_submodule(name), block.get_submodule(norm)
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(after, nn.BatchNorm2d)
+            setattr(block, name, fuse_conv_bn_eval(convolution, after))
+            setattr(block, norm, nn.Identity())

@@ -12,10 +12,11 @@ from indoor import places
 from indoor.dataset import IndoorScenes, identify, load_batches
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
-from indoor.evaluate import compare, evaluate, find_wrong_order, predict
+from indoor.evaluate import evaluate, find_wrong_order
 from indoor.files import remembered_sha256
 from indoor.machine import read_machine
 from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
+from indoor.pipeline.predictions import pair, predictions
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Evaluation, EvaluationReport, Machine, Split, Variant
 from indoor.runtimes import (
@@ -53,7 +54,9 @@ def evaluate_run(
     """Evaluate variants that a run's folder holds and this machine computes natively.
 
     An int8 that was made from another float32, or that does not compute in int8, is left out, and
-    `left_out` says so.
+    `left_out` says so. The baseline's logits come from its quick form (`model.fuse`), but for the
+    photographs on which that is tried and those that are a near tie (`evaluate.Exact`): its answers
+    are those of the baseline. `notes` say so.
 
     Args:
         root: The data set.
@@ -118,6 +121,7 @@ def evaluate_run(
             notes.append(line)
     asked = [v for v in wanted_variants(variants, device) if v.checkpoint in hashes]
     logits: dict[str, Tensor] = {}
+    own: Tensor | None = None  # of which photographs the baseline's logits are its own bits
     evaluations: list[Evaluation] = []
     labels = torch.empty(0, dtype=torch.int64)
     left_out = {v.name: unpaired[v.checkpoint] for v in asked if v.checkpoint in unpaired}
@@ -134,18 +138,18 @@ def evaluate_run(
                 _, proof = prove(run, first_photographs)
                 if proof.is_otherwise:
                     notes.append(f"{variant.name} computed in {proof.words}")
-                values, labels = predict(
-                    run.logits,
-                    load_batches(dataset, batch),
-                    progress,
-                    description=f"evaluating {variant.name} on {split}",
-                    num_photographs=len(dataset),
+                is_quick = variant.name == first and device == "cpu"
+                made = predictions(
+                    run, source if is_quick else None, dataset, batch, split, progress
                 )
+            values, labels = made.logits, made.labels
             evaluations.append(
                 evaluate(values, labels, dataset.classes, variant=variant.name, split=split)
             )
             logits[variant.name] = values
+            notes += made.notes
             if variant.name == first:
+                own = made.own
                 _refuse_wrong_order(values, labels, source, root, dataset.classes)
         except IndoorError as error:
             if variant.runtime == baseline().runtime and not variant.own_process:
@@ -164,7 +168,7 @@ def evaluate_run(
         libraries={e.variant: libraries_of(all_variants()[e.variant]) for e in evaluations},
         evaluations=tuple(evaluations),
         pairs=tuple(
-            compare(logits[first], values, labels, baseline=first, candidate=name)
+            pair(all_variants()[name], logits[first], values, labels, own)
             for name, values in logits.items()
             if name != first
         ),

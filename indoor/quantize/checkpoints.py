@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.ao.nn.intrinsic import ConvReLU2d
 from torch.ao.nn.quantized import DeQuantize, Linear, QFunctional, Quantize
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
@@ -14,7 +15,7 @@ from torch.ao.quantization.quantization_mappings import get_default_static_quant
 from indoor.errors import IndoorError
 from indoor.hints import command_line
 from indoor.model import ARCHS, LoadedModel, known_arch, read_tensors, write_tensors
-from indoor.model.network import build_empty
+from indoor.model.network import build_empty, followers
 from indoor.quantize.engines import (
     EngineBound,
     is_exact,
@@ -143,14 +144,12 @@ def _quantized_modules(network: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _rebuild(manifest: CheckpointManifest, tensors: dict[str, Tensor]) -> nn.Module:
-    """Build the fused network without memory, and swap each module for its quantized one."""
+    """Build the network without memory, and swap each module for its quantized one."""
     assert manifest.quantization is not None
     engine = manifest.quantization.config.engine
     network = build_empty(manifest.arch, len(manifest.classes))
     left = dict(tensors)
     with using_engine(engine), known_deprecations_filtered():
-        fuse: Any = network.fuse_model
-        fuse(is_qat=False)
         _swap_children(network, "", left)
     if left:
         raise ValueError(f"it has {min(left)} besides")
@@ -158,12 +157,20 @@ def _rebuild(manifest: CheckpointManifest, tensors: dict[str, Tensor]) -> nn.Mod
 
 
 def _swap_children(parent: nn.Module, prefix: str, left: dict[str, Tensor]) -> None:
-    """Put quantized modules in the place of those that the conversion replaces."""
+    """Put quantized modules in the place of those that fusing and the conversion replace.
+
+    torch's own `fuse_model` computes batch norms that nobody needs; it takes longer than all else.
+    """
     mapping = get_default_static_quant_module_mappings()
+    kinds: dict[str, Any] = {}
+    for name, (norm, relu) in followers(parent).items():
+        kinds[name] = nn.Conv2d if relu is None else ConvReLU2d
+        for follower in filter(None, (norm, relu)):
+            setattr(parent, follower, nn.Identity().eval())
     for name, child in list(parent.named_children()):
-        path = f"{prefix}{name}"
-        if type(child) in mapping:
-            setattr(parent, name, _quantized(mapping[type(child)], child, path, left))
+        path, kind = f"{prefix}{name}", kinds.get(name, type(child))
+        if kind in mapping:
+            setattr(parent, name, _quantized(mapping[kind], child, path, left))
         else:
             _swap_children(child, f"{path}.", left)
 
@@ -179,8 +186,7 @@ def _quantized(kind: Any, original: nn.Module, path: str, left: dict[str, Tensor
         functional = QFunctional()
         functional.scale, functional.zero_point = scale, zero_point
         return functional
-    # A fused convolution with ReLU is a sequence that begins with the convolution.
-    layer: Any = original[0] if isinstance(original, nn.Sequential) else original
+    layer: Any = original
     weight, bias = _take_weight(path, tuple(layer.weight.shape), left)
     if kind is Linear:
         linear = Linear(layer.in_features, layer.out_features)  # type: ignore[no-untyped-call]

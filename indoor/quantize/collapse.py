@@ -1,13 +1,13 @@
 """float32 against int8 on photographs kept out of calibration, and what counts as collapse."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from indoor.errors import CollapseError, IndoorError
-from indoor.evaluate import sqnr_db
+from indoor.evaluate import Exact, sqnr_db
 from indoor.evaluate.figures import require_finite
 from indoor.measure.logit_statistics import entropy_bits
 from indoor.measure.proportions import wilson
@@ -23,6 +23,9 @@ MIN_SQNR_DB = 6.0
 MIN_ENTROPY_SHARE = 0.5
 # Three photographs in one class prove nothing; sixteen that float32 spreads over classes do.
 MIN_ENTROPY_PHOTOGRAPHS = 16
+
+TRY_EVERY = 4
+"""Of so many batches of a check one is computed by float32 itself beside its quick form."""
 
 
 class WatchedBatches:
@@ -74,6 +77,8 @@ def check(
     int8_model: nn.Module,
     batches: Iterable[Tensor],
     calibration_input: InputStatistics,
+    *,
+    quick: Callable[[Tensor], Tensor] | None = None,
 ) -> QuantizationCheck:
     """Compare an int8 model with its float32 original.
 
@@ -83,6 +88,7 @@ def check(
         batches: Photographs that calibration did not see, through the transform of inference;
             float32 `(B, 3, H, W)`.
         calibration_input: What the calibration saw.
+        quick: A quick form of the original, which computes for it where that changes no answer.
 
     Returns:
         Agreement of the predicted classes, entropy of the predicted classes in bits, signal to
@@ -90,15 +96,17 @@ def check(
 
     Raises:
         IndoorError: There are no photographs, or a logit is not finite.
+        OtherLogitsError: The quick form is one of another network.
         ValueError: The float model is in training mode, where a look would change it.
     """
     if float_model.training:
         raise ValueError("the float model is in training mode, expected eval mode")
+    run = float_model if quick is None else Exact(quick, float_model, TRY_EVERY)
     watched = WatchedBatches(batches)
     float_batches, int8_batches = [], []
     with torch.inference_mode():
         for photographs in watched:
-            float_batches.append(float_model(photographs))
+            float_batches.append(run(photographs))
             int8_batches.append(int8_model(photographs))
     if not float_batches:
         raise IndoorError(

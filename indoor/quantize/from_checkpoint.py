@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes, identify, load_batches, stratified_sample
+from indoor.evaluate import OtherLogitsError
 from indoor.machine import read_machine
 from indoor.model import (
     FORMAT,
     LoadedModel,
+    fuse,
     load_float,
     open_split,
     record_provenance,
@@ -24,7 +26,7 @@ from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
 from indoor.quantize.config import default_config, validate_config
 from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import is_exact, vnni_supported
-from indoor.records import QuantizationConfig, QuantizationRecord, Split
+from indoor.records import QuantizationCheck, QuantizationConfig, QuantizationRecord, Split
 
 NUM_CHECK = 128
 """Photographs of the validation split that a check looks at, where there are as many."""
@@ -98,12 +100,20 @@ def quantize_checkpoint(
         _inputs(train, chosen, config.batch, "calibrating on train photographs", progress)
     )
     int8_model = quantize(loaded.model, config, calibration)
-    checked = check(
-        loaded.model,
-        int8_model,
-        _inputs(val, kept_out, config.batch, "checking int8 against float32", progress),
-        calibration.statistics,
-    )
+
+    def compared(quick: nn.Module | None) -> QuantizationCheck:
+        return check(
+            loaded.model,
+            int8_model,
+            _inputs(val, kept_out, config.batch, "checking int8 against float32", progress),
+            calibration.statistics,
+            quick=quick,
+        )
+
+    try:
+        checked = compared(fuse(loaded.model))
+    except OtherLogitsError:  # here the quick form computes something else
+        checked = compared(None)
     if not force:
         refuse_collapse(checked)
     record = QuantizationRecord(

@@ -15,7 +15,7 @@ from indoor.dataset import IndoorScenes, load_batches
 from indoor.dataset.batches import Photographs
 from indoor.files import remembered_sha256, replace_file
 from indoor.locks import locked
-from indoor.model import fold, hash_tensors
+from indoor.model import can_fuse, fuse, hash_tensors
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
 from indoor.train.augmented_views import PlainScenes
@@ -28,7 +28,7 @@ unmaps each of them (12,000 page faults a photograph); those of 8 mostly do not.
 CHUNK = 32
 """Photographs a file, a multiple of `FEATURE_BATCH`: what a kill can cost."""
 
-_FORMAT = "indoor features 1"
+_FORMAT = "indoor features 2"
 _HASH = "content_sha256"
 
 
@@ -57,8 +57,7 @@ def read_features(
     files in their order, the preprocessing, the backbone's weights, and what changes the last
     digits (batch boundaries, torch version, instruction set, device, threads). So a changed
     photograph costs one chunk, nothing stale is ever read, and a resumed extraction ends at the
-    same bits. The backbone runs with folded batch norms in channels-last, about 1e-6 (relative)
-    from the plain one.
+    same bits. The backbone runs fused (`model.fuse`), about 1e-6 (relative) from the plain one.
 
     Args:
         model: A ResNet in eval mode; it stays as it is.
@@ -101,28 +100,11 @@ def read_features(
     )
 
 
-def make_backbone(model: nn.Module) -> nn.Module:
-    """Return an eval copy with folded batch norms that stops before `fc`.
-
-    Its residual sums are written over one of their terms, a convolution's output that nobody else
-    reads. That changes no bit; it saves the allocation of the block's largest tensor, and with it
-    what page faults are left at `FEATURE_BATCH` (10% of the time on a two-core EPYC).
-    """
-    backbone = fold(model)
-    for block in list(backbone.modules()):
-        for name in ("add_relu", "skip_add_relu"):
-            if isinstance(getattr(block, name, None), nn.Module):
-                setattr(block, name, _AddReluInPlace())
-    backbone.fc = nn.Identity()
+def make_backbone(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return a fused eval copy on the device that stops before `fc`."""
+    backbone = fuse(model, device)
+    backbone.get_submodule("network").fc = nn.Identity()
     return backbone
-
-
-class _AddReluInPlace(nn.Module):
-    """Stands in for the `FloatFunctional` of torchvision's quantizable blocks."""
-
-    def add_relu(self, total: Tensor, identity: Tensor) -> Tensor:
-        """Return `relu(total + identity)`, written over `total`."""
-        return total.add_(identity).relu_()
 
 
 def _base_key(model: nn.Module, preprocessing: Preprocessing, device: torch.device) -> str:
@@ -132,7 +114,8 @@ def _base_key(model: nn.Module, preprocessing: Preprocessing, device: torch.devi
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
     where = (
-        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+        f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "
+        f"{'fused' if can_fuse() else 'folded'}"
         if device.type == "cpu"
         else device.type
     )
@@ -165,7 +148,7 @@ def _compute_chunks(
     """Compute and write the chunks; decoding runs ahead over all of them."""
     if not missing:
         return
-    backbone = make_backbone(model).to(device)
+    backbone = make_backbone(model, device)
     indices = [index for _, span in missing for index in span]
     batches = load_batches(photographs, FEATURE_BATCH, indices=indices)
     progress.start("features of the photographs", len(indices))
@@ -176,8 +159,7 @@ def _compute_chunks(
         while sum(map(len, parts)) < len(span):
             images, _ = next(batches)
             with torch.inference_mode(), _exact_float32():
-                images = images.to(device).contiguous(memory_format=torch.channels_last)
-                parts.append(backbone(images).cpu())
+                parts.append(backbone(images.to(device)).cpu())
             progress.advance(len(images))
         with replace_file(path) as temporary:
             values = {"features": torch.cat(parts).contiguous()}

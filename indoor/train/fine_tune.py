@@ -38,7 +38,7 @@ from indoor.train.scratch import (
     zero_residuals,
 )
 
-_VERSION = 3
+_VERSION = 4
 """Counted up whenever a change of the code would make a resumed training end elsewhere."""
 
 
