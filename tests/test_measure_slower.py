@@ -198,12 +198,43 @@ def test_qnnpack_on_x86_is_told() -> None:
     assert told(causes(run, slow=other)) == [("not explained", "open")]
 
 
+def converting(seconds: float | None, *, count: int = 2, name: str = "reorder") -> Ran:
+    """A call with so many operations that convert, of so many seconds each."""
+    one = Executed(operator=name, types="", shape="", seconds=seconds)
+    whole = ran("int8", kernel=VNNI)
+    return replace(whole, executed=(*whole.executed, *(one,) * count))
+
+
+@pytest.mark.parametrize("name", ["reorder", "QuantizeLinear", "DequantizeLinear", "Convert"])
+def test_conversions_cost_what_they_take_more_than_float32s(name: str) -> None:
+    """Two of 20 ms are 40, of which float32 has 5: more than the 30 that were lost."""
+    (one,) = causes(
+        slow={"ran": converting(0.02, name=name)},
+        reference={"ran": converting(0.005, count=1, name="Cast")},
+    )
+    assert (one.kind, one.certainty) == ("conversions", "shown")
+    assert one.cost_s == pytest.approx(0.035)
+    assert one.words == (
+        f"2 operations convert or reorder ({name}), 40 ms of the one call that was looked into, "
+        "and 5 ms in float32"
+    )
+
+
+def test_conversions_that_float32_has_too_are_no_cause() -> None:
+    """Eager float32 reorders in every layer; a convolution's own time is no conversion."""
+    both = {"ran": converting(0.02)}
+    assert told(causes(slow=both, reference=both)) == [("not explained", "open")]
+
+
 def test_repacked_weights_are_told() -> None:
-    """In the reader's own words, which hold how long it took."""
+    """In the reader's own words, beside what all conversions take where that is known."""
     note = "12 weights are repacked in every call, 112 ms (reorder simple:any)"
-    found = causes(slow={"ran": replace(ran("int8", kernel=VNNI), notes=(note,))})
-    assert told(found)[0] == ("repacked weights", "possible")
-    assert found[0].words == note
+    untold = causes(slow={"ran": replace(ran("int8", kernel=VNNI), notes=(note,))})
+    assert told(untold)[0] == ("conversions", "possible")
+    assert untold[0].words == note
+    (timed,) = causes(slow={"ran": replace(converting(0.02), notes=(note,))})
+    assert timed.certainty == "shown"
+    assert timed.words.endswith(f"looked into, and 0 ms in float32; {note}")
 
 
 def test_fewer_threads_than_float32s_account_for_it() -> None:

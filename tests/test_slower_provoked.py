@@ -38,7 +38,7 @@ def test_a_network_of_tiny_layers_says_so(limits: tuple[Measurement, ...]) -> No
 def test_an_instruction_set_capped_below_vnni_says_so() -> None:
     """A real process whose oneDNN may use SSE4.1 alone, which keeps MKL's float32 as it was."""
     cap = {"ONEDNN_MAX_CPU_ISA": "SSE41"}
-    reference, slow, *limits = elsewhere(512, 4, 64, environment=cap)
+    reference, slow, *limits = elsewhere(384, 6, 96, environment=cap)
     first, *others = explained((reference, slow), tuple(limits))
     assert first.kind == "no VNNI", [first, *others]
     assert "not explained" not in [one.kind for one in others]

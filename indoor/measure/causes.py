@@ -1,5 +1,6 @@
 """What can make a cell of a narrower precision slow, each judged from what the run recorded."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -15,7 +16,7 @@ from indoor.measure.slow_pair import (
     ms,
     seconds_of_call,
 )
-from indoor.records import Precision
+from indoor.records import Executed, Measurement, Precision
 
 FAULT_S = 1.3e-6
 """What a minor page fault took on a Zen 4 with two threads, where a run has no second allocator."""
@@ -39,13 +40,16 @@ _BELOW: dict[Precision, frozenset[str]] = {
 """oneDNN's words, at the end of a kernel's name, for instructions without those of the precision;
 `any` is its reference code."""
 
+_CONVERTS = re.compile("reorder|quantize|convert|cast", re.IGNORECASE)
+"""Operators that change a layout or a type, in oneDNN's, ONNX's and OpenVINO's words."""
+
 _ANY = "jit"
 """Its word for code that is made from whatever instructions it may use."""
 
 
 def judged(pair: Pair) -> Iterator[Cause]:
     """Yield what the record holds against the slow cell, whatever it costs."""
-    for judge in (_kernels, _emulation, _no_vnni, _engine, _repacked, _threads, _faults, _tiny):
+    for judge in (_kernels, _emulation, _no_vnni, _engine, _conversions, _threads, _faults, _tiny):
         yield from judge(pair)
 
 
@@ -143,10 +147,38 @@ def _engine(pair: Pair) -> Iterator[Cause]:
         )
 
 
-def _repacked(pair: Pair) -> Iterator[Cause]:
-    for note in () if pair.slow.ran is None else pair.slow.ran.notes:
-        if "repacked" in note:
-            yield Cause(kind="repacked weights", certainty="possible", words=note)
+def _conversions(pair: Pair) -> Iterator[Cause]:
+    """Judge what lies between the layers, by the one call whose operations were told."""
+    notes = () if pair.slow.ran is None else pair.slow.ran.notes
+    repacked = [note for note in notes if "repacked" in note]
+    converting, others = _converting(pair.slow), _converting(pair.reference)
+    took_s, others_s = (sum(one.seconds or 0.0 for one in found) for found in (converting, others))
+    if took_s > others_s:
+        names = " and ".join(dict.fromkeys(one.operator for one in converting))
+        words = (
+            f"{len(converting)} operations convert or reorder ({names}), {ms(took_s)} of the one "
+            f"call that was looked into, and {ms(others_s)} in {pair.reference.variant}"
+        )
+        yield Cause(
+            kind="conversions",
+            certainty="part",
+            words="; ".join((words, *repacked)),
+            cost_s=took_s - others_s,
+        )
+    elif repacked:
+        yield Cause(kind="conversions", certainty="possible", words="; ".join(repacked))
+
+
+def _converting(one: Measurement) -> list[Executed]:
+    """Return the operations that compute nothing and whose times were told."""
+    told = () if one.ran is None else one.ran.executed
+    return [
+        operation
+        for operation in told
+        if operation.seconds is not None
+        and not operation.multiply_adds
+        and _CONVERTS.search(operation.operator)
+    ]
 
 
 def _threads(pair: Pair) -> Iterator[Cause]:

@@ -12,7 +12,7 @@ CauseKind = Literal[
     "emulated bfloat16",
     "no VNNI",
     "the engine",
-    "repacked weights",
+    "conversions",
     "threads",
     "page faults",
     "tiny layers",
