@@ -856,6 +856,7 @@ def test_json_is_the_documented_structure() -> None:
         "identity",
         "headline",
         "cases",
+        "slower",
         "comparison",
     ]
     assert run["headline"]["answer"] == "pays"

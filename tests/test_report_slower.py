@@ -1,5 +1,6 @@
 """The lines under the table on cells that are slower than float32."""
 
+import json
 import re
 from typing import Any
 
@@ -71,3 +72,28 @@ def test_a_run_whose_narrow_precisions_are_faster_says_nothing() -> None:
     """Nor does another float32 that is slower than eager's."""
     assert lines(many_run()) == ""
     assert lines(run_of(("float32", 1, 100), ("float32-folded", 1, 120), ("int8", 1, 50))) == ""
+
+
+def test_the_json_has_the_cells_and_their_causes() -> None:
+    """What the tables say, as records; a run without a slower cell has none."""
+    (one,) = told_as_json(run_of(("float32", 1, 100), ("int8", 1, 130)))["slower"]
+    assert one["case"].endswith("test_latency[int8-1-1]")
+    assert one["speedup"]["baseline"] == "float32"
+    assert one["speedup"]["interval"]["high"] < 1
+    (cause,) = one["causes"]
+    assert (cause["kind"], cause["certainty"]) == ("not explained", "open")
+    assert told_as_json(many_run())["slower"] == []
+
+
+def told_as_json(result: RunResult) -> dict[str, Any]:
+    """The run in the report's JSON."""
+    (run,) = json.loads(render([result], format="json"))["runs"]
+    found: dict[str, Any] = run
+    return found
+
+
+def test_what_ran_in_another_precision_is_no_float32_to_be_slower_than() -> None:
+    """int8 is not held against a float32 of its runtime that bfloat16 computed."""
+    rounded = {"float32-openvino": {"ran": ran("bfloat16")}}
+    cells = (("float32", 1, 100), ("float32-openvino", 1, 40), ("int8-openvino", 1, 50))
+    assert lines(run_of(*cells, **rounded)) == ""

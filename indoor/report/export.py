@@ -10,6 +10,8 @@ from indoor.report.caption import caption, weights_warning
 from indoor.report.comparison import case_name, compare_runs
 from indoor.report.execution import share_of_limit
 from indoor.report.headline import Headline, headline
+from indoor.report.select import allocators
+from indoor.report.slower import slow_cells
 from indoor.runs.results import MeasuredCase, RunResult
 
 REPORT_FORMAT = 1
@@ -45,6 +47,11 @@ def _run(result: RunResult, baseline: RunResult | None) -> dict[str, object]:
         "identity": run,
         "headline": _headline(headline(result)),
         "cases": [_case(result, case) for case in result.cases],
+        "slower": [
+            {"case": one.case.fullname, "speedup": one.speedup, "causes": one.causes}
+            for allocator in allocators(result)
+            for one in slow_cells(result, allocator)
+        ],
         "comparison": None if baseline is None else _comparison(baseline, result),
     }
 
