@@ -72,6 +72,9 @@ def test_layers_are_shown_where_they_are_asked_for(
     _, layers = capsys.readouterr().out.split("Layers under the roofline")
     assert layers.count("bound by") == 4
     assert "int8, batch 8, 1 thread" in layers
+    assert main(["explain", str(saved), "--layers", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [[len(side) for side in cell] for cell in printed["layers"]] == [[3, 3], [3, 3]]
 
 
 def test_a_saved_file_is_shown_as_json(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

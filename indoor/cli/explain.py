@@ -9,6 +9,7 @@ from indoor.cli.output import Outcome, tell, use_color, width
 from indoor.errors import IndoorError
 from indoor.explain.observations import Observations
 from indoor.explain.render import render_explanation
+from indoor.explain.roofline import place_operators
 from indoor.explain.verdict import explain
 from indoor.files import check_writable
 from indoor.hints import command_line
@@ -36,9 +37,10 @@ def run(parsed: argparse.Namespace) -> Outcome:
         observations, notes = read_record(saved, Observations), ()
     explanation = explain(observations)
     if parsed.format == "json":
-        return Outcome(
-            record={"observations": observations, "explanation": explanation}, text="", notes=notes
-        )
+        record: dict[str, object] = {"observations": observations, "explanation": explanation}
+        if parsed.layers:
+            record["layers"] = [[place_operators(side) for side in c] for c in observations.cells]
+        return Outcome(record=record, text="", notes=notes)
     text = render_explanation(
         observations,
         explanation,
