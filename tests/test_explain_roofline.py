@@ -106,9 +106,9 @@ def test_the_table_is_by_operator_and_then_by_layer() -> None:
         ("layer of conv", "conv"),
         ("layer of conv", "conv"),
     ]
-    assert grid.rows[1][2:] == ("-", "30.0", "-", "1.50", "15%", "0.750", "memory", "200%")
+    assert grid.rows[1][2:] == ("-", "30.0", "-", "1.50", "15.0%", "0.750", "memory", "200%")
     assert grid.rows[2][2:] == (
-        *("500", "5.00", "100", "7.50", "75%", "3.75", "arithmetic", "67%"),
+        *("500", "5.00", "100", "7.50", "75.0%", "3.75", "arithmetic", "67%"),
     )
     assert grid.rules == {1}
 

@@ -1,9 +1,5 @@
 """How long each operator takes: eager's, oneDNN's, and what is asked of every runtime."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
-
 import pytest
 import torch
 from quantizable import config, network, noise
@@ -18,7 +14,7 @@ from indoor.runtimes.dispatched import time_operators
 from indoor.runtimes.eager import EagerNetwork
 from indoor.runtimes.executed import timed_over
 from indoor.runtimes.fingerprint import REST, time_primitives
-from indoor.runtimes.operators import NUM_WARMUP_CALLS, operator_times
+from indoor.runtimes.operators import operator_times
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -93,7 +89,7 @@ def test_bytes_are_those_of_all_tensors() -> None:
     """Inputs, weights, biases and output; what changes in place counts twice, a view not at all."""
     model, images = Steps(), torch.zeros(2, 3, 6, 6)
     with torch.inference_mode():
-        told = time_operators(lambda: model(images), model, 1, nullcontext)
+        told = time_operators(lambda: model(images), model, 1)
     output = 2 * 4 * 4 * 4
     assert {one.operator.split("::")[1]: one.num_bytes for one in told} == {
         "conv2d": 4 * (2 * 3 * 36 + 4 * 3 * 9 + 4 + output),
@@ -115,34 +111,6 @@ def test_a_profile_changes_nothing(float32: EagerNetwork) -> None:
     assert not [m for m in modules if m._forward_hooks or m._forward_pre_hooks]
 
 
-def timed_by_onednn(
-    call: Callable[[], object], _: nn.Module, num_calls: int, during: Any
-) -> tuple[Executed, ...]:
-    """Time a call as compiled networks are."""
-    return time_primitives(call, num_calls, during)
-
-
-@pytest.mark.parametrize(
-    ("timed", "more"), [pytest.param(time_operators, 0, id="eager"), (timed_by_onednn, 3)]
-)
-def test_only_the_calls_are_within_the_context(timed: Callable[..., Any], more: int) -> None:
-    """It is entered once, around warm-up and profiled calls, and around nothing else."""
-    model, heard = nn.ReLU(), []
-
-    @contextmanager
-    def during() -> Iterator[None]:
-        heard.append("begin")
-        yield
-        heard.append("end")
-
-    def call() -> None:
-        heard.append("call")
-        model(torch.zeros(2))
-
-    timed(call, model, 3, during)
-    assert heard == ["begin", *["call"] * (NUM_WARMUP_CALLS + 3 + more), "end"]
-
-
 def test_what_onednn_does_not_tell_is_the_rest() -> None:
     """Its primitives come in order with their seconds, and last what a call takes besides."""
     convolve, images = nn.Conv2d(16, 16, 3), torch.zeros(4, 16, 32, 32)
@@ -151,7 +119,7 @@ def test_what_onednn_does_not_tell_is_the_rest() -> None:
         with torch.inference_mode():
             return convolve(images).to(torch.float64).sin().sum()
 
-    *primitives, rest = time_primitives(call, 3, nullcontext)
+    *primitives, rest = time_primitives(call, 3)
     (convolution,) = (one for one in primitives if one.operator == "convolution")
     assert convolution.multiply_adds == 4 * 16 * 30 * 30 * 16 * 9
     assert convolution.num_bytes == 4 * (4 * 16 * 32 * 32 + 16 * 16 * 9 + 4 * 16 * 30 * 30)

@@ -1,20 +1,18 @@
 """The operators of a call as they are stored: what a runtime tells, in the records of this room."""
 
-from contextlib import nullcontext
-
 from torch import Tensor
 
 from indoor.explain.observations import OperatorTime
 from indoor.records import Executed
 from indoor.runtimes.base import Runnable
-from indoor.runtimes.operators import Context, operator_times
+from indoor.runtimes.operators import operator_times
 
 
 def observe_operators(
-    network: Runnable, images: Tensor, num_calls: int, during: Context = nullcontext
+    network: Runnable, images: Tensor, num_calls: int
 ) -> tuple[OperatorTime, ...]:
     """Return every operator of a call with its seconds; arguments as in `operator_times`."""
-    return tuple(map(_observed, operator_times(network, images, num_calls, during)))
+    return tuple(map(_observed, operator_times(network, images, num_calls)))
 
 
 def _observed(one: Executed) -> OperatorTime:

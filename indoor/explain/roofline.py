@@ -149,7 +149,7 @@ def _row(one: Position, batch: int, whole_s: float) -> tuple[str, ...]:
         megabytes,
         units.NOTHING if one.intensity is None else units.digits(one.intensity),
         units.milliseconds(one.seconds / batch),
-        units.share(one.seconds / whole_s) if whole_s else units.NOTHING,
+        f"{one.seconds / whole_s:.1%}" if whole_s else units.NOTHING,
         units.milliseconds(None if cached_s is None else cached_s / batch),
         one.bound or units.NOTHING,
         units.NOTHING if one.share is None else f"{one.share:.0%}",

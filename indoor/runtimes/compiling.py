@@ -23,7 +23,6 @@ from indoor.records import Executed, Ran, Variant
 from indoor.runtimes import eager
 from indoor.runtimes.base import lacking
 from indoor.runtimes.fingerprint import time_primitives, what_ran
-from indoor.runtimes.operators import Context
 
 SETTINGS: dict[str, Any] = {
     "freezing": True,  # else int8 is dequantized, and weights are repacked, in every call
@@ -128,6 +127,6 @@ class CompiledNetwork:
         self(images)
         return what_ran(lambda: self(images))
 
-    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+    def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
         """Return oneDNN's primitives of a call, and all the rest as one operation."""
-        return time_primitives(lambda: self(images), num_calls, during)
+        return time_primitives(lambda: self(images), num_calls)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from indoor.records import Executed
 from indoor.runtimes.executed import PRECISIONS, bytes_of, timed_over
 from indoor.runtimes.layers import followed, named_layers, weights_of
-from indoor.runtimes.operators import Context, call_profiled
+from indoor.runtimes.operators import call_profiled
 
 _FACTORS = {
     "aten::conv2d": (0, 1),
@@ -53,7 +53,7 @@ _Tensor = tuple[str, tuple[int, ...]]
 
 
 def time_operators(
-    call: Callable[[], object], model: nn.Module, num_calls: int, during: Context
+    call: Callable[[], object], model: nn.Module, num_calls: int
 ) -> tuple[Executed, ...]:
     """Return the operators that a call dispatches, in order, with their median seconds.
 
@@ -64,7 +64,6 @@ def time_operators(
         call: Computes on the CPU, in this process.
         model: The module that it calls.
         num_calls: To take the median of.
-        during: As in `operator_times`.
     """
     clock = _Clock(model)
     names = named_layers(model)
@@ -75,7 +74,7 @@ def time_operators(
             call()
 
     with followed(model, names, clock.within.append, clock.within.pop):
-        call_profiled(timed, num_calls, during)
+        call_profiled(timed, num_calls)
     return timed_over(clock.calls[-num_calls:])
 
 

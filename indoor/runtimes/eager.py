@@ -14,7 +14,6 @@ from indoor.model.network import fold
 from indoor.records import Executed, Ran, Variant
 from indoor.runtimes.dispatched import time_operators
 from indoor.runtimes.fingerprint import what_ran
-from indoor.runtimes.operators import Context
 
 VARIANTS = (
     Variant(
@@ -126,8 +125,8 @@ class EagerNetwork:
         self(images)
         return what_ran(lambda: self(images), self.model)
 
-    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+    def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
         """Return every operator that a call dispatches; none on a device that computes later."""
         if images.device.type != "cpu":
             return ()
-        return time_operators(lambda: self(images), self.model, num_calls, during)
+        return time_operators(lambda: self(images), self.model, num_calls)

@@ -27,7 +27,7 @@ from indoor.records import Executed, Ran
 from indoor.runtimes.executed import PRECISIONS, bytes_of, ran_from, timed_over
 from indoor.runtimes.layers import Weights, followed, weights_of
 from indoor.runtimes.onednn import primitives_of, verbose
-from indoor.runtimes.operators import Context, call_profiled
+from indoor.runtimes.operators import call_profiled
 
 _FACTORS = {
     "aten::_convolution": (0, 1),
@@ -83,9 +83,7 @@ def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
     return ran_from(executed, notes)
 
 
-def time_primitives(
-    call: Callable[[], object], num_calls: int, during: Context
-) -> tuple[Executed, ...]:
+def time_primitives(call: Callable[[], object], num_calls: int) -> tuple[Executed, ...]:
     """Return oneDNN's primitives of a call in order, with their median seconds, and then the rest.
 
     The rest are generated kernels, other libraries' and whatever leads from one to the next: what
@@ -94,7 +92,6 @@ def time_primitives(
     Args:
         call: As in `what_ran`.
         num_calls: To take the median of.
-        during: As in `operator_times`.
     """
     whole_s: list[float] = []
     with tempfile.TemporaryDirectory() as name:
@@ -109,7 +106,7 @@ def time_primitives(
             with printing_to(printed), verbose():
                 yield
 
-        call_profiled(call, num_calls, during, told)
+        call_profiled(call, num_calls, told)
         primitives, _ = primitives_of(printed.read_text(errors="replace").splitlines())
     size = len(primitives) // num_calls
     starts = [size * number for number in range(num_calls)]

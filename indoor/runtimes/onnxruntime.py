@@ -1,7 +1,6 @@
 """ONNX Runtime on the CPU: float32 and int8 from an ONNX file, in threads of its own."""
 
 import tempfile
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from indoor.records import Executed, Ran, Variant
 from indoor.runtimes.executed import ran_from
 from indoor.runtimes.onnxruntime_profile import read_profile
-from indoor.runtimes.operators import Context, call_profiled
+from indoor.runtimes.operators import call_profiled
 from indoor.runtimes.to_onnx import FILE, onnx_artefact
 
 VARIANTS = (
@@ -78,9 +77,9 @@ class OnnxRuntimeNetwork:
 
     def ran(self, images: Tensor) -> Ran:
         """Return the operators of one call of a session that keeps a profile."""
-        return ran_from(self.profile(images, 1, nullcontext))
+        return ran_from(self.profile(images, 1))
 
-    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+    def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
         """Return the operators of another session, which keeps a profile.
 
         MLAS, which computes them, names no kernel.
@@ -94,7 +93,7 @@ class OnnxRuntimeNetwork:
             }
             session = open_session(self.path, self.options | profiled)
             other = replace(self, session=session)
-            call_profiled(lambda: other(images), num_calls, during)
+            call_profiled(lambda: other(images), num_calls)
             return read_profile(Path(session.end_profiling()), graph, num_calls)
 
 

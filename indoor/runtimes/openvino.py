@@ -13,7 +13,7 @@ from indoor.devices import why_no_bfloat16
 from indoor.records import Executed, Ran, Variant
 from indoor.runtimes.executed import ran_from
 from indoor.runtimes.openvino_graph import read_graph
-from indoor.runtimes.operators import NUM_WARMUP_CALLS, Context, call_profiled
+from indoor.runtimes.operators import NUM_WARMUP_CALLS, call_profiled
 from indoor.runtimes.to_onnx import FILE, onnx_artefact
 
 VARIANTS = (
@@ -125,7 +125,7 @@ class OpenVinoNetwork:
         self(images)
         return ran_from(read_graph(self._compiled.get_runtime_model()))
 
-    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+    def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
         """Return the operations of another compiled model, which counts their time."""
         self(images)  # for whose number the model has its shape now
         counting = self._core.compile_model(self._model, "CPU", self._settings | COUNTING)
@@ -141,7 +141,7 @@ class OpenVinoNetwork:
                 sum_s = num_all * mean_s - NUM_WARMUP_CALLS * before[name]
                 seconds[name] = max(0.0, sum_s / num_calls)
 
-        call_profiled(lambda: _infer(request, images), num_calls, during, counted)
+        call_profiled(lambda: _infer(request, images), num_calls, counted)
         return tuple(read_graph(counting.get_runtime_model(), seconds))
 
     def _compile(self, batch: int) -> None:

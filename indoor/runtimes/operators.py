@@ -12,8 +12,6 @@ from torch import Tensor
 from indoor.records import Executed
 from indoor.runtimes.base import Runnable
 
-Context = Callable[[], AbstractContextManager[object]]
-
 NUM_WARMUP_CALLS = 2
 
 
@@ -21,13 +19,11 @@ NUM_WARMUP_CALLS = 2
 class Profiled(Protocol):
     """A network whose runtime tells how long each of its operators takes."""
 
-    def profile(self, images: Tensor, num_calls: int, during: Context) -> tuple[Executed, ...]:
+    def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
         """Return what `operator_times` does."""
 
 
-def operator_times(
-    network: Runnable, images: Tensor, num_calls: int, during: Context = nullcontext
-) -> tuple[Executed, ...]:
+def operator_times(network: Runnable, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
     """Return what each call executes, in order, with the seconds that each operation takes itself.
 
     The profile slows the calls, so that what counts are the operations' shares of the whole.
@@ -36,22 +32,21 @@ def operator_times(
         network: As `load_here` has loaded it.
         images: float32 `(B, 3, H, W)`.
         num_calls: To take the seconds' median of (OpenVINO tells their mean).
-        during: A context for the calls alone, warm-up and profiled ones. What a profile needs
-            besides, such as a second compiled model, is made before and read after it.
 
     Returns:
         All of them, also those that multiply nothing; none where the runtime does not tell.
     """
-    return network.profile(images, num_calls, during) if isinstance(network, Profiled) else ()
+    return network.profile(images, num_calls) if isinstance(network, Profiled) else ()
 
 
 def call_profiled(
-    call: Callable[[], object], num_calls: int, during: Context, telling: Context = nullcontext
+    call: Callable[[], object],
+    num_calls: int,
+    telling: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
     """Make the calls of a profile, of which `telling` wraps those that are warm."""
-    with during():
-        for _ in range(NUM_WARMUP_CALLS):
+    for _ in range(NUM_WARMUP_CALLS):
+        call()
+    with telling():
+        for _ in range(num_calls):
             call()
-        with telling():
-            for _ in range(num_calls):
-                call()
