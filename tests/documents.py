@@ -19,7 +19,7 @@ from _pytest.config import _prepareconfig
 from pytest_benchmark.cli import make_parser
 
 import bench.options
-from bench.studies import decoding, gate, head, own_work
+from bench.studies import decoding, gate, head, own_work, rounds
 from indoor.cli.arguments import build_parser, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,6 +222,7 @@ _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.gate": gate._parse,
     "bench.studies.head": head._parse,
     "bench.studies.own_work": own_work._parse,
+    "bench.studies.rounds": rounds._parse,
     "indoor": functools.partial(_indoor, environment={}),
     "pytest": functools.partial(_pytest, environment={}),
 }

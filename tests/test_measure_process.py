@@ -83,6 +83,16 @@ def test_messages_of_any_length_come_and_go_whole(start: Start) -> None:
         assert child.ask("say", 20, text=text) == {"event": "calls", "number": 0, "echo": text}
 
 
+def test_messages_that_are_remembered_are_the_right_ones(start: Start) -> None:
+    """The same again, another, a list that was changed meanwhile: each arrives as it is."""
+    with start(SERVES) as child:
+        text = ["a"]
+        for told in (["a"], ["a"], ["a", "b"], ["a", "b"]):
+            text[:] = told
+            assert child.ask("say", 20, text=text)["echo"] == told
+        assert child.ask("say", 20, text="a")["echo"] == "a"
+
+
 def test_a_call_elsewhere_is_measured_like_one_here(start: Start) -> None:
     """Warm-up, discarded calls and times are the other process's own; both make pairs."""
     with start(SERVES) as child:
