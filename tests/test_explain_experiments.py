@@ -43,6 +43,7 @@ choose("shared", Layout(unit_bytes=65536, parts=2))
 a, b = torch.zeros(1 << 20), torch.zeros(1 << 20)
 a[3], a[-3] = 7, 9
 small = torch.zeros(100)
+choose("shared", Layout(unit_bytes=65536, parts=1))  # on fewer pages than the blocks before
 seen = (b[3], b[3 + 65536 // 4], b[-3], b[5], small[3])
 print(system, kept, *(value.item() for value in seen))
 """

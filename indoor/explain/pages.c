@@ -40,7 +40,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned char *room, *unused;
 static struct block *kept[2][NUM_LISTS];
 static int mode, generation, num_parts = 1, file = -1;
-static size_t unit, threshold, num_bytes;
+static size_t unit, threshold, num_bytes, file_bytes;
 static struct { ElfW(Addr) begin, end; } holders[MAX_HOLDERS];
 static int num_holders;
 
@@ -82,7 +82,9 @@ int indoor_pages(int chosen, size_t least_bytes, size_t unit_bytes, int parts, c
     }
     if (!status && chosen == 2) {
         if (file < 0) file = memfd_create("indoor_pages", 0);
-        if (file < 0 || ftruncate(file, (off_t)(unit_bytes * (size_t)parts))) status = -1;
+        size_t wanted = unit_bytes * (size_t)parts;
+        if (file < 0 || (wanted > file_bytes && ftruncate(file, (off_t)wanted))) status = -1;
+        else if (wanted > file_bytes) file_bytes = wanted; /* never less: blocks of an earlier choice lie on it */
     }
     if (!status) {
         num_holders = 0;
