@@ -96,7 +96,9 @@ def calibrate(root: str, run: str, num_photographs: int) -> Answer:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "int8.safetensors"
         began = time.perf_counter()
-        record = quantize_checkpoint(Path(run) / "float32.safetensors", root, config, out=out)
+        record = quantize_checkpoint(
+            Path(run) / "float32.safetensors", root, config, out=out, force=True
+        )
         seconds = time.perf_counter() - began
         tensors, _ = read_tensors(out)
     assert record.check is not None

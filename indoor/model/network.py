@@ -5,16 +5,20 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 from torchvision.models import quantization as torchvision_models
 
 ARCHS = ("resnet18", "resnet50")
 """The architectures' names, as torchvision and our checkpoints have them."""
 
 DEFAULT_ARCH = "resnet50"
+
+_DRAWING = (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_)
 
 _THIN = "-thin"
 _THINNER = 8
@@ -155,8 +159,21 @@ def followers(block: nn.Module) -> dict[str, tuple[str | None, str | None]]:
 
 def build_empty(arch: str, num_classes: int) -> nn.Module:
     """Return the network in eval mode on the meta device: shapes without memory or drawing."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         return _construct(arch, num_classes)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves initial values out, which on the meta device take two thirds of building a network."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return args[0] if func in _DRAWING else func(*args, **(kwargs or {}))
 
 
 @functools.cache

@@ -150,18 +150,19 @@ def _rebuild(manifest: CheckpointManifest, tensors: dict[str, Tensor]) -> nn.Mod
     network = build_empty(manifest.arch, len(manifest.classes))
     left = dict(tensors)
     with using_engine(engine), known_deprecations_filtered():
-        _swap_children(network, "", left)
+        _swap_children(network, "", left, get_default_static_quant_module_mappings())
     if left:
         raise ValueError(f"it has {min(left)} besides")
     return EngineBound(network, engine).eval()
 
 
-def _swap_children(parent: nn.Module, prefix: str, left: dict[str, Tensor]) -> None:
+def _swap_children(
+    parent: nn.Module, prefix: str, left: dict[str, Tensor], mapping: dict[Any, Any]
+) -> None:
     """Put quantized modules in the place of those that fusing and the conversion replace.
 
     torch's own `fuse_model` computes batch norms that nobody needs; it takes longer than all else.
     """
-    mapping = get_default_static_quant_module_mappings()
     kinds: dict[str, Any] = {}
     for name, (norm, relu) in followers(parent).items():
         kinds[name] = nn.Conv2d if relu is None else ConvReLU2d
@@ -172,7 +173,7 @@ def _swap_children(parent: nn.Module, prefix: str, left: dict[str, Tensor]) -> N
         if kind in mapping:
             setattr(parent, name, _quantized(mapping[kind], child, path, left))
         else:
-            _swap_children(child, f"{path}.", left)
+            _swap_children(child, f"{path}.", left, mapping)
 
 
 def _quantized(kind: Any, original: nn.Module, path: str, left: dict[str, Tensor]) -> nn.Module:
