@@ -42,6 +42,7 @@ SIDE = SideObservations(
     multiply_adds=10**9 + 10**6,
     limit_multiply_adds_per_s=100e9,
     limit_bytes_per_s=10e9,
+    limit_l2_bytes_per_s=90e9,
 )
 
 
@@ -98,6 +99,7 @@ def test_the_table_is_by_operator_and_then_by_layer() -> None:
     assert isinstance(heading, Heading)
     assert heading.text == "float32, batch 2, 1 thread: 11.0 ms a photograph"
     assert isinstance(words, Paragraph)
+    assert "10.0 GB a second from memory (from L2 90.0)" in words.text
     assert "fewer than 10.0 multiply-adds a byte" in words.text
     assert isinstance(grid, Grid)
     assert [row[:2] for row in grid.rows] == [

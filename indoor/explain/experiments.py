@@ -30,7 +30,7 @@ from indoor.model import multiply_adds, read_manifest
 from indoor.records import CheckpointManifest, Precision, Variant, from_builtins
 from indoor.runtimes import baseline
 from indoor.runtimes.base import libraries_of
-from indoor.runtimes.limits import Limit, best_limits, measure_bandwidths, measure_limits
+from indoor.runtimes.limits import Level, Limit, best_limits, measure_bandwidths, measure_limits
 from indoor.runtimes.loading import checkpoint_of
 from indoor.runtimes.own_process import LOST, Host, lost_line
 
@@ -54,8 +54,8 @@ class _Bench:
     pages: Path | None
     """The allocator; None where it cannot be had."""
     limits: Mapping[tuple[Precision, int], Limit]
-    bytes_per_s: Mapping[int, float]
-    """From memory, by threads."""
+    bytes_per_s: Mapping[tuple[Level, int], float]
+    """From memory and from L2, by threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def observe(
             manifest=read_manifest(checkpoint_of(baseline(), run_folder)),
             pages=pages,
             limits=best_limits(measure_limits(threads, LIMIT_S)),
-            bytes_per_s={b.threads: b.bytes_per_s for b in bandwidths if b.level == "memory"},
+            bytes_per_s={(one.level, one.threads): one.bytes_per_s for one in bandwidths},
         )
         for number, (pair, batch, count) in enumerate(todo, start=1):
             names = " and ".join(variant.name for variant in pair)
@@ -268,6 +268,7 @@ def _observed(
         operators_in_cache=operators("in_cache"),
         multiply_adds=len(images) * multiply_adds(manifest.arch, len(manifest.classes), size),
         limit_multiply_adds_per_s=None if limit is None else limit.multiply_adds_per_s,
-        limit_bytes_per_s=bench.bytes_per_s[threads],
+        limit_bytes_per_s=bench.bytes_per_s["memory", threads],
+        limit_l2_bytes_per_s=bench.bytes_per_s["L2", threads],
         notes=side.notes,
     )

@@ -69,6 +69,8 @@ class SideObservations:
     """The most that this precision was seen to reach on so many threads; None: not measured."""
     limit_bytes_per_s: Positive | None = None
     """The most that copies moved from memory, read and written, on so many threads."""
+    limit_l2_bytes_per_s: Positive | None = None
+    """The same from the threads' L2 caches."""
     notes: tuple[str, ...] = ()
     """What else is to be said, such as weights that could not be brought into the cache."""
 

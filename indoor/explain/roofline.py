@@ -129,10 +129,13 @@ def _roof_words(side: SideObservations) -> str:
     arithmetic, memory = side.limit_multiply_adds_per_s, side.limit_bytes_per_s
     if arithmetic is None or memory is None:
         return "The machine's limits were not measured, so that nothing has a roof."
+    nearer = side.limit_l2_bytes_per_s
+    cached = "" if nearer is None else f" (from L2 {units.digits(nearer / 1e9)})"
     return (
         f"Roof: {units.digits(arithmetic / 1e9)} thousand million multiply-adds of "
-        f"{side.precision} a second, {units.digits(memory / 1e9)} GB a second; memory bounds what "
-        f"has fewer than {units.digits(arithmetic / memory)} multiply-adds a byte."
+        f"{side.precision} a second, {units.digits(memory / 1e9)} GB a second from memory{cached}; "
+        f"memory bounds what has fewer than {units.digits(arithmetic / memory)} multiply-adds a "
+        "byte."
     )
 
 
