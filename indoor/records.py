@@ -391,6 +391,10 @@ class Variant:
     marker: str | None = None
 
 
+REST = "all but oneDNN's primitives"
+"""The operator of what a call takes beside the others, where its runtime tells no more of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Executed:
     """One operation of a call, as the runtime that executed it tells it.

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from synthetic_machines import SyntheticMachine, Work, observations
+from synthetic_machines import PROFILE_SLOWDOWN, SyntheticMachine, Work, observations
 
 from indoor.explain.decompose import Decomposition, decompose, decompose_batches
 from indoor.explain.observations import SideObservations
 from indoor.explain.terms import TERMS, Term, median_seconds, passes_share, side_terms
 from indoor.explain.verdict import MAX_UNEXPLAINED, Claim, Verdict, explain, judge
+from indoor.records import REST
 
 FLOAT = Work(multiply_adds=1e9, num_bytes=20e6, num_calls=20)
 INT8 = replace(FLOAT, precision="int8")
@@ -365,7 +366,30 @@ def test_a_profile_counts_by_its_shares() -> None:
     """Operators without multiply-adds are passes, however slow profiling made the call."""
     side = MACHINE.observe(replace(FLOAT, pass_bytes=20e6))
     slowed = tuple(replace(one, seconds=7 * one.seconds) for one in side.operators_kept)
-    assert passes_share(slowed) == pytest.approx(passes_share(side.operators_kept))
+    nothing = np.zeros(1)
+    assert passes_share(slowed, nothing) == pytest.approx(
+        passes_share(side.operators_kept, nothing)
+    )
+
+
+@pytest.mark.parametrize("pass_bytes", [0, 20e6])
+def test_the_overhead_in_a_rest_is_no_pass(pass_bytes: float) -> None:
+    """Where a runtime tells its other operators as one, the call's overhead is part of it."""
+    side = MACHINE.observe(replace(FLOAT, num_calls=400, pass_bytes=pass_bytes))
+    whole_s = sum(one.seconds for one in side.operators_kept) / PROFILE_SLOWDOWN
+    overhead_s = float(np.median(side.empty_s))
+    told = [
+        tuple(
+            replace(one, seconds=one.seconds / PROFILE_SLOWDOWN)
+            if one.multiply_adds
+            else replace(one, operator=REST, seconds=one.seconds / PROFILE_SLOWDOWN + overhead_s)
+            for one in operators
+        )
+        for operators in (side.operators_kept, side.operators_in_cache)
+    ]
+    assert overhead_s > 0.05 * whole_s
+    compiled = replace(side, operators_kept=told[0], operators_in_cache=told[1])
+    assert terms_of(compiled) == pytest.approx(terms_of(side), abs=0.01 * whole_s)
 
 
 def terms_of(side: SideObservations) -> np.ndarray:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from indoor.errors import IndoorError
 from indoor.model import multiply_adds
 from indoor.quantize import load_int8, quantize, save_int8
-from indoor.records import Executed, Ran
+from indoor.records import REST, Executed, Ran
 from indoor.runtimes.dispatched import time_operators
 from indoor.runtimes.eager import EagerNetwork
 from indoor.runtimes.executed import timed_over
-from indoor.runtimes.fingerprint import REST, time_primitives
+from indoor.runtimes.fingerprint import time_primitives
 from indoor.runtimes.operators import operator_times
 
 pytestmark = pytest.mark.usefixtures("one_thread")

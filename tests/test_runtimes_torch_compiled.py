@@ -19,10 +19,9 @@ from indoor.evaluate import sqnr_db
 from indoor.measure.proof import judge
 from indoor.model import load_float, multiply_adds, save_float
 from indoor.quantize import load_qdq, quantize, save_int8
-from indoor.records import Ran
+from indoor.records import REST, Ran
 from indoor.runtimes import all_variants, compiling, why_not
 from indoor.runtimes.compiling import SETTINGS, CompiledNetwork, all_in_int8
-from indoor.runtimes.fingerprint import REST
 from indoor.runtimes.operators import operator_times
 
 pytestmark = pytest.mark.usefixtures("one_thread")

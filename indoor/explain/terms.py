@@ -7,6 +7,7 @@ import numpy as np
 
 from indoor.explain.observations import OperatorTime, SideObservations
 from indoor.measure.speedup import MIN_PAIRS
+from indoor.records import REST
 
 Term = Literal["faults", "fusion", "memory", "overhead", "arithmetic", "unexplained"]
 
@@ -74,11 +75,12 @@ def side_terms(side: SideObservations, seconds: Seconds) -> np.ndarray:
     faults = np.maximum(as_is - kept, 0) if side.faults >= 1 else nothing
     overhead = np.minimum(seconds.get("empty", nothing), kept)
     busy = kept - overhead
-    fusion = busy * passes_share(side.operators_kept)
+    fusion = busy * passes_share(side.operators_kept, overhead / kept)
     memory = arithmetic = nothing
     if "in_cache" in seconds and side.operators_kept and side.operators_in_cache:
-        in_cache = np.maximum(seconds["in_cache"] - overhead, 0)
-        arithmetic = in_cache * (1 - passes_share(side.operators_in_cache))
+        whole = seconds["in_cache"]
+        passes = passes_share(side.operators_in_cache, overhead / whole)
+        arithmetic = np.maximum(whole - overhead, 0) * (1 - passes)
         waiting = np.maximum(busy - fusion - arithmetic, 0)
         memory = np.minimum(waiting, seconds.get("bytes", waiting))
     unexplained = as_is - (faults + fusion + memory + overhead + arithmetic)
@@ -86,14 +88,21 @@ def side_terms(side: SideObservations, seconds: Seconds) -> np.ndarray:
     return terms / side.batch
 
 
-def passes_share(operators: Sequence[OperatorTime]) -> float:
+def passes_share(operators: Sequence[OperatorTime], overhead: np.ndarray) -> np.ndarray:
     """Return the share of the operators' time that goes to those without multiply-adds.
 
     Only shares are taken from a profile, since profiling slows a call.
+
+    Args:
+        operators: Of a profile.
+        overhead: Its share of a call, which is in the profile's rest where there is one.
     """
     total = sum(one.seconds for one in operators)
     passes = sum(one.seconds for one in operators if not one.multiply_adds)
-    return passes / total if total else 0.0
+    rest = sum(one.seconds for one in operators if one.operator == REST)
+    held = np.minimum(overhead * total, rest)
+    busy = total - held
+    return np.divide(passes - held, busy, out=np.zeros_like(held), where=busy > 0)
 
 
 def find_doubts(side: SideObservations) -> Iterator[str]:

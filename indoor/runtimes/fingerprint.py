@@ -23,7 +23,7 @@ from typing import Any
 from torch import nn
 from torch.profiler import ExecutionTraceObserver, record_function
 
-from indoor.records import Executed, Ran
+from indoor.records import REST, Executed, Ran
 from indoor.runtimes.executed import PRECISIONS, bytes_of, ran_from, timed_over
 from indoor.runtimes.layers import Weights, followed, weights_of
 from indoor.runtimes.onednn import primitives_of, verbose
@@ -56,9 +56,6 @@ _TYPES = {
 """oneDNN's word by torch's."""
 
 _LAYER = "indoor layer "
-
-REST = "all but oneDNN's primitives"
-"""What the last operation of `time_primitives` is called."""
 
 
 def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
