@@ -34,6 +34,7 @@ from indoor.quantize import (
     vnni_supported,
 )
 from indoor.quantize import conversion as flow_module
+from indoor.quantize.checkpoints import _tensors_of as tensors_of
 from indoor.records import (
     CheckpointManifest,
     Engine,
@@ -57,6 +58,20 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def float_network() -> nn.Module:
     """A ResNet-18 that is only ever copied."""
     return network(noise(8))
+
+
+def test_calibration_sees_what_torchs_own_modules_compute(
+    float_network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ReLUs and sums written over their inputs lead to the same scales, zero points and weights."""
+    batches = [noise(4), noise(2, seed=1)]
+    ours = quantize(float_network, config(observer="histogram"), batches)
+    monkeypatch.setattr(flow_module, "_write_over", lambda _: None)
+    torchs = quantize(float_network, config(observer="histogram"), batches)
+    first, second = (tensors_of(model.get_submodule("network")) for model in (ours, torchs))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
 
 
 def draw(name: str, generator: np.random.Generator) -> Image.Image:

@@ -24,7 +24,7 @@ MIN_ENTROPY_SHARE = 0.5
 # Three photographs in one class prove nothing; sixteen that float32 spreads over classes do.
 MIN_ENTROPY_PHOTOGRAPHS = 16
 
-TRY_EVERY = 4
+TRY_EVERY = 8
 """Of so many batches of a check one is computed by float32 itself beside its quick form."""
 
 

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import torch
 from torch.ao.quantization import QConfig
 from torch.ao.quantization.observer import (
+    HistogramObserver,
     MinMaxObserver,
     MovingAverageMinMaxObserver,
     default_per_channel_weight_observer,
@@ -14,7 +15,6 @@ from torch.ao.quantization.observer import (
 
 from indoor.errors import IndoorError
 from indoor.quantize.engines import ENGINES, is_exact, supported_engines
-from indoor.quantize.observers import QuickHistogramObserver
 from indoor.records import Engine, Observer, QuantizationConfig, WeightGranularity
 
 ACTIVATION_RANGES = ((0, 127), (0, 255))
@@ -36,7 +36,7 @@ _PREFERENCE: tuple[tuple[Engine, tuple[int, int]], ...] = (
 _ACTIVATION_OBSERVERS: dict[Observer, Any] = {
     "minmax": MinMaxObserver,
     "moving-average": MovingAverageMinMaxObserver,
-    "histogram": QuickHistogramObserver,
+    "histogram": HistogramObserver,
 }
 
 
