@@ -122,14 +122,14 @@ def _to_tensor(image: Image.Image, p: Preprocessing) -> Tensor:
     """Return an image, RGB or L, as normalised float32 `(3, height, width)`."""
     # numpy and not torch: decoding runs in a pool of threads, and each thread that computes with
     # torch starts an OpenMP team of its own.
-    pixels = np.asarray(image)
     assert image.mode in ("RGB", "L"), f"the image's mode is {image.mode}, expected RGB or L"
     scale = np.float32(1) / (np.float32(255) * np.asarray(p.std, dtype=np.float32))
     shift = np.asarray(p.mean, dtype=np.float32) / np.asarray(p.std, dtype=np.float32)
-    planes = np.empty((3, *pixels.shape[:2]), dtype=np.float32)
+    planes = np.empty((3, image.height, image.width), dtype=np.float32)
+    bands = image.split() if image.mode == "RGB" else (image,) * 3
     # A plane at a time, in place: it stays in the core's cache.
-    for channel, plane in enumerate(planes):
-        plane[...] = pixels if image.mode == "L" else pixels[:, :, channel]
+    for channel, (plane, band) in enumerate(zip(planes, bands, strict=True)):
+        plane[...] = np.asarray(band)
         plane *= scale[channel]
         plane -= shift[channel]
     return torch.from_numpy(planes)

@@ -99,6 +99,31 @@ def test_turns_are_taken_across_processes(apart: Host) -> None:
     assert min(series.seconds) > 0
 
 
+def test_a_turn_calls_with_what_was_shown_last(tmp_path: Path) -> None:
+    """What is called is remembered between turns, and no longer than until something changes."""
+    seen: list[tuple[str, int]] = []
+
+    class Called:
+        def __init__(self, name: str) -> None:
+            self.variant = SimpleNamespace(name=name, device="cpu")
+
+        def __call__(self, images: torch.Tensor) -> None:
+            seen.append((self.variant.name, len(images)))
+
+    process = own_process.Variants()
+    process._loaded = {name: Called(name) for name in "ab"}  # type: ignore[assignment]
+    for batch in (1, 2):
+        torch.save(torch.zeros(batch, 3), tmp_path / "images.pt")
+        process.do({"do": "show", "path": str(tmp_path / "images.pt")})
+        for name in ("a", "b", "a"):
+            told = process.do({"do": "turn", "variant": name, "num_discarded": 0})
+            assert told["seconds"] > 0
+    assert seen == [(name, batch) for batch in (1, 2) for name in "aba"]
+    process._labelling = lambda: seen.append(("labels", 0)) or []
+    process.do({"do": "turn", "variant": "a", "num_discarded": 1, "labels": True})
+    assert seen[-2:] == [("labels", 0)] * 2
+
+
 def test_what_a_library_prints_disturbs_no_answer(
     run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
