@@ -34,6 +34,7 @@ from indoor.quantize import (
     vnni_supported,
 )
 from indoor.quantize import conversion as flow_module
+from indoor.quantize import from_checkpoint as checkpoint_module
 from indoor.quantize.checkpoints import _tensors_of as tensors_of
 from indoor.records import (
     CheckpointManifest,
@@ -458,6 +459,36 @@ class Heard:
     def finish(self) -> None:
         """Note the end."""
         self.words.append(("end",))
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.5])
+def test_the_check_takes_float32s_own_answers(
+    trained: LoadedModel,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    difference: float,
+) -> None:
+    """Its quick form computes for it only where that changes none, and not if it is another's."""
+    calls: list[int] = []
+
+    def quick(model: nn.Module) -> nn.Module:
+        other = copy.deepcopy(model)
+        other.register_forward_hook(lambda _, inputs, y: calls.append(len(inputs[0])) or y)
+        with torch.no_grad():
+            other.get_parameter("fc.bias")[0] += difference
+        return other
+
+    monkeypatch.setattr(checkpoint_module, "fuse", quick)
+    out = tmp_path / "int8.safetensors"
+    asked = default_config(num_calibration=9, batch=4, seed=5, observer="minmax")
+    record = quantize_checkpoint(trained, scenes, asked, out=out, val_fraction=VAL_FRACTION)
+    val = IndoorScenes(scenes, "val", inference_transform(UNIT), val_fraction=VAL_FRACTION)
+    kept_out = stratified_sample(val.labels, len(val), 5)
+    batches = [images for images, _ in load_batches(val, 4, indices=kept_out)]
+    expected = check(trained.model, load_int8(out).model, batches, record.check.calibration_input)
+    assert record.check == expected
+    assert len(calls) == (1 if difference else len(batches))
 
 
 def test_the_record_says_how_it_was_made(
