@@ -18,7 +18,7 @@ def test_the_working_tree_against_a_revision(photographs: Path, home: Path, tmp_
     command = [sys.executable, "-m", "bench.studies.own_work", "--before", "HEAD", "--threads", "1"]
     command += ["--data", str(photographs), "--run", str(home / "runs" / "tiny"), "--out", str(out)]
     done = subprocess.run(
-        [*command, "--rounds", "1", "--calibration-rounds", "1", "--calibration", "4"],
+        [*command, "--parts", "2", "--photographs", "4", "--calibration", "4"],
         cwd=REPOSITORY,
         env=os.environ | {"INDOOR_HOME": str(tmp_path / "home")},
         capture_output=True,
@@ -29,9 +29,9 @@ def test_the_working_tree_against_a_revision(photographs: Path, home: Path, tmp_
     assert done.stdout.splitlines()[-1] == "nothing differs"
     record = json.loads(out.read_bytes())
     assert record["num_labels_changed"] == 0
-    assert record["evaluate_all"]["now"]["num_photographs"] == 12
+    assert [one["now"]["num_photographs"] for one in record["evaluate"]] == [6, 6]
     assert record["calibrate"][0]["now"]["num_photographs"] == 4
-    assert {len(one["now"]["seconds"]["int8"]) for one in record["load"]} == {5}
+    assert [len(one["now"]["seconds"]["int8"]) for one in record["load"]] == [5, 5]
 
 
 def test_another_result_is_told() -> None:

@@ -45,16 +45,19 @@ MIN_DB = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is measured: a run, its data set, and how often."""
+    """What is measured: a run, its data set, and how often.
+
+    All test photographs are evaluated once, in so many `parts` that take turns; after each come
+    the features of `num_photographs`, and loads.
+    """
 
     root: Path
     run: Path
     threads: int
-    rounds: int
+    parts: int
     num_photographs: int
     num_calibration: int
     num_calibrated: int
-    whole: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,11 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root=parsed.data.resolve(),
         run=parsed.run.resolve(),
         threads=parsed.threads or torch.get_num_threads(),
-        rounds=parsed.rounds,
+        parts=parsed.parts,
         num_photographs=parsed.photographs,
         num_calibration=parsed.calibration_rounds,
         num_calibrated=parsed.calibration,
-        whole=not parsed.no_whole,
     )
     for name in ("float32.safetensors", "int8.safetensors"):
         if not (asked.run / name).is_file():
@@ -160,39 +162,34 @@ def _rounds(asked: Asked, sides: Mapping[str, ChildProcess], folder: Path) -> di
     for name in ("float32.safetensors", "int8.safetensors"):
         shutil.copy2(asked.run / name, run_folder / name)
     here = {"root": str(asked.root), "run": str(run_folder)}
-    few = {"root": str(_part(asked.root, folder / "few", 16)), "run": str(run_folder)}
-    part = {
-        "root": str(_part(asked.root, folder / asked.root.name, asked.num_photographs)),
-        "run": str(run_folder),
-    }
+    few = {"root": str(_part(asked.root, folder / "few", slice(0, 8))), "run": str(run_folder)}
     turns("evaluate", **few)  # imports, and what a photograph's file holds, are read before
-    turns("features", **few, num_photographs=16)
+    turns("features", **few, num_photographs=8)
     turns("load", run=str(run_folder), num_loads=1)
     found: dict[str, Any] = {"evaluate": [], "features": [], "calibrate": [], "load": []}
-    for _ in range(asked.rounds):
-        found["load"].append(turns("load", run=str(run_folder), num_loads=5))
-        found["evaluate"].append(turns("evaluate", **part))
+    logits: list[list[torch.Tensor]] = []
+    for part in range(asked.parts):
+        root = _part(asked.root, folder / f"part{part}", slice(part, None, asked.parts))
+        found["evaluate"].append(turns("evaluate", root=str(root), run=str(run_folder)))
+        logits.append(written())
         found["features"].append(turns("features", **here, num_photographs=asked.num_photographs))
-    before, now = written()
-    found["features_sqnr_db"] = sqnr_db(before, now)
+        found["features_sqnr_db"] = sqnr_db(*written())
+        found["load"].append(turns("load", run=str(run_folder), num_loads=5))
+    before, now = (torch.cat(parts) for parts in zip(*logits, strict=True))
+    found["num_labels_changed"] = int((before.argmax(1) != now.argmax(1)).sum())
+    found["logits_sqnr_db"] = sqnr_db(before, now)
     for _ in range(asked.num_calibration):
         found["calibrate"].append(turns("calibrate", **here, num_photographs=asked.num_calibrated))
-    if asked.whole:
-        found["evaluate_all"] = turns("evaluate", **here)
-        before, now = written()
-        found["num_labels_changed"] = int((before.argmax(1) != now.argmax(1)).sum())
-        found["logits_sqnr_db"] = sqnr_db(before, now)
     return found
 
 
-def _part(root: Path, target: Path, count: int) -> Path:
-    """Return a data set of the same photographs whose test list has only so many, spread out."""
+def _part(root: Path, target: Path, which: slice) -> Path:
+    """Return a data set of the same photographs with a part of the test list."""
     lines = (root / "TestImages.txt").read_text(encoding="utf-8").splitlines()
-    step = max(1, len(lines) // count)
     target.mkdir()
     (target / "Images").symlink_to(root / "Images", target_is_directory=True)
     shutil.copyfile(root / "TrainImages.txt", target / "TrainImages.txt")
-    text = "\n".join(lines[::step][:count])
+    text = "\n".join(lines[which])
     (target / "TestImages.txt").write_text(f"{text}\n", encoding="utf-8")
     return target
 
@@ -213,7 +210,7 @@ def _differences(found: Mapping[str, Any]) -> list[str]:
         ]
     if found["features_sqnr_db"] < MIN_DB:
         different.append(f"features: {found['features_sqnr_db']:.0f} dB apart")
-    if found.get("num_labels_changed"):
+    if found["num_labels_changed"]:
         different.append(f"evaluate: {found['num_labels_changed']} labels are others now")
     return different
 
@@ -235,36 +232,38 @@ def describe(record: Mapping[str, Any]) -> str:
             f"{max(now):.1f})"
         )
 
-    for task in ("evaluate", "features"):
-        rounds = record[task]
-        each = [
-            [1000 * one[side]["seconds"] / one[side]["num_photographs"] for one in rounds]
-            for side in SIDES
-        ]
-        line(f"{task}, a photograph", each, "ms")
+    def seconds(task: str) -> list[list[float]]:
+        return [[one[side]["seconds"] for one in record[task]] for side in SIDES]
+
+    def count(task: str, what: str = "num_photographs") -> int:
+        return sum(one["now"][what] for one in record[task])
+
+    evaluated = [[sum(taken)] for taken in seconds("evaluate")]
+    line(f"evaluate {count('evaluate'):,}", evaluated, "s")
+    each = [
+        [1000 * s / count("evaluate") * len(taken) for s in taken] for taken in seconds("evaluate")
+    ]
+    line("  a photograph, by parts", each, "ms")
+    of_one = record["features"][0]["now"]["num_photographs"]
+    line(
+        "features, a photograph",
+        [[1000 * s / of_one for s in t] for t in seconds("features")],
+        "ms",
+    )
     if record["calibrate"]:
         calibrated = record["calibrate"][0]["now"]["num_photographs"]
-        each = [[one[side]["seconds"] for one in record["calibrate"]] for side in SIDES]
-        line(f"calibrate on {calibrated} and check", each, "s")
-    if "evaluate_all" in record:
-        all_of = record["evaluate_all"]
-        each = [[all_of[side]["seconds"]] for side in SIDES]
-        line(f"evaluate {all_of['now']['num_photographs']:,}", each, "s")
-    loads = {
-        (side, name): [1000 * s for one in record["load"] for s in one[side]["seconds"][name]]
-        for side in SIDES
-        for name in ("float32", "int8")
-    }
+        line(f"calibrate on {calibrated}, and check", seconds("calibrate"), "s")
     for name in ("float32", "int8"):
-        line(f"load {name}", [loads[side, name] for side in SIDES], "ms")
-    if "evaluate_all" in record:
-        hits = record["evaluate_all"]["now"]
-        lines.append(
-            f"of {hits['num_photographs']:,} photographs {record['num_labels_changed']} have "
-            f"another label; {hits['num_hits']:,} right; logits "
-            f"{record['logits_sqnr_db']:.0f} dB, features {record['features_sqnr_db']:.0f} dB"
-        )
-        lines += hits["notes"]
+        loads = [
+            [1000 * s for one in record["load"] for s in one[k]["seconds"][name]] for k in SIDES
+        ]
+        line(f"load {name}", loads, "ms")
+    lines.append(
+        f"of {count('evaluate'):,} photographs {record['num_labels_changed']} have another label; "
+        f"{count('evaluate', 'num_hits'):,} right; logits {record['logits_sqnr_db']:.0f} dB, "
+        f"features {record['features_sqnr_db']:.0f} dB"
+    )
+    lines += [note for one in record["evaluate"] for note in one["now"]["notes"]]
     lines += [f"DIFFERENT: {one}" for one in record["differences"]] or ["nothing differs"]
     return "\n".join(lines)
 
@@ -274,11 +273,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="a data set's folder")
     parser.add_argument("--run", type=Path, required=True, help="a run's folder, which is copied")
     parser.add_argument("--before", default=BEFORE, help="the revision to compare with")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--photographs", type=int, default=64, help="a round of both first tasks")
+    parser.add_argument("--parts", type=int, default=3, help="of the test list, which take turns")
+    parser.add_argument("--photographs", type=int, default=128, help="features of so many, a part")
     parser.add_argument("--calibration", type=int, default=256, help="photographs to calibrate on")
-    parser.add_argument("--calibration-rounds", type=int, default=2)
-    parser.add_argument("--no-whole", action="store_true", help="do not evaluate all once")
+    parser.add_argument("--calibration-rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, help="default: torch's own")
     parser.add_argument("--out", type=Path, help="where to write the record as JSON")
     return parser.parse_args(arguments)
