@@ -2,7 +2,8 @@
 
 The suite's own rounds of one cell, with the variants of a run where they live (here or in processes
 of their own); each turn's wall time less its call's is what the turn costs. A process takes turns
-in the former way, too, in the same rounds: each message written and read anew.
+in the former way, too, in the same rounds: each message written and read anew (that its call now
+stays prepared between turns is in both).
 
 Example:
     python -m bench.studies.rounds RUN_FOLDER --out rounds.json
