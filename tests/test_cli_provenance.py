@@ -13,7 +13,7 @@ from indoor.cli import main
 from indoor.dataset import IndoorScenes
 from indoor.errors import IndoorError
 from indoor.model import load_float, read_manifest
-from indoor.pipeline import evaluation
+from indoor.pipeline import predictions
 from indoor.records import to_builtins
 
 
@@ -220,13 +220,13 @@ def test_a_run_that_changes_while_it_is_evaluated_is_one_line(
     assert world("train", "--name", "b", "--seed", "1") == 0
     capsys.readouterr()
     runs = tmp_path / "home" / "runs"
-    predict = evaluation.predict
+    predict = predictions.predict
 
     def trained_meanwhile(*words: Any, **more: Any) -> Any:
         shutil.copy(runs / "b" / "float32.safetensors", runs / "a")
         return predict(*words, **more)
 
-    monkeypatch.setattr(evaluation, "predict", trained_meanwhile)
+    monkeypatch.setattr(predictions, "predict", trained_meanwhile)
     assert world("evaluate", "a") == 2
     said = capsys.readouterr()
     assert said.out == ""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from indoor.errors import IndoorError
-from indoor.pipeline import evaluate_run, evaluation
+from indoor.pipeline import evaluate_run
 from indoor.records import Split
 
 
@@ -22,7 +22,7 @@ def answering(
     def predict(*_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return logits, labels
 
-    monkeypatch.setattr(evaluation, "predict", predict)
+    monkeypatch.setattr("indoor.pipeline.predictions.predict", predict)
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
