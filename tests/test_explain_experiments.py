@@ -66,8 +66,7 @@ def test_kept_blocks_fault_no_more_and_shared_ones_are_the_same_memory(pages: Pa
         check=True,
     )
     system, kept, *values = map(float, done.stdout.split())
-    assert system > 1000
-    assert kept < 100
+    assert kept < 50 < system  # with huge pages 32 a block
     assert values == [7, 7, 9, 0, 0]
 
 
