@@ -139,6 +139,7 @@ def calls(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         images: Any,
         minutes: float,
         say: Callable[[str], None],  # noqa: ARG001
+        save: Callable[[Observations], object],
     ) -> Observations:
         asked.append(
             {
@@ -150,6 +151,7 @@ def calls(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 "minutes": minutes,
             }
         )
+        save(measured())
         return measured()
 
     module = ModuleType("indoor.explain.experiments")

@@ -10,12 +10,17 @@ import torch
 from torch import nn
 
 from indoor.errors import IndoorError
+from indoor.explain import experiments
 from indoor.explain.experiments import observe
+from indoor.explain.observations import Observations
 from indoor.explain.pages import build_pages, choose, layouts, preloading
 from indoor.explain.process import copies
 from indoor.explain.traffic import layer_traffic
 from indoor.explain.twin import SIZE, twin_run
 from indoor.explain.verdict import explain
+from indoor.measure.pairs import LocalCall
+from indoor.measure.process import ChildLostError
+from indoor.measure.worker import timed
 from indoor.model import build_model, multiply_adds, read_manifest, thin
 from indoor.records import read_record, write_record
 from indoor.runtimes import all_variants
@@ -150,6 +155,7 @@ def test_everything_is_measured_in_the_same_rounds(home: Path, tmp_path: Path) -
     """Both sides have every experiment, as often, and what is saved can be explained."""
     run, variants = home / "runs" / "tiny", all_variants()
     lines: list[str] = []
+    saved: list[Observations] = []
     size = read_manifest(run / "float32.safetensors").preprocessing.size
     seen = observe(
         run,
@@ -159,7 +165,9 @@ def test_everything_is_measured_in_the_same_rounds(home: Path, tmp_path: Path) -
         torch.randn(2, 3, size, size),
         0.01,
         lines.append,
+        saved.append,
     )
+    assert saved == [seen]
     (sides,) = seen.cells
     for side in sides:
         rounds = (side.as_is_s, side.kept_s, side.in_cache_s, side.empty_s, side.bytes_s)
@@ -170,3 +178,60 @@ def test_everything_is_measured_in_the_same_rounds(home: Path, tmp_path: Path) -
     assert lines[-1] == "cell 1 of 1: float32 and int8, batch 2, threads 1"
     write_record(tmp_path / "seen.json", seen)
     assert len(explain(read_record(tmp_path / "seen.json", type(seen))).cells) == 1
+
+
+class FakeHost:
+    """A process that computes nothing; the one with `dying` tensors in the cache dies in a turn."""
+
+    dying = ""
+
+    def __init__(self, name: str, *_: object, **__: object) -> None:
+        self.name = name
+
+    def __enter__(self) -> "FakeHost":
+        """Begin."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    def load(self, _variant: object) -> None:
+        """Load nothing."""
+
+    def show(self, _images: object) -> None:
+        """Look at nothing."""
+
+    def ask(self, what: str, **_: object) -> dict[str, Any]:
+        """Answer as a process would that tells no operators."""
+        return {"operators": []} if what == "operators" else {"renewed": True}
+
+    def subject(self, *_: object, **__: object) -> LocalCall:
+        """Return its calls."""
+
+        def call() -> None:
+            if self.name == self.dying:
+                raise ChildLostError(self.name, "died by SIGSEGV")
+
+        return LocalCall(timed(call))
+
+
+@pytest.mark.parametrize("lost", ["float32 in_cache", "int8 in_cache", "int8 kept"])
+def test_a_process_that_dies_of_rubbish_costs_its_experiment_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The cell is measured again without it, and says so; any other process's death is an error."""
+    monkeypatch.setattr(experiments, "Host", FakeHost)
+    monkeypatch.setattr(experiments, "LIMIT_S", 0.001)
+    monkeypatch.setattr(experiments, "build_pages", lambda folder: folder)
+    monkeypatch.setattr(FakeHost, "dying", lost)
+    pair = tuple(all_variants()[name] for name in ("float32", "int8"))
+    run, images = home / "runs" / "tiny", torch.zeros(2, 3, 64, 64)
+    if not lost.endswith("in_cache"):
+        with pytest.raises(IndoorError, match="int8 kept: died by SIGSEGV"):
+            observe(run, [pair], [2], [1], images, 0, lambda _line: None)
+        return
+    seen = observe(run, [pair], [2], [1], images, 0, lambda _line: None)
+    for side in seen.cells[0]:
+        is_lost = lost.startswith(side.variant)
+        assert (side.in_cache_s == ()) == is_lost
+        assert (f"cannot be brought into the cache: {lost}: died" in str(side.notes)) == is_lost

@@ -95,8 +95,8 @@ def _measure(parsed: argparse.Namespace) -> tuple[Observations, Path]:
         _photographs(root, manifest.preprocessing, max(batches)),
         parsed.minutes or MINUTES,
         tell,
+        lambda found: write_record(path, found),
     )
-    write_record(path, observations)
     return observations, path
 
 

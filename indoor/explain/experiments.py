@@ -43,6 +43,8 @@ MAX_WARMUP_S = 5.0
 
 _PROCESS = "indoor.explain.process"
 
+_IN_CACHE = "in_cache"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Bench:
@@ -76,6 +78,7 @@ def observe(
     images: Tensor,
     minutes: float,
     say: Callable[[str], None],
+    save: Callable[[Observations], object] = lambda _found: None,
 ) -> Observations:
     """Measure every experiment of both variants of each pair, at each batch and number of threads.
 
@@ -87,6 +90,7 @@ def observe(
         images: Normalised photographs `(B, 3, H, W)`, as many as the largest batch.
         minutes: For all rounds together; each cell has 8 rounds however long they take.
         say: Hears a line for each cell.
+        save: Gets what is known after each cell, so that a failure costs its own cell alone.
 
     Raises:
         IndoorError: A variant cannot be loaded, or its process died; one line.
@@ -120,14 +124,26 @@ def observe(
                 max_warmup_s=MAX_WARMUP_S,
             )
             cells.append(_measure_cell(bench, pair, images[:batch], count, plan))
+            found = _found(bench, pairs, cells, notes)
+            save(found)
+    return found
+
+
+def _found(
+    bench: _Bench,
+    pairs: Sequence[tuple[Variant, Variant]],
+    cells: Sequence[tuple[SideObservations, SideObservations]],
+    notes: Sequence[str],
+) -> Observations:
+    """Return the record of the cells so far."""
     code = identify_code(Path(indoor.__file__).parent.parent)
     used = {variant.name: variant for pair in pairs for variant in pair}
     return Observations(
         schema=SCHEMA_VERSION,
-        run=run_folder.name,
+        run=bench.folder.name,
         arch=bench.manifest.arch,
         checkpoint_sha256={
-            v.checkpoint: remembered_sha256(checkpoint_of(v, run_folder)) for v in used.values()
+            v.checkpoint: remembered_sha256(checkpoint_of(v, bench.folder)) for v in used.values()
         },
         weights=bench.manifest.weights,
         machine=read_machine(),
@@ -136,7 +152,8 @@ def observe(
         dirty=code.dirty,
         environment=read_environment(),
         libraries={name: libraries_of(v) for name, v in used.items() if libraries_of(v)},
-        command=shlex.join(["indoor", *sys.argv[1:]]),
+        # A file to be published holds no folder of this machine.
+        command=shlex.join(["indoor", *(Path(word).name or word for word in sys.argv[1:])]),
         measured_at=read_moment()[0],
         notes=tuple(notes),
     )
@@ -149,32 +166,46 @@ def _measure_cell(
     threads: int,
     plan: Plan,
 ) -> tuple[SideObservations, SideObservations]:
-    with ExitStack() as stack:
-        first, second = (
-            stack.enter_context(_opened(bench, variant, images, threads)) for variant in pair
-        )
-        subjects = {
-            (side.variant.name, kind): subject
-            for side in (first, second)
-            for kind, subject in side.subjects.items()
-        }
-        try:
-            series = measure_interleaved(
-                {f"{name} {kind}": subject for (name, kind), subject in subjects.items()},
-                plan,
-                seed=0,
+    lost: dict[str, str] = {}
+    """Why a variant's tensors cannot be in the cache: rubbish in them may end a process."""
+    while True:
+        with ExitStack() as stack:
+            first, second = (
+                stack.enter_context(_opened(bench, variant, images, threads, lost))
+                for variant in pair
             )
-        except LOST as error:
-            raise IndoorError(lost_line(error)) from error
-        return (
-            _observed(bench, first, series, images, threads),
-            _observed(bench, second, series, images, threads),
-        )
+            subjects = {
+                f"{side.variant.name} {kind}": subject
+                for side in (first, second)
+                for kind, subject in side.subjects.items()
+            }
+            try:
+                series = measure_interleaved(subjects, plan, seed=0)
+            except LOST as error:
+                name, _, kind = error.name.partition(" ")
+                if kind != _IN_CACHE or name in lost:
+                    raise IndoorError(lost_line(error)) from error
+                lost[name] = lost_line(error)
+                continue
+            return (
+                _observed(bench, first, series, images, threads),
+                _observed(bench, second, series, images, threads),
+            )
 
 
 @contextmanager
-def _opened(bench: _Bench, variant: Variant, images: Tensor, threads: int) -> Iterator[_Side]:
-    """Start a variant's processes, load it in each and lay out their memory."""
+def _opened(
+    bench: _Bench, variant: Variant, images: Tensor, threads: int, lost: dict[str, str]
+) -> Iterator[_Side]:
+    """Start a variant's processes, load it in each and lay out their memory.
+
+    Args:
+        bench: What all cells share.
+        variant: Whose.
+        images: A batch.
+        threads: To compute on.
+        lost: Why a variant's tensors cannot be in the cache; what is found out is added.
+    """
     notes: list[str] = []
     name, batch = variant.name, len(images)
     with ExitStack() as stack:
@@ -199,20 +230,17 @@ def _opened(bench: _Bench, variant: Variant, images: Tensor, threads: int) -> It
             environment = preloading(bench.pages)
             loaded("kept", environment).ask("pages", variant=name, mode="kept", layouts=[])
             try:
-                told = loaded("in_cache", environment).ask(
-                    "pages",
-                    variant=name,
-                    mode="shared",
-                    layouts=[asdict(layout) for layout in layouts(threads)],
-                )
+                told = {} if name in lost else _bring_in(loaded, environment, name, threads)
             except IndoorError as error:
-                notes.append(f"its tensors cannot be brought into the cache: {error}")
-                hosts.pop("in_cache").close()
+                lost[name] = str(error)
+                hosts.pop(_IN_CACHE).close()
             else:
-                if not told["renewed"]:
+                if not told.get("renewed", True):
                     notes.append(
                         "its weights stay where they are: in the cache are its activations alone"
                     )
+        if name in lost:
+            notes.append(f"its tensors cannot be brought into the cache: {lost[name]}")
         empty = start("empty", bench.twin, 1)
         empty.load(variant)
         empty.show(twin_images())
@@ -232,6 +260,18 @@ def _opened(bench: _Bench, variant: Variant, images: Tensor, threads: int) -> It
         yield _Side(variant=variant, hosts=hosts, subjects=subjects, notes=tuple(notes))
 
 
+def _bring_in(
+    loaded: Callable[[str, Mapping[str, str]], Host],
+    environment: Mapping[str, str],
+    name: str,
+    threads: int,
+) -> dict[str, Any]:
+    """Start the process whose tensors are in the cache; return what it says of them."""
+    tried = [asdict(layout) for layout in layouts(threads)]
+    host = loaded(_IN_CACHE, environment)
+    return host.ask("pages", variant=name, mode="shared", layouts=tried)
+
+
 def _observed(
     bench: _Bench,
     side: _Side,
@@ -240,6 +280,7 @@ def _observed(
     threads: int,
 ) -> SideObservations:
     name, manifest = side.variant.name, bench.manifest
+    notes = list(side.notes)
 
     def seconds(kind: str) -> tuple[float, ...]:
         return series[f"{name} {kind}"].seconds if kind in side.subjects else ()
@@ -247,8 +288,14 @@ def _observed(
     def operators(kind: str) -> tuple[OperatorTime, ...]:
         if kind not in side.hosts:
             return ()
-        told = side.hosts[kind].ask("operators", variant=name)["operators"]
+        try:
+            told = side.hosts[kind].ask("operators", variant=name)["operators"]
+        except IndoorError as error:
+            notes.append(f"its operators ({kind}) cannot be timed: {error}")
+            return ()
         return tuple(from_builtins(one, OperatorTime, name) for one in told)
+
+    operators_kept, operators_in_cache = operators("kept"), operators(_IN_CACHE)
 
     faults = series[f"{name} as_is"].num_faults
     limit = bench.limits.get((side.variant.precision, threads))
@@ -260,15 +307,15 @@ def _observed(
         batch=len(images),
         as_is_s=seconds("as_is"),
         kept_s=seconds("kept"),
-        in_cache_s=seconds("in_cache"),
+        in_cache_s=seconds(_IN_CACHE),
         empty_s=seconds("empty"),
         bytes_s=seconds("bytes"),
         faults=sum(faults) / len(faults),
-        operators_kept=operators("kept"),
-        operators_in_cache=operators("in_cache"),
+        operators_kept=operators_kept,
+        operators_in_cache=operators_in_cache,
         multiply_adds=len(images) * multiply_adds(manifest.arch, len(manifest.classes), size),
         limit_multiply_adds_per_s=None if limit is None else limit.multiply_adds_per_s,
         limit_bytes_per_s=bench.bytes_per_s["memory", threads],
         limit_l2_bytes_per_s=bench.bytes_per_s["L2", threads],
-        notes=side.notes,
+        notes=tuple(notes),
     )

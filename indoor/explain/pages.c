@@ -41,37 +41,39 @@ static unsigned char *room, *unused;
 static struct block *kept[2][NUM_LISTS];
 static int mode, generation, num_parts = 1, file = -1;
 static size_t unit, threshold, num_bytes, file_bytes;
-static struct { ElfW(Addr) begin, end; } holders[MAX_HOLDERS];
+static struct { ElfW(Addr) begin, end; size_t least; } holders[MAX_HOLDERS];
 static int num_holders;
 
 static size_t pages_of(size_t bytes) { return (bytes + PAGE - 1) & ~(PAGE - 1); }
 
 static struct block **list_of(size_t length, int shared) { return &kept[shared][(length / PAGE) % NUM_LISTS]; }
 
-/* Remembers where a library's code lies if its path holds one of the names, which are parted by commas. */
+/* Remembers where a library's code lies if its path holds one of the names: `name=least bytes`, parted by commas. */
 static int find_holder(struct dl_phdr_info *info, size_t size, void *names) {
     (void)size;
     for (const char *name = names; *name;) {
-        size_t length = strcspn(name, ",");
+        size_t length = strcspn(name, "=");
         if (length && memmem(info->dlpi_name, strlen(info->dlpi_name), name, length))
             for (int i = 0; i < info->dlpi_phnum && num_holders < MAX_HOLDERS; i++)
                 if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X)) {
                     holders[num_holders].begin = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
                     holders[num_holders].end = holders[num_holders].begin + info->dlpi_phdr[i].p_memsz;
+                    holders[num_holders].least = strtoull(name + length + 1, 0, 10);
                     num_holders++;
                 }
-        name += length + (name[length] == ',');
+        name += strcspn(name, ",");
+        name += *name == ',';
     }
     return 0;
 }
 
-static int holds_tensors(void *caller) {
+static int is_tensor(void *caller, size_t size) {
     for (int i = 0; i < num_holders; i++)
-        if ((ElfW(Addr))caller >= holders[i].begin && (ElfW(Addr))caller < holders[i].end) return 1;
+        if ((ElfW(Addr))caller >= holders[i].begin && (ElfW(Addr))caller < holders[i].end) return size >= holders[i].least;
     return 0;
 }
 
-/* Chooses; `libraries` are names within paths, parted by commas. A part is what one thread writes of a block, and has a unit of its own. Returns 0, or -1 with errno. */
+/* Chooses; `libraries` are as `find_holder` reads them. A part is what one thread writes of a block, and has a unit of its own. Returns 0, or -1 with errno. */
 int indoor_pages(int chosen, size_t least_bytes, size_t unit_bytes, int parts, const char *libraries) {
     int status = 0;
     pthread_mutex_lock(&lock);
@@ -177,7 +179,7 @@ void *realloc(void *data, size_t size) {
 
 static void *aligned(size_t alignment, size_t size, void *caller) {
     if (!mode || size < threshold || alignment > PAGE) return __libc_memalign(alignment, size);
-    return take(size, mode == 2 && holds_tensors(caller));
+    return take(size, mode == 2 && is_tensor(caller, size));
 }
 
 void *memalign(size_t alignment, size_t size) { return aligned(alignment, size, __builtin_return_address(0)); }

@@ -22,9 +22,14 @@ SOURCE = Path(__file__).with_suffix(".c")
 LEAST_BYTES = 1 << 16
 """Of a large block; smaller ones stay in the cache by themselves."""
 
-TENSOR_LIBRARIES = ("libc10.so", "libopenvino_intel_cpu_plugin", "onnxruntime")
-"""Within the paths of the libraries whose large blocks are tensors. torch's other ones take memory
-for what they must read again, such as a kernel's description."""
+TENSOR_LIBRARIES = {
+    "libc10.so": LEAST_BYTES,
+    "libopenvino_intel_cpu_plugin": 1 << 19,
+    "onnxruntime": 1 << 19,
+}
+"""Within the paths of the libraries whose large blocks are tensors, and from how many bytes on they
+are. torch's other ones take memory for what they must read again, such as a kernel's description;
+these two take both, of which the descriptions are smaller."""
 
 PRELOAD = "LD_PRELOAD"
 
@@ -115,6 +120,6 @@ def choose(mode: Mode, layout: Layout | None = None) -> None:
     size, parts = (0, 1) if layout is None else (layout.unit_bytes, layout.parts)
     sizes = (ctypes.c_size_t, ctypes.c_size_t)
     function.argtypes = (ctypes.c_int, *sizes, ctypes.c_int, ctypes.c_char_p)
-    libraries = ",".join(TENSOR_LIBRARIES).encode()
+    libraries = ",".join(f"{name}={least}" for name, least in TENSOR_LIBRARIES.items()).encode()
     if function(_MODES.index(mode), LEAST_BYTES, size, parts, libraries):
         raise IndoorError(f"memory cannot be laid out as {mode}: {os.strerror(ctypes.get_errno())}")
