@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 from indoor.errors import IndoorError
-from indoor.explain import experiments
+from indoor.explain import experiments, sides
 from indoor.explain.experiments import observe
 from indoor.explain.observations import Observations
 from indoor.explain.pages import build_pages, choose, layouts, preloading
-from indoor.explain.process import copies
-from indoor.explain.traffic import layer_traffic
+from indoor.explain.process import copies, layer_traffic
 from indoor.explain.twin import SIZE, twin_run
 from indoor.explain.verdict import explain
 from indoor.measure.pairs import LocalCall
@@ -170,8 +169,8 @@ def test_everything_is_measured_in_the_same_rounds(home: Path, tmp_path: Path) -
     assert len(saved) == 2  # after its cell, and with the limits as they are known at the end
     assert saved[-1] == seen
     assert saved[0].cells[0][0].as_is_s == seen.cells[0][0].as_is_s
-    (sides,) = seen.cells
-    for side in sides:
+    (both,) = seen.cells
+    for side in both:
         rounds = (side.as_is_s, side.kept_s, side.in_cache_s, side.empty_s, side.bytes_s)
         assert {len(seconds) for seconds in rounds} == {len(side.as_is_s)}
         assert side.notes == ()
@@ -222,7 +221,7 @@ def test_a_process_that_dies_of_rubbish_costs_its_experiment_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     """The cell is measured again without it, and says so; any other process's death is an error."""
-    monkeypatch.setattr(experiments, "Host", FakeHost)
+    monkeypatch.setattr(sides, "Host", FakeHost)
     monkeypatch.setattr(experiments, "LIMIT_S", 0.001)
     monkeypatch.setattr(experiments, "build_pages", lambda folder: folder)
     monkeypatch.setattr(FakeHost, "dying", lost)

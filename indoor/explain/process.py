@@ -8,7 +8,8 @@ import torch
 from indoor.explain.operators import observe_operators
 from indoor.explain.pages import Layout, Mode, choose
 from indoor.measure.worker import answer, timed, warm_up
-from indoor.records import to_builtins
+from indoor.model.network import layer_calls
+from indoor.records import Precision, to_builtins
 from indoor.runtimes.own_process import Variants, answer_all
 
 NUM_PROFILED_CALLS = 5
@@ -73,6 +74,25 @@ class Experiments(Variants):
         if best != found[-1]:
             fastest(best)
         return {"renewed": renew is not None}
+
+
+def layer_traffic(
+    arch: str, num_classes: int, size: int, batch: int, precision: Precision
+) -> Traffic:
+    """Return the bytes of each convolution's and linear layer's input, weights and output.
+
+    Args:
+        arch: One of `ARCHS`.
+        num_classes: The number of logits.
+        size: The photographs' height and width.
+        batch: Photographs a call.
+        precision: Of activations and weights.
+    """
+    length = getattr(torch, precision).itemsize
+    return tuple(
+        (read.numel() * length, weights.numel() * length, written.numel() * length)
+        for read, weights, written in layer_calls(arch, num_classes, batch, size)
+    )
 
 
 def copies(traffic: Traffic) -> Callable[[], object]:

@@ -188,21 +188,40 @@ def multiply_adds(arch: str, num_classes: int, size: int) -> int:
     Raises:
         ValueError: An unknown architecture, or no class.
     """
-    network = build_empty(arch, num_classes)
-    counted: list[int] = []
+    # A weight is (out, in / groups, ...): each output needs one row.
+    calls = layer_calls(arch, num_classes, 1, size)
+    return sum(output.numel() * weight[0].numel() for _, weight, output in calls)
 
-    def count(module: nn.Module, _images: object, output: torch.Tensor) -> None:
-        weight = module.get_parameter(
-            "weight"
-        )  # (out, in / groups, ...): each output needs one row
-        counted.append(output.numel() * weight[0].numel())
+
+def layer_calls(
+    arch: str, num_classes: int, batch: int, size: int
+) -> tuple[tuple[Tensor, Tensor, Tensor], ...]:
+    """Return each convolution's and linear layer's input, weights and output, without memory.
+
+    Args:
+        arch: One of `ARCHS`, or `thin` of one.
+        num_classes: The number of logits, 1 or more.
+        batch: Photographs.
+        size: Their height and width.
+
+    Returns:
+        Tensors on the meta device, in the order of the calls.
+
+    Raises:
+        ValueError: An unknown architecture, or no class.
+    """
+    network = build_empty(arch, num_classes)
+    calls: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        calls.append((inputs[0], module.get_parameter("weight"), output))
 
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
+            module.register_forward_hook(note)
     with torch.inference_mode():
-        network(torch.empty(1, 3, size, size, device="meta"))
-    return sum(counted)
+        network(torch.empty(batch, 3, size, size, device="meta"))
+    return tuple(calls)
 
 
 def _construct(arch: str, num_classes: int) -> nn.Module:
