@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -14,15 +14,16 @@ from indoor.explain import experiments, sides
 from indoor.explain.experiments import observe
 from indoor.explain.observations import Observations
 from indoor.explain.pages import build_pages, choose, layouts, preloading
-from indoor.explain.process import copies, layer_traffic
+from indoor.explain.process import copies, layer_traffic, with_reorders
 from indoor.explain.twin import SIZE, twin_run
 from indoor.explain.verdict import explain
 from indoor.measure.pairs import LocalCall
 from indoor.measure.process import ChildLostError
 from indoor.measure.worker import timed
 from indoor.model import build_model, multiply_adds, read_manifest, thin
-from indoor.records import read_record, write_record
+from indoor.records import Executed, Ran, read_record, write_record
 from indoor.runtimes import all_variants
+from indoor.runtimes.base import VariantError
 from indoor.runtimes.loading import load_here
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is laid out on Linux alone")
@@ -140,6 +141,31 @@ def test_traffic_is_that_of_each_layer() -> None:
     assert layer_traffic("resnet18", 10, 64, 2, "float32")[0] == tuple(4 * n for n in found[0])
 
 
+def test_reorders_stand_before_the_layers_that_they_serve() -> None:
+    """A repacked weight is read and written before its layer; layers that nobody tells follow."""
+
+    def told(operator: str, multiply_adds: int, num_bytes: int | None) -> Executed:
+        return Executed(
+            operator=operator,
+            types="f32",
+            shape="1",
+            precision=None,
+            multiply_adds=multiply_adds,
+            num_bytes=num_bytes,
+        )
+
+    executed = [
+        told("reorder", 0, 20),
+        told("convolution", 7, 9),
+        told("reorder", 0, None),
+        told("pooling", 0, 8),
+        told("reorder", 0, 6),
+    ]
+    layers = [(1, 2, 3), (4, 5, 6)]
+    assert with_reorders(layers, executed) == ((10, 0, 10), (1, 2, 3), (3, 0, 3), (4, 5, 6))
+    assert with_reorders(layers, ()) == tuple(layers)
+
+
 def test_copies_write_what_the_layers_would() -> None:
     """Each layer reads what the one before wrote; a call moves and multiplies nothing."""
     move: Any = copies([(80, 8, 40), (40, 8, 80)])
@@ -185,6 +211,7 @@ class FakeHost:
     """A process that computes nothing; the one with `dying` tensors in the cache dies in a turn."""
 
     dying = ""
+    dying_profiles: ClassVar[list[str]] = []
 
     def __init__(self, name: str, *_: object, **__: object) -> None:
         self.name = name
@@ -204,7 +231,14 @@ class FakeHost:
 
     def ask(self, what: str, **_: object) -> dict[str, Any]:
         """Answer as a process would that tells no operators."""
+        if what == "operators" and self.name in self.dying_profiles:
+            self.dying_profiles.remove(self.name)
+            raise VariantError(self.name, ChildLostError(self.name, "died by SIGSEGV"))
         return {"operators": []} if what == "operators" else {"renewed": True}
+
+    def ran(self, _variant: str) -> Ran:
+        """Tell that nothing was executed."""
+        return Ran(precision=None)
 
     def subject(self, *_: object, **__: object) -> LocalCall:
         """Return its calls."""
@@ -236,3 +270,21 @@ def test_a_process_that_dies_of_rubbish_costs_its_experiment_alone(
         is_lost = lost.startswith(side.variant)
         assert (side.in_cache_s == ()) == is_lost
         assert (f"cannot be brought into the cache: {lost}: died" in str(side.notes)) == is_lost
+
+
+@pytest.mark.parametrize(("deaths", "is_told"), [(2, True), (3, False)])
+def test_a_profile_that_dies_is_tried_in_another_process(
+    home: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, is_told: bool
+) -> None:
+    """The rubbish in the cache decides whether one dies; after three it stays unknown."""
+    monkeypatch.setattr(sides, "Host", FakeHost)
+    monkeypatch.setattr(experiments, "LIMIT_S", 0.001)
+    monkeypatch.setattr(experiments, "build_pages", lambda folder: folder)
+    monkeypatch.setattr(FakeHost, "dying_profiles", ["int8 in_cache"] * deaths)
+    pair = tuple(all_variants()[name] for name in ("float32", "int8"))
+    seen = observe(
+        home / "runs" / "tiny", [pair], [2], [1], torch.zeros(2, 3, 64, 64), 0, lambda _line: None
+    )
+    notes = str(seen.cells[0][1].notes)
+    assert ("cannot be timed: int8 in_cache: " in notes) == (not is_told)
+    assert FakeHost.dying_profiles == []
