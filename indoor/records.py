@@ -27,7 +27,8 @@ Split = Literal["train", "val", "test"]
 Resize = Literal["whole", "crop"]
 Precision = Literal["float32", "bfloat16", "int8"]
 Engine = Literal["x86", "fbgemm", "onednn", "qnnpack"]
-Observer = Literal["minmax", "moving-average", "histogram"]
+Flow = Literal["eager", "fx", "pt2e"]
+Observer = Literal["minmax", "moving-average", "histogram", "percentile", "mse"]
 WeightGranularity = Literal["per-channel", "per-tensor"]
 Recipe = Literal["head", "full"]
 Case = Literal["latency", "load", "peak-memory", "decode", "throughput", "label", "limit"]
@@ -125,12 +126,14 @@ class InputStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationConfig:
-    """Everything that decides what a post-training quantization gives.
+    """Everything that decides which int8 network a float32 one becomes.
 
-    `activation_range` is (0, 127) or (0, 255); `num_calibration` counts photographs.
+    `activation_range` is (0, 127) or (0, 255); `num_calibration` counts photographs. What repairs
+    it comes last, in the order in which it is done; checkpoints from before there was any have none
+    of it.
     """
 
-    flow: Literal["eager"]
+    flow: Flow
     engine: Engine
     activation_range: tuple[int, int]
     observer: Observer
@@ -138,6 +141,14 @@ class QuantizationConfig:
     num_calibration: Count
     batch: PositiveCount
     seed: int
+    equalised: bool = False
+    """Whether the ranges of channels were levelled across layers before all else."""
+    qat_epochs: Count = 0
+    """Epochs of training with quantization in the network; 0: post-training quantization."""
+    float_layers: tuple[str, ...] = ()
+    """The layers that stay float32, by name."""
+    bias_corrected: bool = False
+    """Whether the shift that rounding gave each channel's mean was taken off its bias."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,11 @@ def _add_quantize(commands: Any) -> None:
     _data_options(quantize)
     add = group(quantize, "quantization").add_argument
     add(
+        "--flow",
+        choices=("eager", "fx", "pt2e"),
+        help="what chooses the scales: torch.ao's eager (default) or FX mode, or torchao's PT2E",
+    )
+    add(
         "--engine",
         metavar="NAME",
         help="x86, fbgemm, onednn or qnnpack (default: the fastest exact one here)",
@@ -89,7 +94,7 @@ def _add_quantize(commands: Any) -> None:
     )
     add(
         "--observer",
-        choices=("minmax", "moving-average", "histogram"),
+        choices=("minmax", "moving-average", "histogram", "percentile", "mse"),
         help="of activations (default: histogram)",
     )
     add(
@@ -104,6 +109,31 @@ def _add_quantize(commands: Any) -> None:
         help="train photographs to calibrate on (default: 256)",
     )
     add("--batch", type=positive, metavar="N", help="photographs a batch of them (default: 16)")
+    repair = group(quantize, "repair").add_argument
+    repair(
+        "--equalise",
+        action="store_true",
+        default=None,
+        help="level the ranges of channels across layers first; float32 stays what it was",
+    )
+    repair(
+        "--qat-epochs",
+        type=natural,
+        metavar="N",
+        help="train so many epochs with quantization in the network (default: 0, none)",
+    )
+    repair(
+        "--float-layers",
+        type=lambda text: tuple(filter(None, text.split(","))),
+        metavar="NAMES",
+        help="layers that stay float32, such as conv1,fc (default: none)",
+    )
+    repair(
+        "--bias-correction",
+        action="store_true",
+        default=None,
+        help="take off each layer's bias what rounding shifted its mean by",
+    )
     group(quantize, "output").add_argument(
         "--force", action="store_true", help="keep a model that collapsed"
     )

@@ -10,7 +10,7 @@ from indoor.files import check_writable
 from indoor.hints import command_line, run_word
 from indoor.model import load_float, recorded_split, unknown_split
 from indoor.quantize import default_config, quantize_checkpoint
-from indoor.report.caption import describe_assumed
+from indoor.report.caption import describe_assumed, describe_quantization
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -19,6 +19,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     opened = opened_run(named, root)
     folder = opened.folder
     asked = {
+        "flow": parsed.flow,
         "engine": parsed.engine,
         "activation_range": parsed.activations
         and tuple(int(end) for end in parsed.activations.split("..")),
@@ -27,6 +28,10 @@ def run(parsed: argparse.Namespace) -> Outcome:
         "num_calibration": parsed.num_calibration,
         "batch": parsed.batch,
         "seed": parsed.seed,
+        "equalised": parsed.equalise,
+        "qat_epochs": parsed.qat_epochs,
+        "float_layers": parsed.float_layers,
+        "bias_corrected": parsed.bias_correction,
     }
     config = default_config(**{name: value for name, value in asked.items() if value is not None})
     out = folder / places.INT8
@@ -47,9 +52,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     assumed = describe_assumed(loaded.manifest.weights)
     lines = [
         *([f"assumed: {assumed}"] if assumed else []),
-        f"engine {record.config.engine}, activations {low}..{high}, {record.config.observer} "
-        f"observers, {record.config.weights} weights; "
-        f"{record.num_quantized_modules} quantized modules",
+        f"{describe_quantization(record.config)}; {record.num_quantized_modules} quantized modules",
         f"calibration list {record.calibration_sha256[:12]}; CPU {record.cpu_model}, "
         f"VNNI {'unknown' if record.vnni is None else 'yes' if record.vnni else 'no'}",
     ]

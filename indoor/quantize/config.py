@@ -15,7 +15,7 @@ from torch.ao.quantization.observer import (
 
 from indoor.errors import IndoorError
 from indoor.quantize.engines import ENGINES, is_exact, supported_engines
-from indoor.records import Engine, Observer, QuantizationConfig, WeightGranularity
+from indoor.records import Engine, Flow, Observer, QuantizationConfig, WeightGranularity
 
 ACTIVATION_RANGES = ((0, 127), (0, 255))
 
@@ -95,9 +95,10 @@ def default_config(**overrides: Any) -> QuantizationConfig:
 def validate_config(config: QuantizationConfig) -> None:
     """Raise IndoorError if a field holds a value that cannot be quantized with."""
     _check_engine_and_range(dataclasses.asdict(config))
-    _check_choice("flow", config.flow, ("eager",))
+    _check_choice("flow", config.flow, get_args(Flow))
     _check_choice("observer", config.observer, get_args(Observer))
     _check_choice("weights", config.weights, get_args(WeightGranularity))
+    _refuse_unbuilt(config)
     if config.num_calibration < 1:
         raise IndoorError(
             f"number of calibration photographs {config.num_calibration}: expected 1 or more; "
@@ -105,6 +106,29 @@ def validate_config(config: QuantizationConfig) -> None:
         )
     if config.batch < 1:
         raise IndoorError(f"batch {config.batch}: expected 1 or more; 16 is the default")
+    if config.qat_epochs < 0:
+        raise IndoorError(
+            f"epochs of training with quantization {config.qat_epochs}: expected 0 or more; "
+            "0, the default, trains none"
+        )
+
+
+def _refuse_unbuilt(config: QuantizationConfig) -> None:
+    """Raise IndoorError where a field asks for what this version does not do yet."""
+    asked = {
+        f"--flow {config.flow}": config.flow != "eager",
+        f"--observer {config.observer}": config.observer not in _ACTIVATION_OBSERVERS,
+        "--equalise": config.equalised,
+        f"--qat-epochs {config.qat_epochs}": config.qat_epochs > 0,
+        f"--float-layers {','.join(config.float_layers)}": bool(config.float_layers),
+        "--bias-correction": config.bias_corrected,
+    }
+    for option, is_asked in asked.items():
+        if is_asked:
+            raise IndoorError(
+                f"{option}: this version cannot do that; expected a configuration without it; "
+                "leave it out"
+            )
 
 
 def qconfig_of(config: QuantizationConfig) -> QConfig:

@@ -1,6 +1,13 @@
 """What stands over a table, for a figure without its machine, code and weights is none."""
 
-from indoor.records import DataIdentity, Machine, Preprocessing, RunIdentity, WeightSource
+from indoor.records import (
+    DataIdentity,
+    Machine,
+    Preprocessing,
+    QuantizationConfig,
+    RunIdentity,
+    WeightSource,
+)
 from indoor.report.select import variants
 from indoor.report.units import moment
 from indoor.runs.comparable import NOT_RECORDED
@@ -60,6 +67,23 @@ def weights_warning(weights: WeightSource, data: DataIdentity) -> str | None:
         "accuracies only show that quantization did not collapse; they do not show how well "
         "a trained ResNet-50 keeps its accuracy. Sizes and times do not depend on it."
     )
+
+
+def describe_quantization(config: QuantizationConfig) -> str:
+    """Return in words what decided an int8 network; of flow and repairs what is not the default."""
+    low, high = config.activation_range
+    parts = {
+        f"engine {config.engine}": True,
+        f"activations {low}..{high}": True,
+        f"{config.observer} observers": True,
+        f"{config.weights} weights": True,
+        f"flow {config.flow}": config.flow != "eager",
+        "channels equalised": config.equalised,
+        f"{config.qat_epochs} epochs of quantization-aware training": config.qat_epochs > 0,
+        f"in float32 {' '.join(config.float_layers)}": bool(config.float_layers),
+        "biases corrected": config.bias_corrected,
+    }
+    return ", ".join(part for part, is_said in parts.items() if is_said)
 
 
 def describe_cpu(machine: Machine) -> str:
@@ -168,12 +192,10 @@ def _quantization(run: RunIdentity) -> str:
     record = run.quantization
     if record is None:
         return "not measured"
-    config = record.config
-    low, high = config.activation_range
     forced = "; KEPT BY FORCE though its check failed" if record.forced else ""
     return (
-        f"engine {config.engine}, activations {low}..{high}, {config.observer} observers, "
-        f"{config.weights} weights, calibrated on {record.num_calibrated} photographs{forced}"
+        f"{describe_quantization(record.config)}, calibrated on {record.num_calibrated} "
+        f"photographs{forced}"
     )
 
 
