@@ -113,7 +113,18 @@ def check(
             "no photographs to check the int8 model on; expected some that calibration did not "
             "see; use more train photographs or a larger validation share"
         )
-    float_logits, int8_logits = torch.cat(float_batches), torch.cat(int8_batches)
+    return check_logits(
+        torch.cat(float_batches), torch.cat(int8_batches), calibration_input, watched.statistics
+    )
+
+
+def check_logits(
+    float_logits: Tensor,
+    int8_logits: Tensor,
+    calibration_input: InputStatistics,
+    inference_input: InputStatistics,
+) -> QuantizationCheck:
+    """Compare the logits, float32 `(N, C)`, that both gave for photographs; else as `check`."""
     require_finite(float_logits, "float32")
     require_finite(int8_logits, "int8")
     float_classes = float_logits.argmax(dim=1).tolist()
@@ -131,7 +142,7 @@ def check(
         num_classes_int8=len(set(int8_classes)),
         sqnr_db=sqnr,
         calibration_input=calibration_input,
-        inference_input=watched.statistics,
+        inference_input=inference_input,
         findings=tuple(_find(agreement, entropy_float32, entropy_int8, sqnr)),
     )
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,7 +27,15 @@ from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
 from indoor.quantize.config import default_config, validate_config
 from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import is_exact, vnni_supported
-from indoor.records import QuantizationCheck, QuantizationConfig, QuantizationRecord, Split
+from indoor.records import (
+    CheckpointManifest,
+    DataIdentity,
+    InputStatistics,
+    QuantizationCheck,
+    QuantizationConfig,
+    QuantizationRecord,
+    Split,
+)
 
 NUM_CHECK = 128
 """Photographs of the validation split that a check looks at, where there are as many."""
@@ -75,11 +84,80 @@ def quantize_checkpoint(
         IndoorError: The data set, its classes or the configuration cannot be used, or the file
             cannot be written.
     """
-    root, out, config = Path(root), Path(out), config or default_config()
+    config = config or default_config()
     validate_config(config)
+    source = open_source(
+        checkpoint, root, val_fraction=val_fraction, seed=seed, skip_broken=skip_broken
+    )
+    made = make_int8(source, config, progress=progress)
+    kept_out = stratified_sample(source.val.labels, min(NUM_CHECK, len(source.val)), config.seed)
+
+    def compared(quick: nn.Module | None) -> QuantizationCheck:
+        return check(
+            source.model,
+            made.model,
+            _inputs(source.val, kept_out, config.batch, "checking int8 against float32", progress),
+            made.seen,
+            quick=quick,
+        )
+
+    try:
+        checked = compared(fuse(source.model))
+    except OtherLogitsError:  # here the quick form computes something else
+        checked = compared(None)
+    if not force:
+        refuse_collapse(checked)
+    return write_int8(Path(out), source, made, checked)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """A float32 checkpoint with the photographs that int8 is made of and tried on.
+
+    `data` is the identity of the train list's photographs. Calibration and training see the first
+    `num_tuned` photographs of one order of `train` at most (`tuned`); None: all of them.
+    """
+
+    manifest: CheckpointManifest
+    model: nn.Module
+    made_from: dict[str, str]
+    train: IndoorScenes
+    val: IndoorScenes
+    data: DataIdentity
+    num_tuned: int | None = None
+
+    def tuned(self, count: int, seed: int) -> tuple[int, ...]:
+        """Return so many train photographs, or as many as may be tuned on, the same ones first."""
+        limit = len(self.train) if self.num_tuned is None else self.num_tuned
+        return stratified_sample(self.train.labels, min(count, limit, len(self.train)), seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Made:
+    """An int8 network with its configuration, what its calibration saw, and the list's hash."""
+
+    model: nn.Module
+    config: QuantizationConfig
+    seen: InputStatistics
+    calibration_sha256: str
+
+
+def open_source(
+    checkpoint: LoadedModel | Path | str,
+    root: Path | str,
+    *,
+    val_fraction: float = 0.15,
+    seed: int = 0,
+    skip_broken: bool = False,
+) -> Source:
+    """Return a float32 checkpoint and its photographs; arguments as for `quantize_checkpoint`.
+
+    Raises:
+        IndoorError: The checkpoint, the data set or its classes cannot be used.
+    """
+    root = Path(root)
     loaded = checkpoint if isinstance(checkpoint, LoadedModel) else load_float(checkpoint)
     source = loaded.manifest
-    made_from = {"float32": source.content_sha256 or loaded.sha256}
     seed, val_fraction = recorded_split(source) or (seed, val_fraction)
 
     def opened(split: Split) -> IndoorScenes:
@@ -93,33 +171,60 @@ def quantize_checkpoint(
             skip_broken=skip_broken,
         )
 
-    train, val = opened("train"), opened("val")
-    chosen = stratified_sample(train.labels, min(config.num_calibration, len(train)), config.seed)
-    kept_out = stratified_sample(val.labels, min(NUM_CHECK, len(val)), config.seed)
-    calibration = WatchedBatches(
-        _inputs(train, chosen, config.batch, "calibrating on train photographs", progress)
+    return Source(
+        manifest=source,
+        model=loaded.model,
+        made_from={"float32": source.content_sha256 or loaded.sha256},
+        train=opened("train"),
+        val=opened("val"),
+        data=identify(
+            root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
+        ),
     )
-    int8_model = quantize(loaded.model, config, calibration)
 
-    def compared(quick: nn.Module | None) -> QuantizationCheck:
-        return check(
-            loaded.model,
-            int8_model,
-            _inputs(val, kept_out, config.batch, "checking int8 against float32", progress),
-            calibration.statistics,
-            quick=quick,
-        )
 
-    try:
-        checked = compared(fuse(loaded.model))
-    except OtherLogitsError:  # here the quick form computes something else
-        checked = compared(None)
-    if not force:
-        refuse_collapse(checked)
+def make_int8(
+    source: Source,
+    config: QuantizationConfig,
+    *,
+    limited: Callable[[Iterator[Tensor]], Iterator[Tensor]] = iter,
+    progress: Progress = NO_PROGRESS,
+) -> Made:
+    """Return an int8 network made of a source as a configuration says.
+
+    Args:
+        source: Its model is not changed.
+        config: How.
+        limited: Passes the calibration's batches on; it may end them early, or raise.
+        progress: Hears of each batch.
+
+    Raises:
+        IndoorError: As `quantize`.
+    """
+    train = source.train
+    chosen = source.tuned(config.num_calibration, config.seed)
+    calibration = WatchedBatches(
+        limited(_inputs(train, chosen, config.batch, "calibrating on train photographs", progress))
+    )
+    model = quantize(source.model, config, calibration)
+    seen = calibration.statistics
+    names = [train.samples[index].name for index in chosen[: seen.num_photographs]]
+    return Made(model=model, config=config, seen=seen, calibration_sha256=_hash_names(names))
+
+
+def write_int8(
+    out: Path, source: Source, made: Made, checked: QuantizationCheck
+) -> QuantizationRecord:
+    """Write an int8 checkpoint, whole or not at all, and return the record that stands in it.
+
+    Raises:
+        IndoorError: The file cannot be written.
+    """
+    config = made.config
     record = QuantizationRecord(
         config=config,
-        calibration_sha256=_hash_names([train.samples[index].name for index in chosen]),
-        num_quantized_modules=count_quantized_modules(int8_model),
+        calibration_sha256=made.calibration_sha256,
+        num_quantized_modules=count_quantized_modules(made.model),
         cpu_model=read_machine().cpu_model,
         vnni=vnni_supported(),
         torch_version=str(torch.__version__),
@@ -127,22 +232,19 @@ def quantize_checkpoint(
         check=checked,
         exact=is_exact(config.engine, config.activation_range),
     )
+    origin = source.manifest.provenance
     # The float32 model's metrics are not this model's; its own stand in the check.
     manifest = dataclasses.replace(
-        source,
+        source.manifest,
         format=FORMAT,
         precision="int8",
         metrics={},
         quantization=record,
         provenance=record_provenance(
-            made_from,
-            identify(
-                root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
-            ),
-            recipe=source.provenance.recipe if source.provenance else None,
+            source.made_from, source.data, recipe=origin.recipe if origin else None
         ),
     )
-    save_int8(out, int8_model, manifest)
+    save_int8(out, made.model, manifest)
     return record
 
 
