@@ -59,6 +59,16 @@ def replace_file(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files of writes that a kill cut short, of all files or of that name.
+
+    Call it only where nobody writes: a write in progress has such a file, too.
+    """
+    for leftover in folder.glob(f".{name}.*.tmp"):
+        with suppress(OSError):
+            leftover.unlink()
+
+
 def check_writable(folder: Path) -> None:
     """Find out that nothing can be written before anything is measured; make the folder.
 

@@ -1,10 +1,11 @@
-"""Fine-tunings in processes of their own that a test can kill with SIGKILL."""
+"""Work in processes of their own that a test can kill with SIGKILL, such as fine-tunings."""
 
 import importlib
 import json
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -54,19 +55,21 @@ def small_weights(kind: str = "file", arch: str = "resnet18", seed: int = 1) -> 
     return WeightsResult(arch, build_model(arch, 7, seed=seed), None, PREPROCESSING, source, ())
 
 
-def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -> None:
-    """Do the job in this process; with `kill_at_write` die by SIGKILL at that step of a write.
+def count_writes(kill_at: int | None = None) -> Callable[[], int]:
+    """Count the steps of writes in this process from now on, and die by SIGKILL at one of them.
 
     Each file is written in three steps that are counted: its content stands in a temporary file
     (1), it is flushed to the disk (2), it has taken its place (3).
+
+    Returns:
+        A function that returns how many there were.
     """
-    torch.set_num_threads(1)
     counted = 0
 
     def count() -> None:
         nonlocal counted
         counted += 1
-        if counted == kill_at_write:
+        if counted == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def counting_fsync(descriptor: int) -> None:
@@ -89,9 +92,16 @@ def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -
         count()
         return result
 
-    FINE_TUNE.SCRATCH_EPOCHS = 2  # type: ignore[attr-defined]
     files.os = CountingOs()  # type: ignore[assignment]
     Path.replace = counting_replace  # type: ignore[method-assign, assignment]
+    return lambda: counted
+
+
+def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -> None:
+    """Do the job in this process; with `kill_at_write` die at that step of a write."""
+    torch.set_num_threads(1)
+    num_counted = count_writes(kill_at_write)
+    FINE_TUNE.SCRATCH_EPOCHS = 2  # type: ignore[attr-defined]
     fine_tune(
         job.root,
         small_weights(job.kind),
@@ -102,23 +112,27 @@ def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -
         device="cpu",
     )
     if num_writes is not None:
-        num_writes.value = counted
+        num_writes.value = num_counted()
 
 
 class Runner:
-    """Starts jobs from a fork server that has torch loaded already, so a start costs little."""
+    """Starts jobs from a fork server that has torch loaded already, so a start costs little.
 
-    def __init__(self) -> None:
+    `target` does a job: `run`, or what takes the same arguments.
+    """
+
+    def __init__(self, target: Callable[..., None] = run, preload: str = "indoor.train") -> None:
+        self.target = target
         self.context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["indoor.train"])
+        self.context.set_forkserver_preload([preload])
 
-    def start(self, job: Job, **arguments: Any) -> Any:
+    def start(self, job: Any, **arguments: Any) -> Any:
         """Start the job and return its process."""
-        process = self.context.Process(target=run, args=(job,), kwargs=arguments)
+        process = self.context.Process(target=self.target, args=(job,), kwargs=arguments)
         process.start()
         return process
 
-    def finish(self, job: Job) -> int:
+    def finish(self, job: Any) -> int:
         """Run the job to its end; return how many steps of writes it took."""
         num_writes = self.context.Value("i", 0)
         process = self.start(job, num_writes=num_writes)
@@ -126,13 +140,13 @@ class Runner:
         assert process.exitcode == 0
         return int(num_writes.value)
 
-    def kill_at_write(self, job: Job, step: int) -> None:
+    def kill_at_write(self, job: Any, step: int) -> None:
         """Run the job until it dies at that step of a write."""
         process = self.start(job, kill_at_write=step)
         process.join()
         assert process.exitcode == -signal.SIGKILL
 
-    def kill_after(self, job: Job, seconds: float) -> bool:
+    def kill_after(self, job: Any, seconds: float) -> bool:
         """Kill the job after so many seconds; return whether it was still running."""
         process = self.start(job)
         process.join(seconds)

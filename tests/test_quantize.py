@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from quantizable import config, network, noise
+from quantizable import config, fit_head, network, noise
 from torch import Tensor, nn
 from torchvision.models import quantization as torchvision_models
 
@@ -114,15 +114,7 @@ def trained(scenes: Path) -> LoadedModel:
     dataset = IndoorScenes(scenes, "train", inference_transform(UNIT), val_fraction=VAL_FRACTION)
     inputs, labels = next(load_batches(dataset, len(dataset)))
     model: Any = network(inputs, len(dataset.classes))
-    body = copy.deepcopy(model)
-    body.fc = nn.Identity()
-    with torch.no_grad():
-        features = torch.cat([body(inputs), torch.ones(len(inputs), 1)], dim=1)
-        targets = nn.functional.one_hot(labels, len(dataset.classes)).float() * 2 - 1
-        ridge = 300 * torch.eye(len(inputs))
-        head = features.T @ torch.linalg.solve(features @ features.T + ridge, targets)
-        model.fc.weight.copy_(head[:-1].T)
-        model.fc.bias.copy_(head[-1])
+    fit_head(model, inputs, labels)
     manifest = CheckpointManifest(
         format=FORMAT,
         arch="resnet18",

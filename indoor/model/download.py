@@ -7,12 +7,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 from indoor.errors import IndoorError
-from indoor.files import replace_file, sha256_of_file
+from indoor.files import remove_leftovers, replace_file, sha256_of_file
 from indoor.locks import locked
 from indoor.progress import NO_PROGRESS, Progress
 
@@ -64,9 +63,7 @@ def fetch(
     ):
         if path.is_file() and sha256_of_file(path).startswith(sha256):
             return
-        for left in path.parent.glob(f".{path.name}.*.tmp"):
-            with suppress(OSError):
-                left.unlink()
+        remove_leftovers(path.parent, path.name)
         response = _open(url, timeout_s)
         with response, replace_file(path) as temporary, temporary.open("wb") as file:
             digest = hashlib.sha256()

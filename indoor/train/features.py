@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes, load_batches
 from indoor.dataset.batches import Photographs
-from indoor.files import remembered_sha256, replace_file
+from indoor.files import remembered_sha256, remove_leftovers, replace_file
 from indoor.locks import locked
 from indoor.model import can_fuse, fuse, hash_tensors
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
 from indoor.train.augmented_views import PlainScenes
-from indoor.train.resume_state import remove_leftovers
 
 FEATURE_BATCH = 8
 """Photographs a forward pass. The activations of 16 pass 32 MiB, above which glibc maps and

@@ -13,7 +13,7 @@ from torch import nn
 
 from indoor.dataset import IndoorScenes, identify
 from indoor.devices import autocast_dtype, choose_device, use_threads
-from indoor.files import check_writable, remembered_sha256
+from indoor.files import check_writable, remembered_sha256, remove_leftovers
 from indoor.locks import locked
 from indoor.model import (
     FORMAT,
@@ -28,7 +28,7 @@ from indoor.records import CheckpointManifest, Recipe, TrainingCurves, to_json, 
 from indoor.train.features import read_features
 from indoor.train.full import FULL_BACKBONE_FACTOR, FULL_EPOCHS, train_full
 from indoor.train.head import HEAD_EPOCHS, train_head
-from indoor.train.resume_state import State, read_state, remove_leftovers, write_state
+from indoor.train.resume_state import State, read_state, write_state
 from indoor.train.scratch import (
     SCRATCH_EPOCHS,
     SCRATCH_SIZE,

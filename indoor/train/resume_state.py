@@ -108,15 +108,6 @@ def restore(
                 values[key] = torch.empty_like(parameter).copy_(value)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writes that a kill cut short.
-
-    Call it only while the folder is locked: a write in progress has such a file too.
-    """
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def measure(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     """Return the mean cross-entropy in nats and the accuracy in 0..1.
 
