@@ -35,6 +35,7 @@ from indoor.quantize import (
 from indoor.quantize import config as config_module
 from indoor.quantize import engines as engines_module
 from indoor.quantize.engines import known_deprecations_filtered
+from indoor.quantize.observers import MseObserver, PercentileObserver
 from indoor.records import Engine
 
 ENGINES = supported_engines()
@@ -299,6 +300,8 @@ def test_an_engine_of_another_build_is_one_line(monkeypatch: pytest.MonkeyPatch)
         ("minmax", MinMaxObserver),
         ("moving-average", MovingAverageMinMaxObserver),
         ("histogram", HistogramObserver),
+        ("percentile", PercentileObserver),
+        ("mse", MseObserver),
     ],
 )
 @pytest.mark.parametrize("largest", [127, 255])

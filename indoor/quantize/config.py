@@ -15,6 +15,7 @@ from torch.ao.quantization.observer import (
 
 from indoor.errors import IndoorError
 from indoor.quantize.engines import ENGINES, is_exact, supported_engines
+from indoor.quantize.observers import MseObserver, PercentileObserver
 from indoor.records import Engine, Flow, Observer, QuantizationConfig, WeightGranularity
 
 ACTIVATION_RANGES = ((0, 127), (0, 255))
@@ -37,6 +38,8 @@ _ACTIVATION_OBSERVERS: dict[Observer, Any] = {
     "minmax": MinMaxObserver,
     "moving-average": MovingAverageMinMaxObserver,
     "histogram": HistogramObserver,
+    "percentile": PercentileObserver,
+    "mse": MseObserver,
 }
 
 
@@ -117,7 +120,6 @@ def _refuse_unbuilt(config: QuantizationConfig) -> None:
     """Raise IndoorError where a field asks for what this version does not do yet."""
     asked = {
         f"--flow {config.flow}": config.flow != "eager",
-        f"--observer {config.observer}": config.observer not in _ACTIVATION_OBSERVERS,
         "--equalise": config.equalised,
         f"--qat-epochs {config.qat_epochs}": config.qat_epochs > 0,
         f"--float-layers {','.join(config.float_layers)}": bool(config.float_layers),
