@@ -25,7 +25,7 @@ CLASSES = ("bars", "checks", "rings")
 NUM_TRAIN = 8
 NUM_TEST = 4
 
-TORCH_ROOMS = "dataset|demo|model|train|quantize|evaluate|runtimes|pipeline|transforms"
+TORCH_ROOMS = "dataset|demo|model|train|quantize|evaluate|diagnose|runtimes|pipeline|transforms"
 IMPORTS_TORCH = re.compile(
     rf"^ *(from|import) (torch|bench|killing|quantizable|suite_process|indoor\.({TORCH_ROOMS}))\b",
     re.MULTILINE,

@@ -15,6 +15,8 @@ BOTTOM = {"errors", "files", "hints", "locks", "progress"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate"}
 NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline")
 """Files of `indoor/explain/` that know no torch; the others there measure."""
+NUMBERS_OF_DIAGNOSE = ("records", "causes", "render", "plot")
+"""The same of `indoor/diagnose/`."""
 
 ALLOWED = {
     "errors": set(),
@@ -40,6 +42,9 @@ ALLOWED = {
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM
     | {"records", "dataset", "transforms", "model", "evaluate", "machine", "measure"},
+    "diagnose": BOTTOM
+    | {"records", "transforms", "dataset", "model", "quantize", "evaluate"}
+    | {"machine", "measure", "report"},
     "runtimes": BOTTOM
     | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
     | {"machine", "measure"},
@@ -135,15 +140,27 @@ def test_the_numbers_side_knows_no_torch(path: Path) -> None:
         assert not [n for n, _ in imports(path) if n.split(".")[0] in {"torch", "torchvision"}]
 
 
-@pytest.mark.parametrize("name", NUMBERS_OF_EXPLAIN)
-def test_what_was_observed_is_explained_without_torch(name: str) -> None:
-    """Records, terms and tables of `indoor explain` know only the numbers side."""
-    names = {module for module, _ in imports(ROOT / "indoor" / "explain" / f"{name}.py")}
+@pytest.mark.parametrize(
+    ("room_of", "name", "numbers"),
+    [
+        (room_of, name, numbers)
+        for room_of, numbers in (
+            ("explain", NUMBERS_OF_EXPLAIN),
+            ("diagnose", NUMBERS_OF_DIAGNOSE),
+        )
+        for name in numbers
+    ],
+)
+def test_what_was_observed_is_explained_without_torch(
+    room_of: str, name: str, numbers: tuple[str, ...]
+) -> None:
+    """Records, causes and tables of `indoor explain` and `diagnose` know the numbers side alone."""
+    names = {module for module, _ in imports(ROOT / "indoor" / room_of / f"{name}.py")}
     assert not {module.split(".")[0] for module in names} & {"torch", "torchvision"}
     rooms = {module.split(".")[1] for module in names if module.startswith("indoor.")}
-    assert rooms <= NUMBERS | BOTTOM | {"records", "machine", "explain"}
-    inside = {m.split(".")[2] for m in names if m.startswith("indoor.explain.")}
-    assert inside <= {*NUMBERS_OF_EXPLAIN}
+    assert rooms <= NUMBERS | BOTTOM | {"records", "machine", room_of}
+    inside = {m.split(".")[2] for m in names if m.startswith(f"indoor.{room_of}.")}
+    assert inside <= {*numbers}
 
 
 def test_machine_imports_torch_only_where_it_asks_it() -> None:

@@ -79,6 +79,7 @@ def test_the_documented_line_is_one() -> None:
         ("evaluate", "RUN"),
         ("export", "RUN", "--runtime", "eager"),
         ("predict", "--run", "RUN", "photo.jpg"),
+        ("diagnose", "RUN"),
         ("explain", "RUN"),
     ],
     ids=lambda words: " ".join(words),

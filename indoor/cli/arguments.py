@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from indoor import __version__
+from indoor.cli.diagnose_arguments import add_diagnose
 from indoor.cli.explain_arguments import add_explain
 from indoor.cli.gate_arguments import add_gate
 from indoor.cli.network_arguments import add_networks
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_data(commands)
     add_networks(commands)
+    add_diagnose(commands)
     _add_report(commands)
     _add_recommend(commands)
     add_explain(commands)

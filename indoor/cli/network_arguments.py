@@ -24,7 +24,7 @@ def _add_train(commands: Any) -> None:
         "fine-tune; the best epoch by validation goes to data/runs/NAME/float32.safetensors",
         "indoor train --data data/mit67 --recipe head --name mit67",
     )
-    _data_options(train)
+    data_options(train)
     weights = group(train, "weights")
     weights.add_argument(
         "--weights",
@@ -75,7 +75,7 @@ def _add_quantize(commands: Any) -> None:
         "indoor quantize mit67 --data data/mit67 --observer histogram",
     )
     _run_argument(quantize)
-    _data_options(quantize)
+    data_options(quantize)
     add = group(quantize, "quantization").add_argument
     add(
         "--flow",
@@ -147,7 +147,7 @@ def _add_evaluate(commands: Any) -> None:
         "indoor evaluate mit67 --data data/mit67",
     )
     _run_argument(evaluate)
-    _data_options(evaluate)
+    data_options(evaluate)
     group(evaluate, "data").add_argument(
         "--split",
         choices=("val", "test"),
@@ -260,7 +260,8 @@ def _refuse_unheeded(parser: argparse.ArgumentParser, parsed: argparse.Namespace
         parser.error(f"--device {parsed.device} is for --run; an artefact runs on the CPU")
 
 
-def _data_options(parser: argparse.ArgumentParser) -> None:
+def data_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`, `--seed` and `--skip-broken`."""
     data = group(parser, "data")
     data.add_argument(
         "--data", type=Path, metavar="ROOT", help="the data set (default: the drawn one)"

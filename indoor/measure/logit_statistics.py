@@ -26,7 +26,11 @@ def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
     reference, actual = reference.astype(np.float64), actual.astype(np.float64)
     if not (np.isfinite(reference).all() and np.isfinite(actual).all()):
         raise ValueError("a value is not finite, so there is no SQNR")
-    signal, noise = np.linalg.norm(reference), np.linalg.norm(reference - actual)
+    return decibels(np.linalg.norm(reference), np.linalg.norm(reference - actual))
+
+
+def decibels(signal: float | np.floating, noise: float | np.floating) -> float:
+    """Return the ratio of two norms in dB, in `-MAX_SQNR_DB..MAX_SQNR_DB`."""
     if noise == 0:
         return MAX_SQNR_DB
     if signal == 0:

@@ -14,6 +14,7 @@ from indoor.model.network import (
 )
 from indoor.model.provenance import (
     describe_pair,
+    is_made_from,
     open_split,
     record_provenance,
     recorded_split,
@@ -49,6 +50,7 @@ __all__ = [
     "fold",
     "fuse",
     "hash_tensors",
+    "is_made_from",
     "known_arch",
     "load_float",
     "load_weights",

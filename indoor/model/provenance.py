@@ -62,15 +62,12 @@ def describe_pair(
     remedy = f"make it again with {again}"
     if made.classes != float32.classes:
         found = f"knows other classes ({len(made.classes)}) than float32.safetensors,"
-    elif made.provenance is None and made.format == float32.format:
+    elif (known := is_made_from(made, float32, source)) is None:
         return True, (
             f"{run_folder.name}: from which float32 {name}.safetensors was made is not recorded "
             f"(format {made.format}); to know, {remedy}"
         )
-    # An earlier indoor, which recorded nothing, cannot have read a float32 of a later format.
-    elif made.provenance is None or made.provenance.made_from.get("float32") != (
-        float32.content_sha256 or remembered_sha256(source)
-    ):
+    elif not known:
         found = "was made from another float32.safetensors than"
     else:
         return True, ""
@@ -78,6 +75,20 @@ def describe_pair(
         f"{run_folder.name}: {name}.safetensors {found} the one beside it, so no figure compares "
         f"them; {remedy}"
     )
+
+
+def is_made_from(
+    made: CheckpointManifest, float32: CheckpointManifest, source: Path
+) -> bool | None:
+    """Tell whether a checkpoint was made from the float32 of that manifest and file.
+
+    None: not recorded. An earlier indoor, which recorded nothing, cannot have read a float32 of a
+    later format.
+    """
+    if made.provenance is None:
+        return None if made.format == float32.format else False
+    recorded = made.provenance.made_from.get("float32")
+    return recorded == (float32.content_sha256 or remembered_sha256(source))
 
 
 def recorded_split(manifest: CheckpointManifest) -> tuple[int, float] | None:

@@ -1,15 +1,14 @@
-"""Pictures of runs and of fine-tunings; the only importer of matplotlib, and only when called."""
+"""Pictures of runs and of fine-tunings."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indoor.errors import IndoorError
-from indoor.files import replace_file
 from indoor.records import TrainingCurves
 from indoor.report import units
 from indoor.report.caption import short_caption
+from indoor.report.picture import blank, caption, save, tidy
 from indoor.report.select import (
     MANY,
     allocators,
@@ -24,9 +23,8 @@ from indoor.runs.results import MeasuredCase, RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import SubFigure
 
-_DPI = 144
 _PANEL_INCHES = 3.8
 _HEIGHT, _HEIGHT_OF_MANY = 4.3, 6.6
 _OTHER_STYLES = (("#009e73", "D"), ("#cc79a7", "v"), ("#56b4e9", "P"), ("#000000", "X"))
@@ -36,7 +34,6 @@ _MARKERS = "os^vDPX*"
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (8, 1.5)))
 """Of many variants, by runtime; eight markers with five lines tell forty apart."""
 
-_CAPTION_CHARACTERS_PER_INCH = 15.5
 _SHIFT, _SHIFT_OF_MANY = 0.05, 0.02
 """Octaves of the batch between two variants, so that their whiskers do not hide each other."""
 
@@ -60,7 +57,6 @@ def plot_latency(results: Sequence[RunResult], path: Path) -> None:
         IndoorError: matplotlib is not installed, no run timed a forward pass, or `path` cannot
             be written.
     """
-    figure_type = _figure_type()
     runs = [result for result in results if latencies(result)]
     if not runs:
         raise IndoorError(
@@ -70,11 +66,11 @@ def plot_latency(results: Sequence[RunResult], path: Path) -> None:
     num_columns = max(len(thread_counts(_shown(run))) for run in runs)
     width = max(6.4, num_columns * _PANEL_INCHES)
     heights = [_HEIGHT_OF_MANY if len(variants(run)) > MANY else _HEIGHT for run in runs]
-    figure = figure_type(figsize=(width, sum(heights)), dpi=_DPI, layout="constrained")
+    figure = blank(width, sum(heights))
     rows = figure.subfigures(len(runs), 1, squeeze=False, height_ratios=heights)
     for row, run in zip(rows[:, 0], runs, strict=True):
         _latency_row(row, run, width)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_curves(curves: TrainingCurves, path: Path) -> None:
@@ -87,10 +83,9 @@ def plot_curves(curves: TrainingCurves, path: Path) -> None:
     Raises:
         IndoorError: matplotlib is not installed, there is no epoch, or `path` cannot be written.
     """
-    figure_type = _figure_type()
     if not curves.epochs:
         raise IndoorError(f"cannot plot {path}: no epoch has ended; train for one at least")
-    figure = figure_type(figsize=(8.4, 3.8), dpi=_DPI, layout="constrained")
+    figure = blank(8.4, 3.8)
     loss, accuracy = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in curves.epochs]
     marker = "o" if len(epochs) <= 40 else ""
@@ -114,7 +109,7 @@ def plot_curves(curves: TrainingCurves, path: Path) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _tidy(axes)
+        tidy(axes)
     loss.set_ylim(bottom=0)
     best = next((e for e in curves.epochs if e.epoch == curves.best_epoch), curves.epochs[-1])
     lines = [
@@ -124,19 +119,8 @@ def plot_curves(curves: TrainingCurves, path: Path) -> None:
     ]
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
-    _caption(figure, lines, 8.4)
-    _save(figure, path)
-
-
-def _figure_type() -> "type[Figure]":
-    """Return matplotlib's Figure, which without pyplot changes no global state and draws by Agg."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise IndoorError(
-            f"cannot plot: {error}; expected matplotlib; pip install 'indoor[plot]'"
-        ) from error
-    return Figure
+    caption(figure, lines, 8.4)
+    save(figure, path)
 
 
 def _shown(run: RunResult) -> tuple[MeasuredCase, ...]:
@@ -162,7 +146,7 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.minorticks_off()
-        _tidy(axes)
+        tidy(axes)
     panels[0].set_ylabel("ms per photograph")
     if many:  # the fastest lie a tenth of the way to the slowest
         _logarithmic(panels[0])
@@ -180,7 +164,7 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
         fontsize=8 if many else 9,
         handlelength=3.4 if many else None,
     )
-    _caption(figure, [short_caption(run), _WHISKERS, *([_LEGEND_OF_MANY] if many else [])], width)
+    caption(figure, [short_caption(run), _WHISKERS, *([_LEGEND_OF_MANY] if many else [])], width)
 
 
 def _name(run: RunResult, variant: str) -> str:
@@ -258,23 +242,3 @@ def _line(axes: "Axes", cases: list[MeasuredCase], shift: float, **style: Any) -
 def _is_of(case: MeasuredCase, variant: str, threads: int) -> bool:
     one = case.measurement
     return one.variant == variant and one.threads == threads
-
-
-def _tidy(axes: "Axes") -> None:
-    axes.grid(visible=True, color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _caption(figure: "Figure | SubFigure", lines: list[str], width: float) -> None:
-    """Write lines below the panels, wrapped to the picture's width in inches."""
-    columns = int(width * _CAPTION_CHARACTERS_PER_INCH)
-    text = "\n".join(part for line in lines for part in textwrap.wrap(line, columns))
-    figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5, color="0.35")
-
-
-def _save(figure: "Figure", path: Path) -> None:
-    with replace_file(path) as temporary:
-        figure.savefig(temporary, format="png")

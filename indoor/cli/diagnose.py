@@ -1,0 +1,57 @@
+"""`indoor diagnose`: what each layer of an int8 network loses, why, and what helps."""
+
+import argparse
+
+from indoor import places
+from indoor.cli.bar import Bar
+from indoor.cli.chosen_run import checkpoint, data_root, opened_run
+from indoor.cli.output import Outcome, use_color, width
+from indoor.diagnose.diagnosis import NUM_PHOTOGRAPHS, diagnose
+from indoor.diagnose.plot import plot_diagnosis
+from indoor.diagnose.records import Diagnosis
+from indoor.diagnose.render import render_diagnosis
+from indoor.errors import IndoorError
+from indoor.files import check_writable
+from indoor.hints import command_line, run_word
+from indoor.model import describe_pair
+
+
+def run(parsed: argparse.Namespace) -> Outcome:
+    """Diagnose a run's int8, or one that was named beside a float32."""
+    named, root = checkpoint(parsed.run), data_root(parsed)
+    if parsed.plot:
+        check_writable(parsed.plot.parent)
+    opened = opened_run(named, root)
+    if parsed.int8 is None:
+        may_be_paired, line = describe_pair(opened.folder, root=root)
+        if not may_be_paired:
+            raise IndoorError(line)
+    found = diagnose(
+        opened.folder / places.FLOAT32,
+        parsed.int8 or opened.folder / places.INT8,
+        root,
+        num_photographs=parsed.photographs or NUM_PHOTOGRAPHS,
+        seed=parsed.seed or 0,
+        skip_broken=parsed.skip_broken,
+        progress=Bar(),
+    )
+    if parsed.plot:
+        plot_diagnosis(found, parsed.plot)
+    if parsed.format == "json":
+        return Outcome(record=found, text="", notes=opened.notes)
+    text = render_diagnosis(
+        found,
+        format=parsed.format,
+        every_layer=parsed.layers,
+        width=parsed.width or width(),
+        color=use_color(),
+    )
+    if found.findings and parsed.format == "table":
+        again = command_line("quantize", run_word(opened.folder), data=root)
+        text = f"{text.rstrip()}\n\nnext: {again} {' '.join(_remedies(found))}"
+    return Outcome(record=None, text=text, notes=opened.notes)
+
+
+def _remedies(found: Diagnosis) -> list[str]:
+    """Return each option once, in the order of the findings."""
+    return list(dict.fromkeys(one.remedy for one in found.findings))

@@ -1,0 +1,173 @@
+"""From a layer's figures to the causes of its error, in words, with what helps."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from indoor.diagnose.records import Cause, Finding, LayerError
+
+MATTERS_DB = 35.0
+"""Below it a layer by itself changes the logits enough to be asked why: a hundredth of the noise
+at which int8 counts as collapsed, with room for some dozens of such layers."""
+
+CLIPPED, CLIPPING = 0.01, 0.9
+"""Values that are clipped, and their part of the rounding noise, from which the range is wrong."""
+DEAD = 0.5
+"""Of the range, what no photograph reaches: a bit that is calibrated for nothing."""
+BULK = 0.25
+"""Of the range, what holds 99.9% of the values: two bits are spent on the others."""
+QUIET = 1 / 16
+"""Of the range, what the median channel takes: four bits are spent on the others."""
+SPREAD = 16.0
+GAIN_DB = 6.0
+"""What a scale a channel must gain: one bit."""
+CONSTANT = 0.4
+"""Of a layer's noise, what a corrected bias takes away: more than half."""
+ENDS = 0.25
+"""Of all noise, the share of a first or last layer from which it is worth an exception."""
+
+_HALF_DB = 3.0
+"""Half of the power."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A layer, and which half of it matters."""
+
+    one: LayerError
+
+    @property
+    def matters(self) -> bool:
+        return self.one.isolated_logit_sqnr_db < MATTERS_DB
+
+    @property
+    def weights(self) -> bool:
+        found = self.one.isolated_weight_logit_sqnr_db
+        return found is not None and found < MATTERS_DB
+
+    @property
+    def rounding(self) -> bool:
+        weights = self.one.weight_sqnr_db
+        return self.matters and (weights is None or self.one.activation_sqnr_db < weights + GAIN_DB)
+
+
+def causes_of(one: LayerError) -> tuple[Cause, ...]:
+    """Return what the layer's figures show; nothing where it does not matter."""
+    return tuple(_causes(_Judged(one=one)))
+
+
+def _causes(judged: _Judged) -> Iterator[Cause]:
+    """Yield them in the order of the remedies that are tried first."""
+    one = judged.one
+    found: list[Cause] = []
+    if one.overflowed > 0:
+        found.append("vpmaddubsw saturation")
+    clips = one.saturated >= CLIPPED and one.clipping >= CLIPPING
+    if judged.rounding and (clips or one.dead >= DEAD):
+        found.append("range from the wrong inputs")
+    elif judged.rounding and one.bulk <= BULK:
+        found.append("outliers")
+    if judged.weights and (one.per_channel_sqnr_db or 0.0) - (one.weight_sqnr_db or 0.0) >= GAIN_DB:
+        found.append("per-tensor weights")
+    uneven = judged.rounding and one.quiet <= QUIET and one.bulk > BULK
+    if uneven or (judged.weights and one.input_spread >= SPREAD):
+        found.append("unequal channels")
+    if judged.weights and one.constant >= CONSTANT:
+        found.append("shifted means")
+    if judged.matters and one.ends and one.share >= ENDS and not found:
+        found.append("first or last layer")
+    yield from found
+
+
+def find(layers: Sequence[LayerError]) -> tuple[Finding, ...]:
+    """Return each cause once, with its layers, the worst first, and what the worst one shows."""
+    worst_first = sorted(layers, key=lambda one: -one.share)
+    found: dict[Cause, list[LayerError]] = {}
+    for one in worst_first:
+        for cause in one.causes:
+            found.setdefault(cause, []).append(one)
+    return tuple(
+        Finding(
+            cause=cause,
+            layers=tuple(one.layer for one in blamed),
+            figures=_figures(cause, blamed[0]),
+            remedy=_remedy(cause, blamed),
+        )
+        for cause, blamed in found.items()
+    )
+
+
+def _figures(cause: Cause, one: LayerError) -> str:
+    """Return what a cause was judged by, of one layer."""
+    match cause:
+        case "vpmaddubsw saturation":
+            what = (
+                f"{one.overflowed:.2%} of its outputs are 2 or more steps from exact arithmetic "
+                "on the same integers"
+            )
+        case "range from the wrong inputs" if one.saturated >= CLIPPED:
+            what = (
+                f"{one.saturated:.1%} of the values lie beyond its range, and are "
+                f"{one.clipping:.0%} of the noise of rounding ({one.activation_sqnr_db:.1f} dB)"
+            )
+        case "range from the wrong inputs":
+            what = (
+                f"no value reaches {one.dead:.0%} of its range; rounding to it leaves "
+                f"{one.activation_sqnr_db:.1f} dB"
+            )
+        case "outliers":
+            what = (
+                f"{one.bulk:.0%} of its range hold 99.9% of the values; rounding to it leaves "
+                f"{one.activation_sqnr_db:.1f} dB"
+            )
+        case "per-tensor weights":
+            what = (
+                f"its int8 weights leave {one.weight_sqnr_db:.1f} dB, with a scale a channel "
+                f"{one.per_channel_sqnr_db:.1f}"
+            )
+        case "unequal channels" if one.input_spread >= SPREAD:
+            what = (
+                f"its weights of one input channel are {one.input_spread:.0f} times the median "
+                f"channel's; int8 leaves {one.weight_sqnr_db:.1f} dB"
+            )
+        case "unequal channels":
+            what = (
+                f"the median channel takes {one.quiet:.1%} of its range; rounding to it leaves "
+                f"{one.activation_sqnr_db:.1f} dB"
+            )
+        case "shifted means":
+            what = (
+                f"{one.constant:.0%} of its noise is a constant a channel, by which the means "
+                f"are {one.mean_shift:.2f} standard deviations off"
+            )
+        case "first or last layer":
+            what = (
+                f"it alone has {one.share:.0%} of the noise, and leaves the logits "
+                f"{one.isolated_logit_sqnr_db:.1f} dB"
+            )
+    return f"{one.layer}: {what}"
+
+
+def _remedy(cause: Cause, blamed: Sequence[LayerError]) -> str:
+    match cause:
+        case "vpmaddubsw saturation":
+            return "--activations 0..127"
+        case "range from the wrong inputs":
+            return "--num-calibration 256"
+        case "outliers":
+            return "--observer percentile"
+        case "per-tensor weights":
+            return "--granularity per-channel"
+        case "unequal channels":
+            return "--equalise"
+        case "shifted means":
+            return "--bias-correction"
+        case "first or last layer":
+            # A layer that computes in float32 still rounds its output.
+            by_weights = [one.layer for one in blamed if _by_weights(one)]
+            return f"--float-layers {','.join(by_weights)}" if by_weights else "--observer mse"
+
+
+def _by_weights(one: LayerError) -> bool:
+    """Tell whether a layer's noise in the logits is mostly of its weights."""
+    weights = one.isolated_weight_logit_sqnr_db
+    return weights is not None and weights < one.isolated_logit_sqnr_db + _HALF_DB

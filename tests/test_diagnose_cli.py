@@ -1,0 +1,141 @@
+"""`indoor diagnose`: what it prints, draws and refuses."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from indoor.cli import main
+from indoor.diagnose.causes import find
+from indoor.diagnose.plot import plot_diagnosis
+from indoor.diagnose.records import Diagnosis, LayerError
+from indoor.diagnose.render import render_diagnosis
+from indoor.records import from_json, to_json
+
+
+@pytest.fixture(scope="module")
+def words(photographs: Path, home: Path) -> list[str]:
+    """The command on the session's run."""
+    return ["diagnose", str(home / "runs" / "tiny"), "--data", str(photographs)]
+
+
+@pytest.fixture(scope="module")
+def told(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command writes as JSON of the session's run."""
+    from indoor.diagnose.diagnosis import diagnose
+
+    run = Path(words[1])
+    found = diagnose(run / "float32.safetensors", run / "int8.safetensors", Path(words[3]))
+    path = tmp_path_factory.mktemp("told") / "told.json"
+    path.write_bytes(to_json(found))
+    return path
+
+
+def layer(name: str, share: float, **figures: object) -> LayerError:
+    """Return a layer of which little is known."""
+    known: dict[str, object] = {
+        "layer": name,
+        "kind": "convolution",
+        "weight_sqnr_db": 10.0,
+        "activation_sqnr_db": 40.0,
+        "accumulated_sqnr_db": 9.0,
+        "isolated_logit_sqnr_db": 12.0,
+        "isolated_weight_logit_sqnr_db": 12.0,
+        "cosine": 0.9,
+        "saturated": 0.0,
+        "dead": 0.0,
+        "mean_shift": 0.0,
+        "share": share,
+    }
+    return LayerError(**(known | figures))  # type: ignore[arg-type]
+
+
+def test_json_is_the_whole_record(
+    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """All layers, with a run's name alone, and the picture beside it."""
+    picture = tmp_path / "layers.png"
+    assert main([*words, "--json", "--plot", str(picture), "--photographs", "2"]) == 0
+    found = from_json(capsys.readouterr().out, Diagnosis, "standard output")
+    assert len(found.layers) == 30
+    assert (found.num_photographs, found.split, found.arch) == (2, "val", "resnet18")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_has_the_worst_layers_first(
+    told: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files give the same as their run; the rest is counted, and `--layers` shows it."""
+    run = Path(words[1])
+    named = ["diagnose", str(run / "float32.safetensors"), str(run / "int8.safetensors")]
+    assert main([*named, *words[2:], "--width", "160"]) == 0
+    text = capsys.readouterr().out
+    found = from_json(told.read_bytes(), Diagnosis, str(told))
+    worst = [one.layer for one in found.worst_first]
+    table = text[text.index("\nLayers\n") :]
+    lines = [line.split()[0] for line in table.splitlines() if line.strip()]
+    assert [name for name in lines if name in worst] == worst[:20]
+    assert "10 more layers have" in table
+    every = render_diagnosis(found, every_layer=True, width=160)
+    assert all(f"\n{name} " in every for name in worst)
+
+
+def test_an_int8_of_another_float32_is_refused(
+    words: list[str], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Layers of networks that are not one another's compare nothing."""
+    from indoor.model import load_float, save_float
+
+    run = tmp_path / "other"
+    shutil.copytree(home / "runs" / "tiny", run)
+    loaded = load_float(run / "float32.safetensors")
+    with torch.no_grad():
+        loaded.model.get_parameter("fc.bias").add_(1.0)
+    save_float(run / "float32.safetensors", loaded.model, loaded.manifest)
+    assert main(["diagnose", str(run), *words[2:]]) == 2
+    assert "made from another float32.safetensors" in capsys.readouterr().err
+    int8 = home / "runs" / "tiny" / "int8.safetensors"
+    assert main(["diagnose", str(run), str(int8), *words[2:]]) == 2
+    assert "is made of another float32, expected what was quantized of" in capsys.readouterr().err
+
+
+def test_a_cause_is_told_once_with_its_layers_and_the_option() -> None:
+    """The worst layer's figures stand for all of them."""
+    layers = (
+        layer("conv1", 0.2, causes=("per-tensor weights",), per_channel_sqnr_db=30.0),
+        layer("conv2", 0.5, causes=("per-tensor weights",), per_channel_sqnr_db=38.0),
+        layer("conv3", 0.3, causes=()),
+    )
+    (found,) = find(layers)
+    assert found.layers == ("conv2", "conv1")
+    assert found.figures == ("conv2: its int8 weights leave 10.0 dB, with a scale a channel 38.0")
+    assert found.remedy == "--granularity per-channel"
+
+
+@pytest.mark.parametrize(
+    ("cause", "remedy"),
+    [
+        ("vpmaddubsw saturation", "--activations 0..127"),
+        ("range from the wrong inputs", "--num-calibration 256"),
+        ("outliers", "--observer percentile"),
+        ("per-tensor weights", "--granularity per-channel"),
+        ("unequal channels", "--equalise"),
+        ("shifted means", "--bias-correction"),
+        ("first or last layer", "--float-layers conv1"),
+    ],
+)
+def test_each_cause_has_an_option_of_quantize(cause: str, remedy: str) -> None:
+    """What helps can be typed."""
+    (found,) = find([layer("conv1", 1.0, causes=(cause,), per_channel_sqnr_db=30.0)])
+    assert found.remedy == remedy
+
+
+def test_markdown_and_picture_need_no_checkpoint(told: Path, tmp_path: Path) -> None:
+    """A record that was kept is shown again."""
+    found = from_json(told.read_bytes(), Diagnosis, str(told))
+    assert "| layer |" in render_diagnosis(found, format="markdown")
+    plot_diagnosis(found, tmp_path / "layers.png")
+    assert (tmp_path / "layers.png").stat().st_size > 10_000
+    assert json.loads(told.read_text())["layers"][0]["layer"] == "quant"
