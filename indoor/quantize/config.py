@@ -120,10 +120,8 @@ def _refuse_unbuilt(config: QuantizationConfig) -> None:
     """Raise IndoorError where a field asks for what this version does not do yet."""
     asked = {
         f"--flow {config.flow}": config.flow != "eager",
-        "--equalise": config.equalised,
         f"--qat-epochs {config.qat_epochs}": config.qat_epochs > 0,
         f"--float-layers {','.join(config.float_layers)}": bool(config.float_layers),
-        "--bias-correction": config.bias_corrected,
     }
     for option, is_asked in asked.items():
         if is_asked:

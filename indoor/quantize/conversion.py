@@ -12,8 +12,10 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.ao.quantization import convert, prepare
 
 from indoor.errors import IndoorError
+from indoor.quantize.bias_correction import correct_biases
 from indoor.quantize.config import qconfig_of, validate_config
 from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
+from indoor.quantize.equalisation import equalise
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
@@ -31,8 +33,8 @@ def quantize(
     Args:
         model: One of torchvision's quantizable networks, float32 and not yet fused. It is not
             changed.
-        config: Engine, range, observers and weights. `num_calibration`, `batch` and `seed` say
-            how `calibration` was drawn; they are not used here.
+        config: Engine, range, observers, weights and repairs. `num_calibration`, `batch` and
+            `seed` say how `calibration` was drawn; they are not used here.
         calibration: Batches float32 `(B, 3, H, W)`, passed through the transform of inference.
 
     Returns:
@@ -44,10 +46,13 @@ def quantize(
         ValueError: The model is not quantizable.
     """
     validate_config(config)
+    # Kept where they are looked at twice; they come decoded from files, one at a time.
+    batches = list(calibration) if config.bias_corrected else calibration
+    model = equalise(model) if config.equalised else model
     observed = _prepare_copy(model, config)
     num_photographs = 0
     with torch.no_grad():
-        for photographs in calibration:
+        for photographs in batches:
             observed(photographs)
             num_photographs += len(photographs)
     if num_photographs == 0:
@@ -55,7 +60,8 @@ def quantize(
             "calibration saw 0 photographs; expected at least 1: a scale cannot be chosen from "
             "nothing; give it photographs of the train split"
         )
-    return _convert(observed, config)
+    converted = _convert(observed, config)
+    return correct_biases(model, converted, list(batches)) if config.bias_corrected else converted
 
 
 def _prepare_copy(model: nn.Module, config: QuantizationConfig) -> nn.Module:

@@ -1,0 +1,238 @@
+"""A trained network made hard to quantize in two ways, and what repairs it.
+
+Rescaled: the channels between some convolutions get ranges up to 128 times as wide, by powers of
+two, so that float32 stays as it is. Shifted: each weight is moved to just below the middle between
+two int8 values, on the side that its output channel was dealt, and the batch norms make up for the
+means: float32 is about as good as before, and int8 rounds a channel's weights in one direction.
+
+Example:
+    python -m bench.studies.hard_models --checkpoint float32.safetensors --data ROOT
+"""
+
+import argparse
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.studies import run
+from indoor.dataset import load_batches, stratified_sample
+from indoor.devices import use_threads
+from indoor.evaluate.pairs import compare
+from indoor.files import write_text
+from indoor.machine import read_machine
+from indoor.model import LoadedModel, fold, load_float, open_split
+from indoor.model.network import followers
+from indoor.quantize import default_config, quantize
+from indoor.quantize.equalisation import pairs, scale_channels
+from indoor.records import PairedEvaluation, QuantizationConfig, Split, to_builtins
+
+OCTAVES = 7
+ALMOST_HALF = 0.49
+NUM_RESCALED = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantization of a network beside the same network in float32."""
+
+    network: str
+    config: QuantizationConfig
+    pair: PairedEvaluation
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the networks, quantize and repair them, print and record the figures."""
+    parsed = _parse(arguments)
+    loaded = load_float(parsed.checkpoint)
+    with use_threads(parsed.threads):
+        calibration, _ = photographs(loaded, parsed.data, "train", parsed.calibration)
+        batches, labels = photographs(loaded, parsed.data, "test", parsed.photographs)
+        networks = {
+            "trained": loaded.model,
+            "rescaled": rescale_channels(loaded.model, hard_pairs(loaded.model)),
+            "shifted": shift_means(loaded.model, torch.cat(calibration)),
+        }
+        rows = compare_repairs(networks, calibration, batches, labels)
+    machine = read_machine()
+    record = {
+        "study": "hard_models",
+        "arch": loaded.manifest.arch,
+        "data": parsed.data.resolve().name,
+        "num_photographs": len(labels),
+        "num_calibration": sum(map(len, calibration)),
+        "rescaled": hard_pairs(loaded.model),
+        "machine": to_builtins(machine),
+        "rows": [to_builtins(row) for row in rows],
+    }
+    if parsed.out:
+        write_text(parsed.out, json.dumps(record, indent=1) + "\n")
+    print(  # noqa: T201 - a script's output
+        f"{machine.cpu_model}, {len(labels)} test photographs of {record['data']}; "
+        f"rescaled behind {', '.join(hard_pairs(loaded.model))}",
+        *(_line(row) for row in rows),
+        sep="\n",
+    )
+    return 0
+
+
+def compare_repairs(
+    networks: Mapping[str, nn.Module],
+    calibration: Sequence[Tensor],
+    batches: Sequence[Tensor],
+    labels: Tensor,
+) -> list[Row]:
+    """Return each network's quantizations beside its own float32, without and with repairs.
+
+    Args:
+        networks: `trained`, `rescaled` and `shifted`, float32.
+        calibration: Batches float32 `(B, 3, H, W)`.
+        batches: What is judged on, batches float32 `(B, 3, H, W)`.
+        labels: int64 `(B,)`.
+    """
+    default = default_config(num_calibration=sum(map(len, calibration)))
+    plain = replace(default, observer="minmax", weights="per-tensor")
+    asked = {
+        "trained": (
+            default,
+            replace(default, equalised=True),
+            replace(default, bias_corrected=True),
+            plain,
+        ),
+        "rescaled": (plain, replace(plain, equalised=True)),
+        "shifted": (default, replace(default, bias_corrected=True)),
+    }
+    rows = []
+    for name, model in networks.items():
+        reference = logits_of(fold(model), batches)
+        for config in asked[name]:
+            int8 = quantize(model, config, calibration)
+            logits = logits_of(int8, batches)
+            pair = compare(reference, logits, labels, baseline="float32", candidate="int8")
+            rows.append(Row(name, config, pair))
+    return rows
+
+
+def hard_pairs(model: nn.Module, num: int = NUM_RESCALED) -> tuple[str, ...]:
+    """Return the first convolutions of some pairs, spread over the network's depth."""
+    names = [pair.name for pair in pairs(model)]
+    return tuple(names[len(names) * place // (num + 1)] for place in range(1, num + 1))
+
+
+def rescale_channels(model: nn.Module, names: Sequence[str], *, seed: int = 0) -> nn.Module:
+    """Return a copy with uneven channels between the named convolutions and the next ones.
+
+    Args:
+        model: A float32 network; it stays as it is.
+        names: The first convolutions of some of its `pairs`.
+        seed: Decides each channel's factor, 1 to 128.
+    """
+    result = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    for pair in pairs(result):
+        if pair.name in names:
+            octaves = torch.randint(OCTAVES + 1, (pair.first.out_channels,), generator=generator)
+            scale_channels(pair, 2.0**octaves)
+    return result
+
+
+def shift_means(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
+    """Return a copy whose weights' rounding errors have one sign in each output channel.
+
+    Args:
+        model: A float32 network in eval mode with its batch norms; it stays as it is.
+        images: What the batch norms' new means are measured on, float32 `(B, 3, H, W)`.
+        seed: Decides each channel's sign.
+    """
+    result = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    hooks = [
+        convolution.register_forward_pre_hook(partial(_move, block.get_submodule(norm), generator))
+        for block in result.modules()
+        for convolution, norm in (
+            (block.get_submodule(name), norm) for name, (norm, _) in followers(block).items()
+        )
+        if norm is not None
+    ]
+    with torch.no_grad():
+        result(images)
+    for hook in hooks:
+        hook.remove()
+    return result
+
+
+def _move(
+    norm: nn.Module, generator: torch.Generator, convolution: nn.Module, inputs: tuple[Tensor]
+) -> None:
+    """Move a convolution's weights before it computes, and its batch norm's mean with them."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(convolution, nn.Conv2d)
+    assert norm.running_var is not None
+    gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)
+    folded = convolution.weight * gain
+    # Symmetric qint8 as torch's observers choose it; the largest weight stays and keeps the scale.
+    step = folded.abs().amax((1, 2, 3), keepdim=True) / 127.5
+    codes = folded / step
+    side = torch.randint(2, (len(codes), 1, 1, 1), generator=generator) * 2 - 1
+    moved = torch.where(codes.abs() < 126, codes.round() + ALMOST_HALF * side, codes)
+    difference = torch.where(gain == 0, 0, (moved - codes) * step / gain)
+    # A convolution is linear: the mean photograph tells the mean output.
+    mean_input = inputs[0].mean(0, keepdim=True)
+    shift = convolution._conv_forward(mean_input, difference, None).mean((0, 2, 3))
+    convolution.weight += difference
+    norm.running_mean += shift
+
+
+def photographs(
+    loaded: LoadedModel, root: Path, split: Split, num: int | None
+) -> tuple[list[Tensor], Tensor]:
+    """Return a split's photographs, or so many of them, in batches of 8, and their labels."""
+    scenes = open_split(loaded.manifest, loaded.path, root, split)
+    order = stratified_sample(scenes.labels, min(num or len(scenes), len(scenes)), 0)
+    parts = list(load_batches(scenes, 8, indices=order))
+    return [images for images, _ in parts], torch.cat([labels for _, labels in parts])
+
+
+@torch.inference_mode()
+def logits_of(network: nn.Module, batches: Sequence[Tensor]) -> Tensor:
+    """Return the logits of all photographs, float32 `(N, C)`."""
+    return torch.cat([network(batch) for batch in batches])
+
+
+def _line(row: Row) -> str:
+    config, pair = row.config, row.pair
+    repairs = [
+        *(["--equalise"] if config.equalised else []),
+        *(["--bias-correct"] if config.bias_corrected else []),
+    ]
+    right = pair.num_both_right + pair.num_only_baseline_right
+    accuracy = right / pair.num_photographs
+    return (
+        f"{row.network:9} {config.observer:10} {config.weights:12} {' '.join(repairs) or '-':15} "
+        f"float32 {accuracy:7.2%}  int8 {accuracy + pair.difference:7.2%}  "
+        f"{pair.difference * 100:+7.2f} points ({pair.difference_interval.low * 100:+.2f} to "
+        f"{pair.difference_interval.high * 100:+.2f})  agreement {pair.agreement.value:7.2%}  "
+        f"{pair.sqnr_db:5.1f} dB"
+    )
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.studies.hard_models", description=__doc__
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help="float32, trained")
+    parser.add_argument("--data", type=Path, required=True, help="a data set's folder")
+    parser.add_argument("--photographs", type=int, help="of the test split (default: all)")
+    parser.add_argument("--calibration", type=int, default=64, help="of the train split")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="where to write the record as JSON")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,114 @@
+"""Bias correction: means over photographs as in float32, and nothing else changed."""
+
+from typing import Any
+
+import pytest
+import torch
+from quantizable import config, network, noise
+from torch import Tensor, nn
+from torch.ao.nn.quantized import Conv2d, DeQuantize, Quantize
+
+from bench.studies.hard_models import shift_means
+from indoor.evaluate import sqnr_db
+from indoor.model import fold
+from indoor.quantize import EngineBound, quantize
+from indoor.quantize.bias_correction import correct_biases
+from indoor.quantize.checkpoints import _tensors_of as tensors_of
+from indoor.quantize.engines import known_deprecations_filtered, using_engine
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+BATCHES = [noise(8), noise(4, seed=1)]
+WITHOUT_RELU = ("layer1.0.conv2", "layer2.0.downsample.0", "layer4.1.conv2", "fc")
+
+
+@pytest.fixture(scope="module")
+def float_network() -> nn.Module:
+    """A ResNet-18 whose means int8 weights shift; it is only ever copied."""
+    return shift_means(network(noise(8)), noise(8))
+
+
+@pytest.fixture(scope="module")
+def plain(float_network: nn.Module) -> nn.Module:
+    """The same in int8."""
+    return quantize(float_network, config(), BATCHES)
+
+
+@pytest.fixture(scope="module")
+def corrected(float_network: nn.Module) -> nn.Module:
+    """The same in int8 with corrected biases."""
+    return quantize(float_network, config(bias_corrected=True), iter(BATCHES))
+
+
+def means(model: nn.Module) -> dict[str, Tensor]:
+    """Return the mean outputs of some layers that no ReLU follows."""
+    found: dict[str, Tensor] = {}
+
+    def note(name: str) -> Any:
+        def hook(_module: object, _inputs: object, output: Tensor) -> None:
+            values = output.dequantize() if output.is_quantized else output
+            found[name] = values.flatten(2).mean((0, 2)) if values.ndim > 2 else values.mean(0)
+
+        return hook
+
+    body = model.get_submodule("network") if isinstance(model, EngineBound) else fold(model)
+    hooks = [body.get_submodule(n).register_forward_hook(note(n)) for n in WITHOUT_RELU]
+    with torch.inference_mode():
+        (model if isinstance(model, EngineBound) else body)(torch.cat(BATCHES))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def test_each_layers_mean_output_is_float32s(
+    float_network: nn.Module, plain: nn.Module, corrected: nn.Module
+) -> None:
+    """Per channel, also behind layers that are corrected themselves."""
+    expected, before, after = means(float_network), means(plain), means(corrected)
+    for name in WITHOUT_RELU:
+        was = (before[name] - expected[name]).abs().max()
+        assert (after[name] - expected[name]).abs().max() < 0.2 * was, name
+
+
+def test_a_shift_is_repaired(
+    float_network: nn.Module, plain: nn.Module, corrected: nn.Module
+) -> None:
+    """On photographs that the correction has not seen."""
+    unseen = noise(16, seed=7)
+    with torch.inference_mode():
+        reference, *others = (model(unseen) for model in (float_network, plain, corrected))
+    before, after = (sqnr_db(reference, logits) for logits in others)
+    assert after > before + 3
+
+
+def test_nothing_but_biases_changes(plain: nn.Module, corrected: nn.Module) -> None:
+    """Weights, scales and zero points are the same; the network that was given stays as it was."""
+    first, second = (tensors_of(one.get_submodule("network")) for one in (plain, corrected))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]) != name.endswith(".bias"), name
+
+
+def test_a_bias_takes_the_mean_of_the_rounding_error() -> None:
+    """By hand: weights 1 and 0.3 in steps of 1/127.5 on inputs 2 and 1, to 2.3 and not 2.298."""
+    weight = torch.tensor([[1.0, 0.3]]).view(1, 2, 1, 1)
+    convolution: Any = nn.Conv2d(2, 1, 1)
+    convolution.weight.data, convolution.bias.data = weight, torch.zeros(1)
+    engine = config().engine
+    with using_engine(engine), known_deprecations_filtered():
+        quantized: Any = Conv2d(2, 1, 1)
+        rounded = torch.quantize_per_tensor(weight, 1 / 127.5, 0, torch.qint8)
+        quantized.set_weight_bias(rounded, torch.zeros(1))
+        quantized.scale, quantized.zero_point = 3 / 127, 0
+        entry = Quantize(1 / 16, 0, torch.quint8)  # type: ignore[no-untyped-call]
+        int8 = EngineBound(nn.Sequential(entry, quantized, DeQuantize()), engine)
+    given = nn.Sequential(nn.Identity(), convolution, nn.Identity()).eval()
+    photographs = torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(3, 2, 5, 5)
+    after: Any = correct_biases(given, int8, [photographs[:2], photographs[2:]])
+    exact = 2.3 - (2 * 127 + 38) / 127.5
+    assert after.network[1].bias().item() == pytest.approx(exact, abs=1e-6)
+
+
+def test_no_photograph_is_refused(float_network: nn.Module, plain: nn.Module) -> None:
+    """A mean of nothing would be no number."""
+    with pytest.raises(ValueError, match="no photograph to take means of"):
+        correct_biases(float_network, plain, [])
