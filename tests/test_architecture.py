@@ -48,6 +48,9 @@ ALLOWED = {
     "runtimes": BOTTOM
     | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
     | {"machine", "measure"},
+    "repair": BOTTOM
+    | {"records", "transforms", "dataset", "model", "quantize", "evaluate", "diagnose"}
+    | {"machine", "measure", "report"},
     "explain": BOTTOM
     | {"records", "devices", "transforms", "dataset", "model", "quantize", "evaluate"}
     | {"machine", "measure", "places", "runs", "report", "runtimes"},
