@@ -126,8 +126,13 @@ class OpenVinoNetwork:
         return ran_from(read_graph(self._compiled.get_runtime_model()))
 
     def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
-        """Return the operations of another compiled model, which counts their time."""
+        """Return the operations of another compiled model, which counts their time.
+
+        The one that answers calls goes first, and the next call compiles it again: both at once
+        would need twice the memory, and end a process that `indoor explain` keeps in the cache.
+        """
         self(images)  # for whose number the model has its shape now
+        self._compiled, self._request, self._batch = None, None, 0
         counting = self._core.compile_model(self._model, "CPU", self._settings | COUNTING)
         request = counting.create_infer_request()
         seconds: dict[str, float] = {}
