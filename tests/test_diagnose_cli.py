@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from quantizable import config
 
 from indoor.cli import main
+from indoor.cli.arguments import parse
 from indoor.diagnose.causes import find
 from indoor.diagnose.plot import plot_diagnosis
 from indoor.diagnose.records import Diagnosis, LayerError
@@ -108,7 +111,7 @@ def test_a_cause_is_told_once_with_its_layers_and_the_option() -> None:
         layer("conv2", 0.5, causes=("per-tensor weights",), per_channel_sqnr_db=38.0),
         layer("conv3", 0.3, causes=()),
     )
-    (found,) = find(layers)
+    (found,) = find(layers, config())
     assert found.layers == ("conv2", "conv1")
     assert found.figures == ("conv2: its int8 weights leave 10.0 dB, with a scale a channel 38.0")
     assert found.remedy == "--granularity per-channel"
@@ -127,8 +130,26 @@ def test_a_cause_is_told_once_with_its_layers_and_the_option() -> None:
     ],
 )
 def test_each_cause_has_an_option_of_quantize(cause: str, remedy: str) -> None:
-    """What helps can be typed."""
-    (found,) = find([layer("conv1", 1.0, causes=(cause,), per_channel_sqnr_db=30.0)])
+    """What helps can be typed, and is understood by the parser."""
+    blamed = layer("conv1", 1.0, causes=(cause,), per_channel_sqnr_db=30.0)
+    (found,) = find([blamed], config(activation_range=(0, 255)))
+    assert found.remedy == remedy
+    assert parse(["quantize", "run", *found.remedy.split()])
+
+
+@pytest.mark.parametrize(
+    ("cause", "tried", "remedy"),
+    [
+        ("range from the wrong inputs", {"num_calibration": 512}, "--observer minmax"),
+        ("outliers", {"observer": "percentile"}, "--observer mse"),
+        ("unequal channels", {"equalised": True}, "--qat-epochs 3"),
+        ("shifted means", {"bias_corrected": True}, "--qat-epochs 3"),
+    ],
+)
+def test_what_is_in_force_is_no_remedy(cause: str, tried: dict[str, object], remedy: str) -> None:
+    """Where the first option was taken already, the next one is named."""
+    blamed = layer("conv1", 1.0, causes=(cause,))
+    (found,) = find([blamed], replace(config(observer="histogram"), **tried))
     assert found.remedy == remedy
 
 

@@ -194,6 +194,14 @@ def test_unequal_channels_are_named() -> None:
     assert found["conv3"].input_spread > 16
 
 
+def test_an_equalised_network_is_compared_with_its_equalised_original() -> None:
+    """The remedy for unequal channels takes the cause away, and the figures show it."""
+    model = unequal(small(), largest=1000.0)
+    int8_model, images = made(model, equalised=True), noise(8, seed=1)
+    found = layer_errors(model, int8_model, images, activation_range=RANGE, equalised=True)
+    assert not [one for one in found if one.causes]
+
+
 def test_shifted_means_are_named() -> None:
     """Weights that were all rounded down move the means of a layer whose inputs are not zero."""
     model = small()

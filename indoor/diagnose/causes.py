@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from indoor.diagnose.records import Cause, Finding, LayerError
+from indoor.records import QuantizationConfig
 
 MATTERS_DB = 35.0
 """Below it a layer by itself changes the logits enough to be asked why: a hundredth of the noise
@@ -22,11 +23,23 @@ GAIN_DB = 6.0
 """What a scale a channel must gain: one bit."""
 CONSTANT = 0.4
 """Of a layer's noise, what a corrected bias takes away: more than half."""
-ENDS = 0.25
-"""Of all noise, the share of a first or last layer from which it is worth an exception."""
+ENDS, ENDS_DB = 0.25, 40.0
+"""Of all noise, the share of a first or last layer from which it is worth an exception, and what it
+leaves of the logits. One layer is cheap to except, so it need not be as bad as another's cause."""
 
 _HALF_DB = 3.0
 """Half of the power."""
+
+_REMEDIES: dict[Cause, tuple[str, ...]] = {
+    "vpmaddubsw saturation": ("--activations 0..127", "--num-calibration 256"),
+    "range from the wrong inputs": ("--num-calibration 256", "--observer minmax"),
+    "outliers": ("--observer percentile", "--observer mse"),
+    "per-tensor weights": ("--granularity per-channel",),
+    "unequal channels": ("--equalise", "--qat-epochs 3"),
+    "shifted means": ("--bias-correction", "--qat-epochs 3"),
+    "first or last layer": ("--observer mse", "--qat-epochs 3"),
+}
+"""Options of `indoor quantize`, the cheapest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +86,19 @@ def _causes(judged: _Judged) -> Iterator[Cause]:
         found.append("unequal channels")
     if judged.weights and one.constant >= CONSTANT:
         found.append("shifted means")
-    if judged.matters and one.ends and one.share >= ENDS and not found:
+    costs = one.share >= ENDS and one.isolated_logit_sqnr_db < ENDS_DB
+    if one.ends and costs and not found:
         found.append("first or last layer")
     yield from found
 
 
-def find(layers: Sequence[LayerError]) -> tuple[Finding, ...]:
-    """Return each cause once, with its layers, the worst first, and what the worst one shows."""
+def find(layers: Sequence[LayerError], config: QuantizationConfig) -> tuple[Finding, ...]:
+    """Return each cause once, with its layers, the worst first, and what the worst one shows.
+
+    Args:
+        layers: Of an int8 network.
+        config: How it was made: what is in force already is no remedy.
+    """
     worst_first = sorted(layers, key=lambda one: -one.share)
     found: dict[Cause, list[LayerError]] = {}
     for one in worst_first:
@@ -90,7 +109,7 @@ def find(layers: Sequence[LayerError]) -> tuple[Finding, ...]:
             cause=cause,
             layers=tuple(one.layer for one in blamed),
             figures=_figures(cause, blamed[0]),
-            remedy=_remedy(cause, blamed),
+            remedy=_remedy(cause, blamed, config),
         )
         for cause, blamed in found.items()
     )
@@ -147,24 +166,31 @@ def _figures(cause: Cause, one: LayerError) -> str:
     return f"{one.layer}: {what}"
 
 
-def _remedy(cause: Cause, blamed: Sequence[LayerError]) -> str:
-    match cause:
-        case "vpmaddubsw saturation":
-            return "--activations 0..127"
-        case "range from the wrong inputs":
-            return "--num-calibration 256"
-        case "outliers":
-            return "--observer percentile"
-        case "per-tensor weights":
-            return "--granularity per-channel"
-        case "unequal channels":
-            return "--equalise"
-        case "shifted means":
-            return "--bias-correction"
-        case "first or last layer":
-            # A layer that computes in float32 still rounds its output.
-            by_weights = [one.layer for one in blamed if _by_weights(one)]
-            return f"--float-layers {','.join(by_weights)}" if by_weights else "--observer mse"
+def _remedy(cause: Cause, blamed: Sequence[LayerError], config: QuantizationConfig) -> str:
+    """Return the first option of those that help which is not in force."""
+    by_weights = [one.layer for one in blamed if _by_weights(one)]
+    options = _REMEDIES[cause]
+    if cause == "first or last layer" and by_weights:
+        # Not where its output's rounding is to blame, which stays.
+        options = (f"--float-layers {','.join(by_weights)}", *options)
+    return next((option for option in options if not _in_force(option, config)), options[-1])
+
+
+def _in_force(option: str, config: QuantizationConfig) -> bool:
+    match option.split():
+        case ["--activations", ends]:
+            return ends == "..".join(map(str, config.activation_range))
+        case ["--num-calibration", count]:
+            return config.num_calibration >= int(count)
+        case ["--observer", name]:
+            return config.observer == name
+        case ["--granularity", name]:
+            return config.weights == name
+        case ["--equalise"]:
+            return config.equalised
+        case ["--bias-correction"]:
+            return config.bias_corrected
+    return False
 
 
 def _by_weights(one: LayerError) -> bool:

@@ -17,6 +17,7 @@ from indoor.measure.proportions import wilson
 from indoor.model import LoadedModel, is_made_from, load_float, open_split, recorded_split
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize import WatchedBatches, load_int8, vnni_supported
+from indoor.records import QuantizationConfig
 
 NUM_PHOTOGRAPHS = 32
 """Photographs by default: the layers' order no longer changes with more (DECISIONS.md)."""
@@ -75,11 +76,13 @@ def diagnose(
         )
     watched = WatchedBatches(inputs for inputs, _ in load_batches(val, PIECE, indices=chosen))
     images = torch.cat(list(watched))
+    config = record.config
     layers = layer_errors(
         original.model,
         quantized.model,
         images,
-        activation_range=record.config.activation_range,
+        activation_range=config.activation_range,
+        equalised=config.equalised,
         progress=progress,
     )
     expected, actual = _logits(original.model, images), _logits(quantized.model, images)
@@ -91,7 +94,7 @@ def diagnose(
         num_photographs=len(images),
         float32_sha256=original.manifest.content_sha256 or original.sha256,
         int8_sha256=quantized.manifest.content_sha256 or quantized.sha256,
-        config=record.config,
+        config=config,
         calibration_input=record.check.calibration_input if record.check else None,
         input=watched.statistics,
         cpu_model=read_machine().cpu_model,
@@ -100,7 +103,8 @@ def diagnose(
         logit_sqnr_db=sqnr_db(expected, actual),
         agreement=wilson(num_same, len(images)),
         layers=layers,
-        findings=find(layers),
+        findings=find(layers, config),
+        notes=_notes(config),
     )
 
 
@@ -123,3 +127,13 @@ def _refuse_unpaired(original: LoadedModel, quantized: LoadedModel, root: Path) 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
     with torch.inference_mode():
         return torch.cat([model(piece) for piece in torch.split(images, PIECE)])
+
+
+def _notes(config: QuantizationConfig) -> tuple[str, ...]:
+    """Return what the figures do not mean, given how int8 was made."""
+    if not config.qat_epochs:
+        return ()
+    return (
+        f"The int8 weights were trained for {config.qat_epochs} epochs: by what they differ from "
+        "float32's is not their rounding alone.",
+    )

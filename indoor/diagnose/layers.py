@@ -16,6 +16,7 @@ from indoor.diagnose.records import LayerError
 from indoor.diagnose.replay import Replay
 from indoor.measure.logit_statistics import decibels
 from indoor.progress import NO_PROGRESS, Progress
+from indoor.quantize.equalisation import equalise
 
 PIECE = 8
 """Photographs at a time, of which every layer's output is kept: 0.5 GB of a ResNet-50."""
@@ -55,6 +56,7 @@ def layer_errors(
     images: Tensor,
     *,
     activation_range: tuple[int, int] = (0, 255),
+    equalised: bool = False,
     progress: Progress = NO_PROGRESS,
 ) -> tuple[LayerError, ...]:
     """Return what each layer of an int8 network loses, with the causes that its figures show.
@@ -67,6 +69,8 @@ def layer_errors(
         int8_model: What `quantize` made of it or `load_int8` read, with the same modules' names.
         images: Photographs through the transform of inference, float32 `(B, 3, H, W)`.
         activation_range: What was calibrated: `QuantizationConfig.activation_range`.
+        equalised: Whether the float32 network's channels were levelled before it was quantized;
+            then its layers are compared as they were after that. The logits are the same.
         progress: Hears of the photographs, once a layer.
 
     Returns:
@@ -77,7 +81,7 @@ def layer_errors(
     """
     if not len(images):
         raise ValueError("there are 0 photographs, expected 1 or more")
-    fused = fused_copy(float_model)
+    fused = fused_copy(equalise(float_model) if equalised else float_model)
     pairs = {pair.name: pair for pair in pair_layers(fused, int8_model)}
     replay = Replay(fused, {name: pair.point for name, pair in pairs.items()})
     sums = {name: _Sums() for name in pairs}
