@@ -2,9 +2,14 @@
 
 import os
 import shlex
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 
 from indoor import places
+
+TORCHAO = {"torchao": ">=0.18,<0.19"}
+"""What `lacking` asks for where torchao is needed; the extra is called like it."""
 
 
 def command_line(*words: object, **options: object) -> str:
@@ -40,6 +45,26 @@ def install_line(extra: str | None, requirement: str) -> str:
         pins = ("--constraint", str(here / "constraints.txt"))
         return shlex.join(("pip", "install", *pins, "--editable", f"{here}[{extra}]"))
     return shlex.join(("pip", "install", f"indoor[{extra}] @ PATH_OR_URL_OF_INDOOR"))
+
+
+def lacking(requires: Mapping[str, str], extra: str | None) -> str | None:
+    """Return what is missing of some distributions, or of another version; None: nothing.
+
+    Args:
+        requires: Their versions by their names, as in `Runtime.REQUIRES`.
+        extra: What installs them.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    for name, versions in requires.items():
+        remedy = install_line(extra, f"{name}{versions}")
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return f"it needs {name}, which is not installed; {remedy}"
+        if not SpecifierSet(versions).contains(found, prereleases=True):
+            return f"it needs {name}{versions}, and {found} is installed; {remedy}"
+    return None
 
 
 def run_word(folder: Path) -> Path | str:

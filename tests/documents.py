@@ -19,7 +19,7 @@ from _pytest.config import _prepareconfig
 from pytest_benchmark.cli import make_parser
 
 import bench.options
-from bench.studies import decoding, gate, head, own_work, rounds
+from bench.studies import decoding, flows, gate, head, own_work, rounds
 from indoor.cli.arguments import build_parser, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,6 +219,7 @@ def _pytest_benchmark(words: Sequence[str], environment: dict[str, str]) -> None
 
 _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.decoding": decoding._parse,
+    "bench.studies.flows": flows._parse,
     "bench.studies.gate": gate._parse,
     "bench.studies.head": head._parse,
     "bench.studies.own_work": own_work._parse,

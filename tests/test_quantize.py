@@ -33,7 +33,7 @@ from indoor.quantize import (
     supported_engines,
     vnni_supported,
 )
-from indoor.quantize import conversion as flow_module
+from indoor.quantize import eager_flow as flow_module
 from indoor.quantize import from_checkpoint as checkpoint_module
 from indoor.quantize.checkpoints import _tensors_of as tensors_of
 from indoor.records import (

@@ -1,7 +1,8 @@
 """int8 checkpoints: written as plain tensors, rebuilt to bit-identical logits."""
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from indoor.quantize.engines import (
     supported_engines,
     using_engine,
 )
-from indoor.records import CheckpointManifest, QuantizationRecord
+from indoor.records import CheckpointManifest, Engine, QuantizationRecord
 
 
 def save_int8(path: Path, model: nn.Module, manifest: CheckpointManifest) -> None:
@@ -111,14 +112,21 @@ def _require_engine(path: Path, record: QuantizationRecord) -> None:
 
 def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
     """Return everything that the network computes with, as tensors that safetensors knows."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, module in _quantized_modules(network):
-        tensors[f"{name}.scale"] = torch.tensor(float(module.scale), dtype=torch.float64)
-        tensors[f"{name}.zero_point"] = torch.tensor(int(module.zero_point))
+        tensors |= output_tensors(name, module.scale, module.zero_point)
         if isinstance(module, WeightedQuantizedModule):
             parts = weight_tensors(module)
             tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
     return tensors
+
+
+def output_tensors(name: str, scale: Any, zero_point: Any) -> dict[str, Tensor]:
+    """Return the `scale` and `zero_point` of a module's output, under its name."""
+    return {
+        f"{name}.scale": torch.tensor(float(scale), dtype=torch.float64),
+        f"{name}.zero_point": torch.tensor(int(zero_point)),
+    }
 
 
 def weight_tensors(layer: Any) -> dict[str, Tensor]:
@@ -144,16 +152,34 @@ def _quantized_modules(network: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _rebuild(manifest: CheckpointManifest, tensors: dict[str, Tensor]) -> nn.Module:
-    """Build the network without memory, and swap each module for its quantized one."""
+    """Build the network of a checkpoint, first without memory."""
     assert manifest.quantization is not None
-    engine = manifest.quantization.config.engine
     network = build_empty(manifest.arch, len(manifest.classes))
+    return _fill(network, tensors, manifest.quantization.config.engine)
+
+
+def assemble(model: nn.Module, tensors: Mapping[str, Tensor], engine: Engine) -> EngineBound:
+    """Return the int8 network of a float32 one that some tensors describe.
+
+    Args:
+        model: The float32 network, which is not changed.
+        tensors: What `save_int8` writes, by the same names.
+        engine: What the weights are packed for.
+
+    Raises:
+        ValueError: They are not that network's.
+    """
+    return _fill(copy.deepcopy(model), tensors, engine)
+
+
+def _fill(network: nn.Module, tensors: Mapping[str, Tensor], engine: Engine) -> EngineBound:
+    """Swap each module of a float32 network, which may have no memory, for its quantized one."""
     left = dict(tensors)
     with using_engine(engine), known_deprecations_filtered():
         _swap_children(network, "", left, get_default_static_quant_module_mappings())
     if left:
         raise ValueError(f"it has {min(left)} besides")
-    return EngineBound(network, engine).eval()
+    return EngineBound(network.eval(), engine).eval()
 
 
 def _swap_children(

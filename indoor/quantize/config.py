@@ -34,7 +34,7 @@ _PREFERENCE: tuple[tuple[Engine, tuple[int, int]], ...] = (
     ("qnnpack", (0, 127)),
 )
 
-_ACTIVATION_OBSERVERS: dict[Observer, Any] = {
+ACTIVATION_OBSERVERS: dict[Observer, Any] = {
     "minmax": MinMaxObserver,
     "moving-average": MovingAverageMinMaxObserver,
     "histogram": HistogramObserver,
@@ -119,7 +119,6 @@ def validate_config(config: QuantizationConfig) -> None:
 def _refuse_unbuilt(config: QuantizationConfig) -> None:
     """Raise IndoorError where a field asks for what this version does not do yet."""
     asked = {
-        f"--flow {config.flow}": config.flow != "eager",
         f"--qat-epochs {config.qat_epochs}": config.qat_epochs > 0,
         f"--float-layers {','.join(config.float_layers)}": bool(config.float_layers),
     }
@@ -139,7 +138,7 @@ def qconfig_of(config: QuantizationConfig) -> QConfig:
     every `get_default_qconfig`; without that, engine x86 never takes oneDNN's kernels.
     """
     smallest, largest = config.activation_range
-    activation = _ACTIVATION_OBSERVERS[config.observer].with_args(
+    activation = ACTIVATION_OBSERVERS[config.observer].with_args(
         dtype=torch.quint8, quant_min=smallest, quant_max=largest
     )
     per_channel = config.weights == "per-channel"

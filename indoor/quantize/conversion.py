@@ -1,19 +1,21 @@
-"""Post-training quantization, eager mode: fuse, prepare, calibrate, convert."""
+"""Post-training quantization of a network by one of the flows: observe, calibrate, convert."""
 
-import copy
-from collections.abc import Iterable
-from functools import partial
-from typing import Any
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.ao.nn.quantized import FloatFunctional
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
-from torch.ao.quantization import convert, prepare
 
 from indoor.errors import IndoorError
+from indoor.hints import TORCHAO, lacking
+from indoor.quantize import eager_flow
 from indoor.quantize.bias_correction import correct_biases
-from indoor.quantize.config import qconfig_of, validate_config
+from indoor.quantize.config import validate_config
+from indoor.quantize.eager_flow import require_quantizable
 from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
 from indoor.quantize.equalisation import equalise
 from indoor.records import QuantizationConfig
@@ -21,19 +23,34 @@ from indoor.records import QuantizationConfig
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
 
 
+class Flow(Protocol):
+    """A way to choose the numbers of an int8 network, which is of the same kind whichever chose."""
+
+    def observe(self, model: nn.Module, config: QuantizationConfig, example: Tensor) -> nn.Module:
+        """Return a copy of the float network that observes its activations when it is called.
+
+        `example` is a batch of the photographs that it will see.
+        """
+
+    def convert_observed(
+        self, observed: nn.Module, model: nn.Module, config: QuantizationConfig
+    ) -> EngineBound:
+        """Return the int8 network; `model` is what was observed, which is not changed."""
+
+
 def quantize(
     model: nn.Module, config: QuantizationConfig, calibration: Iterable[Tensor]
 ) -> nn.Module:
     """Return an int8 model made from a float one.
 
-    The eager flow of torch.ao.quantization (its manual's "post training static quantization"):
-    convolutions are fused with their batch norms and ReLUs, observers see the calibration, and
-    every convolution, addition and linear layer becomes its quantized module.
+    Static post-training quantization: convolutions are fused with their batch norms and ReLUs,
+    observers see the calibration, and every convolution, addition and linear layer becomes its
+    quantized module. `config.flow` says whose observers and whose rules choose the scales.
 
     Args:
         model: One of torchvision's quantizable networks, float32 and not yet fused. It is not
             changed.
-        config: Engine, range, observers, weights and repairs. `num_calibration`, `batch` and
+        config: Flow, engine, range, observers, weights and repairs. `num_calibration`, `batch` and
             `seed` say how `calibration` was drawn; they are not used here.
         calibration: Batches float32 `(B, 3, H, W)`, passed through the transform of inference.
 
@@ -46,70 +63,65 @@ def quantize(
         ValueError: The model is not quantizable.
     """
     validate_config(config)
+    require_quantizable(model)
+    flow = _flow_of(config)
     # Kept where they are looked at twice; they come decoded from files, one at a time.
     batches = list(calibration) if config.bias_corrected else calibration
     model = equalise(model) if config.equalised else model
-    observed = _prepare_copy(model, config)
-    num_photographs = 0
     with torch.no_grad():
-        for photographs in batches:
-            observed(photographs)
-            num_photographs += len(photographs)
-    if num_photographs == 0:
+        observed = _calibrated(flow, model, config, batches)
+        converted = flow.convert_observed(observed, model, config)
+    # torchvision's own helper sets no qconfig for x86 and onednn and hands back a float network.
+    modules = converted.network.named_modules()
+    left = [name for name, module in modules if isinstance(module, _FLOAT_LAYERS)]
+    assert not left, f"still float32 after the conversion: {', '.join(left)}"
+    assert count_quantized_modules(converted), "no quantized module after the conversion"
+    converted.eval()
+    return correct_biases(model, converted, list(batches)) if config.bias_corrected else converted
+
+
+def _calibrated(
+    flow: Flow, model: nn.Module, config: QuantizationConfig, calibration: Iterable[Tensor]
+) -> nn.Module:
+    """Return a copy of the float network whose observers have seen the calibration."""
+    batches = (photographs for photographs in calibration if len(photographs))
+    first = next(batches, None)
+    if first is None:
         raise IndoorError(
             "calibration saw 0 photographs; expected at least 1: a scale cannot be chosen from "
             "nothing; give it photographs of the train split"
         )
-    converted = _convert(observed, config)
-    return correct_biases(model, converted, list(batches)) if config.bias_corrected else converted
+    observed = flow.observe(model, config, first)
+    for photographs in chain([first], batches):
+        observed(photographs)
+    return observed
 
 
-def _prepare_copy(model: nn.Module, config: QuantizationConfig) -> nn.Module:
-    """Return a fused copy of the float model with observers; ValueError if not quantizable."""
-    has_batch_norms = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    if not callable(getattr(model, "fuse_model", None)) or not has_batch_norms:
-        raise ValueError(
-            f"cannot quantize a {type(model).__name__}: expected a float32 network of "
-            "torchvision.models.quantization with its batch norms, built with quantize=False"
-        )
-    prepared: Any = copy.deepcopy(model).eval()
-    with known_deprecations_filtered():
-        prepared.fuse_model(is_qat=False)
-        prepared.qconfig = qconfig_of(config)
-        prepare(prepared, inplace=True)  # type: ignore[no-untyped-call]
-    _write_over(prepared)
-    assert isinstance(prepared, nn.Module)
-    return prepared
+def _flow_of(config: QuantizationConfig) -> Flow:
+    if config.flow == "eager":
+        return eager_flow
+    if config.flow == "fx":
+        from indoor.quantize import fx_flow
+
+        return fx_flow
+    if reason := lacking(TORCHAO, "torchao"):
+        raise IndoorError(f"flow pt2e: {reason}, or choose --flow eager")
+    with _quiet("torch.utils._pytree"):  # tells of each class that torchao registers
+        from indoor.quantize import pt2e_flow
+
+    return pt2e_flow
 
 
-def _write_over(prepared: nn.Module) -> None:
-    """Have ReLUs and sums written over their inputs, which nobody else reads.
-
-    It changes no bit. At 16 photographs every large activation that is not allocated saves glibc
-    mapping it anew: 24,000 page faults a photograph become 18,000.
-    """
-    for module in prepared.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = True
-        elif isinstance(module, FloatFunctional):
-            setattr(module, "add_relu", partial(_add_relu, module))  # noqa: B010 - of its class
-
-
-def _add_relu(module: Any, x: Tensor, y: Tensor) -> Tensor:
-    """Return what `FloatFunctional.add_relu` does; the conversion replaces the module."""
-    result: Tensor = module.activation_post_process(torch.add(x, y).relu_())
-    return result
-
-
-def _convert(prepared: nn.Module, config: QuantizationConfig) -> nn.Module:
-    """Turn a prepared network into int8, in place, and bind it to the configured engine."""
-    with using_engine(config.engine), known_deprecations_filtered():
-        convert(prepared, inplace=True)  # type: ignore[no-untyped-call]
-    # torchvision's own helper sets no qconfig for x86 and onednn and hands back a float network.
-    left = [name for name, module in prepared.named_modules() if isinstance(module, _FLOAT_LAYERS)]
-    assert not left, f"still float32 after the conversion: {', '.join(left)}"
-    assert count_quantized_modules(prepared), "no quantized module after the conversion"
-    return EngineBound(prepared, config.engine).eval()
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a logger's warnings back inside the block."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def count_quantized_modules(model: nn.Module) -> int:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol, cast, get_args
 
-from packaging.specifiers import SpecifierSet
 from torch import Tensor
 
 import indoor.runtimes
@@ -157,7 +156,7 @@ def why_not(variant: Variant) -> str | None:
     try:
         runtime = runtime_of(variant)
         requires, extra = getattr(runtime, "REQUIRES", {}), getattr(runtime, "EXTRA", None)
-        return lacking(requires, extra) or runtime.why_not(variant)
+        return hints.lacking(requires, extra) or runtime.why_not(variant)
     except Exception as error:  # noqa: BLE001 - a stranger's code, which costs its own variant
         return VariantError(variant.name, error).reason
 
@@ -176,24 +175,6 @@ def libraries_of(variant: Variant) -> str:
 def runtime_of(variant: Variant) -> Runtime:
     """Return the runtime that runs the variant."""
     return _registry().runtimes[variant.runtime]
-
-
-def lacking(requires: Mapping[str, str], extra: str | None) -> str | None:
-    """Return what is missing of some distributions, or of another version; None: nothing.
-
-    Args:
-        requires: Their versions by their names, as in `Runtime.REQUIRES`.
-        extra: What installs them.
-    """
-    for name, versions in requires.items():
-        remedy = hints.install_line(extra, f"{name}{versions}")
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return f"it needs {name}, which is not installed; {remedy}"
-        if not SpecifierSet(versions).contains(found, prereleases=True):
-            return f"it needs {name}{versions}, and {found} is installed; {remedy}"
-    return None
 
 
 @functools.cache

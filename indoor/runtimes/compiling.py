@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from indoor.errors import IndoorError
+from indoor.hints import TORCHAO, lacking
 from indoor.model import load_float, read_manifest
 from indoor.records import Executed, Ran, Variant
 from indoor.runtimes import eager
-from indoor.runtimes.base import lacking
 from indoor.runtimes.fingerprint import time_primitives, what_ran
 
 SETTINGS: dict[str, Any] = {
@@ -30,8 +30,6 @@ SETTINGS: dict[str, Any] = {
     "compile_threads": 1,  # else idle processes of its own stay beside the measured ones
 }
 """Of Inductor. `freezing` in `torch.compile(options=...)` freezes nothing: Dynamo reads it, too."""
-
-TORCHAO = {"torchao": ">=0.18,<0.19"}
 
 _INT8_COUNTER = "qconv_weight_prepack_matcher_count"
 
