@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, natural, numbers, positive
+from indoor.cli.parser import command, group, minutes, natural, numbers, points, positive
 
 
 def add_networks(commands: Any) -> None:
@@ -137,6 +137,48 @@ def _add_quantize(commands: Any) -> None:
     group(quantize, "output").add_argument(
         "--force", action="store_true", help="keep a model that collapsed"
     )
+    search = group(quantize, "search").add_argument
+    search(
+        "--auto",
+        action="store_true",
+        help="try observers, bias correction, equalisation, float32 layers and QAT, judge each on "
+        "train photographs that none tuned on, and keep the fastest that holds --max-drop; goes "
+        "on where it stopped; exit 1 where none holds it",
+    )
+    search(
+        "--max-drop",
+        type=points,
+        metavar="POINTS",
+        help="with --auto: loss of top-1 against float32 that is allowed, in percentage points, "
+        "absolute (default: 0.1)",
+    )
+    search(
+        "--minutes",
+        type=minutes,
+        metavar="N",
+        help="with --auto: no step is begun that would take longer (default: 10)",
+    )
+    quantize.set_defaults(check=partial(_refuse_unsearched, quantize))
+
+
+def _refuse_unsearched(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    """End with a mistake where an option is given that the search would not heed, or needs."""
+    if not parsed.auto:
+        given = {"--max-drop": parsed.max_drop, "--minutes": parsed.minutes}
+        for option in [name for name, value in given.items() if value is not None]:
+            parser.error(f"{option} is for --auto")
+        return
+    chosen = {
+        "--observer": parsed.observer,
+        "--equalise": parsed.equalise,
+        "--qat-epochs": parsed.qat_epochs,
+        "--float-layers": parsed.float_layers,
+        "--bias-correction": parsed.bias_correction,
+    }
+    for option in [name for name, value in chosen.items() if value is not None]:
+        parser.error(f"{option} is what --auto chooses; leave one of them out")
+    if parsed.force:
+        parser.error("--force keeps a model that collapsed, and --auto never does; leave it out")
 
 
 def _add_evaluate(commands: Any) -> None:

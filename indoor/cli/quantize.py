@@ -6,6 +6,7 @@ from indoor import places
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome
+from indoor.cli.quantize_auto import run_auto
 from indoor.files import check_writable
 from indoor.hints import command_line, run_word
 from indoor.model import load_float, recorded_split, unknown_split
@@ -38,6 +39,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
     check_writable(folder)
     loaded = load_float(folder / places.FLOAT32)
     seed = parsed.seed or 0
+    if parsed.auto:
+        return run_auto(parsed, loaded, root, config, opened.notes)
     record = quantize_checkpoint(
         loaded,
         root,

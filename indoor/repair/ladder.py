@@ -1,0 +1,158 @@
+"""Which candidate comes next, and which of two is better: the rules, without torch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from indoor.records import Observer, PairedSpeedup, QuantizationConfig
+from indoor.repair.records import Answer, Step, Tried, answer
+
+OBSERVERS: tuple[Observer, ...] = ("histogram", "mse", "percentile", "minmax", "moving-average")
+"""What the second step tries beside the plain candidate's own, the likeliest to help first."""
+
+FLOAT_LAYERS = (1, 2, 4, 8, 16)
+"""How many layers stay in float32, one after the other until the bar is met; then the counts
+between the last two."""
+
+QAT_EPOCHS = (1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What is to be tried; `num_float_layers` of it are yet to be named by a diagnosis."""
+
+    step: Step
+    config: QuantizationConfig
+    num_float_layers: int = 0
+
+
+def next_candidate(
+    start: QuantizationConfig, tried: Sequence[Tried], max_drop_points: float
+) -> Candidate | None:
+    """Return what is to be tried after these; None where the ladder is at its end.
+
+    The steps that change no kernel (observers, bias correction, equalisation) are all taken, each
+    on what had the highest SQNR before, unless something is proven. The others cost time in every
+    call or minutes of training, so they are for where no candidate with the plain kernels holds
+    the bar.
+
+    Args:
+        start: What the plain candidate is made with.
+        tried: What was, in its order.
+        max_drop_points: The bar.
+    """
+    plain = _plain(start, tried)
+    if plain is None:
+        return Candidate(step="plain", config=start)
+    answers = _answers(tried, max_drop_points)
+    if "proven" in answers.values():
+        return None
+    steps = {one.step for one in tried}
+    observed = {one.config.observer for one in tried if one.step in ("plain", "observer")}
+    for observer in OBSERVERS:
+        if observer not in observed | {plain.config.observer}:
+            return Candidate(step="observer", config=replace(plain.config, observer=observer))
+    base = _base(tried, plain.config)
+    if "bias correction" not in steps:
+        return Candidate(step="bias correction", config=replace(base, bias_corrected=True))
+    if "equalisation" not in steps:
+        return Candidate(step="equalisation", config=replace(base, equalised=True))
+    if any(
+        answers[place] == "met" and computes_alike(tried[place].config, plain.config)
+        for place in answers
+    ):
+        return None
+    if count := _next_count(tried, answers):
+        return Candidate(step="float layers", config=base, num_float_layers=count)
+    for epochs in QAT_EPOCHS:
+        if not any(one.config.qat_epochs == epochs for one in tried if one.step == "QAT"):
+            if any(answers.get(i) == "met" for i, one in enumerate(tried) if one.step == "QAT"):
+                return None
+            return Candidate(step="QAT", config=replace(base, qat_epochs=epochs))
+    return None
+
+
+def computes_alike(one: QuantizationConfig, other: QuantizationConfig) -> bool:
+    """Return whether both networks call the same kernels, so that neither can be the faster."""
+    return _kernels(one) == _kernels(other)
+
+
+def is_better(
+    challenger: Tried, holder: Tried, max_drop_points: float, speed: PairedSpeedup | None = None
+) -> bool:
+    """Return whether a candidate takes the place of the best so far.
+
+    One that holds the bar beats one that does not. Of two that do the faster wins, and where the
+    interval of their speedup does not tell, the higher SQNR. Of two that do not, the smaller loss
+    wins, then the higher SQNR.
+
+    Args:
+        challenger: Judged.
+        holder: Judged on the same photographs.
+        max_drop_points: The bar.
+        speed: holder / challenger; None where they compute alike.
+    """
+    new, old = challenger.judged, holder.judged
+    assert new is not None
+    assert old is not None
+    holds, held = (answer(one, max_drop_points) != "missed" for one in (new, old))
+    if holds != held:
+        return holds
+    if not holds and new.difference != old.difference:
+        return new.difference > old.difference
+    if holds and speed is not None:
+        if speed.interval.low > 1:
+            return True
+        if speed.interval.high < 1:
+            return False
+    return new.sqnr_db > old.sqnr_db
+
+
+def _plain(start: QuantizationConfig, tried: Iterable[Tried]) -> Tried | None:
+    found = [one for one in tried if one.step == "plain" or one.config == start]
+    return found[-1] if found else None
+
+
+def _answers(tried: Sequence[Tried], max_drop_points: float) -> dict[int, Answer]:
+    """Return how each that was judged holds the bar, by its place."""
+    return {
+        place: answer(one.judged, max_drop_points)
+        for place, one in enumerate(tried)
+        if one.judged is not None
+    }
+
+
+def _base(tried: Sequence[Tried], plain: QuantizationConfig) -> QuantizationConfig:
+    """Return what the next step builds on: the highest SQNR among those with plain kernels."""
+    known = [
+        (one.judged.sqnr_db, -place, one.config)
+        for place, one in enumerate(tried)
+        if one.judged is not None
+        and one.config.qat_epochs == 0
+        and computes_alike(one.config, plain)
+    ]
+    return max(known, key=lambda entry: entry[:2])[2] if known else plain
+
+
+def _next_count(tried: Sequence[Tried], answers: dict[int, Answer]) -> int:
+    """Return how many layers to leave in float32 next; 0: that step is done.
+
+    The counts double until one meets the bar; then the gap below it is halved.
+    """
+    met: list[int] = []
+    missed = [0]
+    for place, one in enumerate(tried):
+        if one.step == "float layers":
+            holds = answers.get(place, "missed") != "missed"
+            (met if holds else missed).append(len(one.config.float_layers))
+            if one.failed:
+                return 0
+    if not met:
+        return next((count for count in FLOAT_LAYERS if count > max(missed)), 0)
+    fewest = min(met)
+    most = max(count for count in missed if count < fewest)
+    return (most + fewest) // 2 if fewest - most > 1 else 0
+
+
+def _kernels(config: QuantizationConfig) -> tuple[object, ...]:
+    layers = frozenset(config.float_layers)
+    return config.engine, config.activation_range, config.weights, layers

@@ -1,0 +1,200 @@
+"""The train photographs that no step of a search tunes on, and what float32 answers for them."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from indoor.dataset import IndoorScenes, load_batches, stratified_sample
+from indoor.evaluate import Exact, OtherLogitsError, predict
+from indoor.evaluate.figures import require_finite
+from indoor.files import replace_file
+from indoor.measure.proportions import wilson
+from indoor.model import fuse, hash_tensors, recorded_split
+from indoor.progress import Progress
+from indoor.quantize import Source
+from indoor.repair.records import HeldOut, Part
+from indoor.repair.time_limit import TimeLimit
+from indoor.transforms import augment, photograph_generator
+
+BATCH = 8
+"""Photographs a call, as where accuracy is evaluated."""
+
+MIN_JUDGES = 64
+"""Photographs that judge however short the time is, where there are as many."""
+
+TIME_SHARE = 0.2
+"""Of the time float32 may take; each candidate takes about a third of that."""
+
+_TRY_EVERY = 8
+"""Of so many batches one is computed by float32 itself beside its quick form."""
+
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Judges:
+    """Photographs, or views of them, with float32's logits `(N, C)` and their labels `(N,)`."""
+
+    record: HeldOut
+    scenes: "HeldOutScenes"
+    logits: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutScenes:
+    """Photographs as inference has them, and of the parts in `views` a random view of each."""
+
+    source: Source
+    places: tuple[tuple[Part, int], ...]
+    views: frozenset[Part]
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        return len(self.places)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        """Return float32 `(3, size, size)` and the label."""
+        part, index = self.places[position]
+        scenes: IndoorScenes = getattr(self.source, part)
+        if part not in self.views:
+            return scenes[index]
+        plain = copy.copy(scenes)
+        plain.transform = None
+        image, label = plain[index]
+        # The photograph's place decides its view, so that it is the same in every call.
+        generator = photograph_generator(0, 0, index)
+        return augment(self.source.manifest.preprocessing, image, generator), label
+
+
+def hold_out(source: Source, num_calibration: int) -> Source:
+    """Return a source whose steps tune on half of the train split, or on what calibration needs."""
+    half = (len(source.train) + 1) // 2
+    return replace(source, num_tuned=min(max(half, num_calibration), len(source.train)))
+
+
+def held_out_places(source: Source, seed: int) -> dict[Part, tuple[int, ...]]:
+    """Return the photographs that may judge, in the order in which they are taken.
+
+    All of the validation split, and of the train split those that no step may tune on.
+    """
+    order = stratified_sample(source.train.labels, len(source.train), seed)
+    val = stratified_sample(source.val.labels, len(source.val), seed)
+    return {"val": val, "train": order[source.num_tuned :]}
+
+
+def trained_on(source: Source) -> frozenset[Part]:
+    """Return the parts that float32's own training saw, which it knows better than new ones.
+
+    The train split always; the validation split where the checkpoint does not say that its
+    training kept just these out.
+    """
+    kept_out = recorded_split(source.manifest) is not None
+    return frozenset(("train",) if kept_out else ("train", "val"))
+
+
+def num_wanted(limit: TimeLimit, seconds: float, num_there: int) -> int:
+    """Return how many photographs judge in such a time, where one costs float32 `seconds`."""
+    affordable = int(TIME_SHARE * limit.seconds / seconds)
+    return min(num_there, max(MIN_JUDGES, affordable))
+
+
+def ask_float32(
+    source: Source, places: dict[Part, tuple[int, ...]], limit: TimeLimit, progress: Progress
+) -> Judges:
+    """Choose what judges in so much time, and return it with float32's logits.
+
+    Raises:
+        IndoorError: A photograph is broken, or a logit is not finite.
+    """
+    slow = source.model
+    try:
+        return _ask(Exact(fuse(slow), slow, _TRY_EVERY), source, places, limit, progress)
+    except OtherLogitsError:  # here the quick form computes something else
+        return _ask(slow, source, places, limit, progress)
+
+
+def scenes_of(
+    source: Source, places: dict[Part, tuple[int, ...]], record: HeldOut
+) -> HeldOutScenes:
+    """Return the photographs that a record counts."""
+    counts = {"val": record.num_val, "train": record.num_photographs - record.num_val}
+    chosen = tuple((part, i) for part, there in places.items() for i in there[: counts[part]])
+    return HeldOutScenes(source, chosen, frozenset(record.views))
+
+
+def _ask(
+    run: Run,
+    source: Source,
+    places: dict[Part, tuple[int, ...]],
+    limit: TimeLimit,
+    progress: Progress,
+) -> Judges:
+    wanted = num_there = sum(map(len, places.values()))
+    chosen: list[tuple[Part, int]] = []
+    views = trained_on(source)
+    found: list[tuple[Tensor, Tensor]] = []
+    seconds = 1.0
+
+    def asked(part: Part, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        scenes = HeldOutScenes(source, tuple((part, i) for i in indices), views)
+        return predict(
+            run,
+            load_batches(scenes, BATCH),
+            progress,
+            description=f"float32 on {part} photographs that judge",
+            num_photographs=len(scenes),
+        )
+
+    for part, there in places.items():
+        tried = there[: min(MIN_JUDGES, wanted - len(chosen))]
+        if not tried:
+            continue
+        began = time.perf_counter()
+        answers = [asked(part, tried)]
+        seconds = max((time.perf_counter() - began) / len(tried), 1e-9)
+        wanted = num_wanted(limit, seconds, num_there)
+        taken = there[: max(len(tried), wanted - len(chosen))]
+        if rest := taken[len(tried) :]:
+            answers.append(asked(part, rest))
+        found += answers
+        chosen += [(part, i) for i in taken]
+    logits, labels = (torch.cat(columns) for columns in zip(*found, strict=True))
+    require_finite(logits, "float32")
+    record = HeldOut(
+        num_photographs=len(chosen),
+        num_val=sum(part == "val" for part, _ in chosen),
+        views=tuple(sorted(views & {part for part, _ in chosen})),
+        float32=wilson(int((logits.argmax(dim=1) == labels).sum()), len(labels)),
+        seconds=seconds,
+        logits_sha256=_hash(logits, labels),
+    )
+    scenes = HeldOutScenes(source, tuple(chosen), views)
+    return Judges(record=record, scenes=scenes, logits=logits, labels=labels)
+
+
+def write_answers(path: Path, judges: Judges) -> None:
+    """Keep float32's logits and the labels, whole or not at all."""
+    with replace_file(path) as temporary:
+        save_file({"logits": judges.logits, "labels": judges.labels}, temporary)
+
+
+def read_answers(path: Path, record: HeldOut) -> tuple[Tensor, Tensor] | None:
+    """Return the logits and labels that belong to a record; None where they are not there."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            logits, labels = file.get_tensor("logits").clone(), file.get_tensor("labels").clone()
+    except (SafetensorError, OSError):  # without them float32 answers again
+        return None
+    return (logits, labels) if _hash(logits, labels) == record.logits_sha256 else None
+
+
+def _hash(logits: Tensor, labels: Tensor) -> str:
+    return hash_tensors({"logits": logits, "labels": labels})
