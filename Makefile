@@ -1,4 +1,4 @@
-# make bench | make test; on the user's own data: DATA=folder WEIGHTS=file make bench
+# make bench | make test | make test ARGS="-m slow"; on the user's own data: DATA=folder WEIGHTS=file make bench
 PYTHON ?= python3
 # TORCH=2.15 installs that torch (constraints-torch2.15.txt) into an environment of its own.
 TORCH ?=
@@ -27,7 +27,7 @@ bench: $(BENCH_MADE)
 	$(RUN) pytest bench $(OPTIONS) $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --benchmark-disable --timeout 600 $(if $(TORCH),-m torch,--cov --cov-report=term) $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --benchmark-disable --timeout 600 -m "$(if $(TORCH),torch and )not slow" $(if $(TORCH),,--cov --cov-report=term) $(ARGS)
 
 lint: $(VENV)/.test
 	$(RUN) ruff check .

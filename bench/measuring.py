@@ -29,7 +29,7 @@ from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores, read_moment
 from indoor.measure import allocator_environment, current_allocator, summarize_latency
 from indoor.measure.pairs import LocalCall, Plan, Series, Subject, measure_blocked
-from indoor.measure.proof import judge
+from indoor.measure.proof import judge, kept_in_float32
 from indoor.measure.tails import PERCENTILES, min_calls, mlperf_tails
 from indoor.measure.threads import MAX_IDLE_CPUS
 from indoor.measure.worker import timed
@@ -357,7 +357,9 @@ class Shared:
         if known is not None and ran is not None:
             batch = ran_batch or fields.get("batch")
             assert isinstance(batch, int)
-            proof = judge(known, ran, batch * self._multiply_adds)
+            num_all = batch * self._multiply_adds
+            kept = kept_in_float32(known, self.prepared.quantization, num_all)
+            proof = judge(known, ran, num_all, kept)
             values["precision"] = proof.precision or known.precision
         return Measurement(
             schema_version=SCHEMA_VERSION,

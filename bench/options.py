@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 
 from indoor import places
 from indoor.errors import IndoorError
 from indoor.machine import UnreadableError, usable_physical_cores
-from indoor.records import Allocator
+from indoor.records import Allocator, Arch
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository's root."""
@@ -24,7 +24,7 @@ ALL = "all"
 PHYSICAL = "physical"
 THREADS = (1, ALL)
 FULL_THREADS = (1, 2, 4, ALL)
-ARCHS = ("resnet18", "resnet50")
+ARCHS = get_args(Arch)
 CELL_SECONDS = 15.0
 LONGEST_CELLS = 30
 """Times a cell's seconds for `--percentiles mlperf`: what 662 rounds of seven ResNet-50 take."""
@@ -100,7 +100,9 @@ def add_options(parser: pytest.Parser) -> None:
     add = parser.getgroup(
         "indoor", "indoor: what is measured; example: pytest bench --batch 1,8 --threads all"
     ).addoption
-    add("--model", default="resnet50", metavar="ARCH", help="resnet50 (default) or resnet18")
+    add(
+        "--model", default="resnet50", metavar="ARCH", help=f"{', '.join(ARCHS)}; default: resnet50"
+    )
     add(
         "--variant",
         action="append",

@@ -26,6 +26,16 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Split = Literal["train", "val", "test"]
 Resize = Literal["whole", "crop"]
 Precision = Literal["float32", "bfloat16", "int8"]
+Arch = Literal[
+    "resnet18",
+    "resnet50",
+    "resnext101_32x8d",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "googlenet",
+    "inception_v3",
+    "shufflenet_v2_x1_0",
+]
 Engine = Literal["x86", "fbgemm", "onednn", "qnnpack"]
 Flow = Literal["eager", "fx", "pt2e"]
 Observer = Literal["minmax", "moving-average", "histogram", "percentile", "mse"]
@@ -182,6 +192,8 @@ class QuantizationRecord:
     check: QuantizationCheck | None
     exact: bool | None = None
     """Whether the engine added up exactly in this range on that CPU; None: not recorded."""
+    float_share: Share = 0.0
+    """The share of the multiply-adds that `config.float_layers` are."""
 
     @property
     def num_calibrated(self) -> int:

@@ -1,19 +1,21 @@
-"""State dicts of ResNets that take no space: each tensor one value, a number of its own."""
+"""State dicts of networks that take no space: each tensor one value, a number of its own."""
 
 from collections.abc import Mapping
 from functools import cache
 
 import torch
+import torchvision.models
 from torch import Tensor, nn
-from torchvision.models import resnet
 
 SMALL = "resnet18"
+_HEADS = {"mobilenet_v2": "classifier.1.", "mobilenet_v3_large": "classifier.3."}
 
 
 @cache
 def _shapes(arch: str, num_classes: int) -> dict[str, torch.Size]:
     with torch.device("meta"):
-        model: nn.Module = getattr(resnet, arch)(num_classes=num_classes)
+        options = {"init_weights": False} if arch in ("googlenet", "inception_v3") else {}
+        model: nn.Module = getattr(torchvision.models, arch)(num_classes=num_classes, **options)
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
@@ -25,7 +27,7 @@ def network(
     for number, (name, shape) in enumerate(_shapes(arch, num_classes).items()):
         if name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(7)
-        elif head or not name.startswith("fc."):
+        elif head or not name.startswith(_HEADS.get(arch, "fc.")):
             state[name] = torch.tensor(first + number / 1000).expand(shape)
     return state
 

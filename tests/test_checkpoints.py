@@ -457,7 +457,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path, bytes], object], str]] = {
     ),
     "no network": (
         lambda p, _: torch.save({"a": torch.zeros(1)}, p),
-        "holds no resnet18: it lacks conv1.weight; expected torchvision's resnet18 or resnet50",
+        "holds no resnet18: it lacks conv1.weight; expected torchvision's resnet18, resnet50, ",
     ),
     "no tensors": (lambda p, _: torch.save({}, p), "holds no resnet18: it lacks conv1.weight"),
     "a larger network": (

@@ -98,6 +98,32 @@ def test_what_ran_is_told_in_words(ran: Ran, precision: Precision | None, words:
     assert (proof.precision, proof.words) == (precision, words)
 
 
+@pytest.mark.parametrize(
+    ("num_kept", "ran", "is_whole", "words"),
+    [
+        (200, table(("int8", 800), ("float32", 200)), True, "(20% by --float-layers)"),
+        (200, table(("int8", 700), ("float32", 300)), False, "30%, 1 of 2 layers: layer1 (20% by"),
+        (900, table(("int8", 100), ("float32", 900)), True, "90% of 1 G multiply-adds, 1 of 2"),
+        (200, table(("int8", 700), ("bfloat16", 300)), False, "bfloat16: 30%, 1 of 2 layers"),
+        (0, table(("int8", 800), ("float32", 200)), False, "float32: 20%, 1 of 2 layers: layer1"),
+    ],
+)
+def test_layers_that_were_kept_in_float32_are_no_lie(
+    num_kept: int, ran: Ran, is_whole: bool, words: str
+) -> None:
+    """As many multiply-adds as the quantization left alone are as they were to be, and no more."""
+    proof = judge(INT8, ran, TOTAL, num_kept * 1_000_000)
+    assert (proof.is_whole, proof.is_otherwise) == (is_whole, not is_whole)
+    assert words in proof.words
+
+
+def test_more_than_was_kept_is_refused() -> None:
+    """Most of what was to be int8 was float32."""
+    ran = table(("int8", 100), ("float32", 900))
+    with pytest.raises(IndoorError, match="computes 80% of 1 G multiply-adds in float32"):
+        judge(INT8, ran, TOTAL, 100_000_000)
+
+
 def test_almost_all_does_not_read_as_all() -> None:
     """The last layer of a ResNet-50 has 0.003% of the multiply-adds, and is named."""
     ran = table(("int8", 99_990), ("float32", 3))

@@ -555,4 +555,5 @@ def test_resolve_weights_refuses_bad_arguments() -> None:
 def test_the_addresses_are_those_of_the_first_weights() -> None:
     """The files are IMAGENET1K_V1, whose names are known for years, and carry their hash."""
     names = {arch: url.rsplit("/", 1)[1] for arch, url in IMAGENET_URLS.items()}
-    assert names == {"resnet18": "resnet18-f37072fd.pth", "resnet50": "resnet50-0676ba61.pth"}
+    assert names["resnet18"] == "resnet18-f37072fd.pth"
+    assert names["resnet50"] == "resnet50-0676ba61.pth"

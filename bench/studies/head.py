@@ -25,7 +25,7 @@ from indoor.files import write_text
 from indoor.machine import read_machine
 from indoor.measure import current_allocator
 from indoor.measure.worker import minor_faults
-from indoor.model import ARCHS, replace_head, resolve_weights
+from indoor.model import ARCHS, head_of, replace_head, resolve_weights
 from indoor.records import Preprocessing, to_builtins
 from indoor.train.augmented_views import PlainScenes
 from indoor.train.features import read_features
@@ -145,8 +145,7 @@ def _train_cached(
     network: nn.Module, train: Decoded, val: Decoded, preprocessing: Preprocessing, epochs: int
 ) -> Arm:
     """Do what `indoor train --recipe head` does, from an empty cache, hashing and all."""
-    head = network.get_submodule("fc")
-    assert isinstance(head, nn.Linear)
+    _, head = head_of(network)
     with tempfile.TemporaryDirectory() as folder, _counting() as cost:
         cache, state_path = Path(folder) / "features", Path(folder) / "state.safetensors"
         features = [
@@ -169,8 +168,7 @@ def _train_through_backbone(
 ) -> Iterator[Arm]:
     """Do what the reference does, but for its backbone in training mode; yield each epoch."""
     model = replace_head(network, len(train.scenes.classes), seed=0).requires_grad_(False)
-    head = model.get_submodule("fc").requires_grad_(True)
-    assert isinstance(head, nn.Linear)
+    head = head_of(model)[1].requires_grad_(True)
     optimizer = torch.optim.SGD(head.parameters(), lr=HEAD_LEARNING_RATE, momentum=HEAD_MOMENTUM)
     for epoch in range(1, epochs + 1):
         num_hits = 0

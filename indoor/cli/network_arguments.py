@@ -3,9 +3,10 @@
 import argparse
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from indoor.cli.parser import command, group, minutes, natural, numbers, points, positive
+from indoor.records import Arch
 
 
 def add_networks(commands: Any) -> None:
@@ -34,15 +35,18 @@ def _add_train(commands: Any) -> None:
     weights.add_argument("--no-download", action="store_true", help="do not fetch ImageNet weights")
     weights.add_argument(
         "--model",
-        choices=("resnet18", "resnet50"),
-        help="the network (default: what the file of weights holds, else resnet50)",
+        choices=get_args(Arch),
+        metavar="ARCH",
+        help="the network (default: what the file of weights holds, else resnet50): "
+        f"{', '.join(get_args(Arch))}",
     )
     training = group(train, "training")
     training.add_argument(
         "--recipe",
         choices=("head", "full"),
         default="head",
-        help="head (default): fc alone, on cached features; full: everything, with augmentation",
+        help="head (default): the last layer alone, on cached features; full: everything, with "
+        "augmentation",
     )
     training.add_argument("--epochs", type=positive, metavar="N", help="default: 20")
     training.add_argument(

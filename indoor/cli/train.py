@@ -11,6 +11,7 @@ from indoor.cli.output import Outcome, tell
 from indoor.errors import IndoorError
 from indoor.hints import command_line, run_word
 from indoor.model import resolve_weights
+from indoor.model.imagenet import smallest_size
 from indoor.report import plot_curves
 from indoor.report.caption import describe_assumed
 from indoor.train import TrainResult, fine_tune
@@ -18,17 +19,14 @@ from indoor.train import TrainResult, fine_tune
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Fine-tune, draw the curves if matplotlib is there, and say which epoch was best."""
-    if parsed.size is not None and (parsed.recipe != "full" or parsed.size < 32):
-        raise IndoorError(
-            f"--size {parsed.size} with --recipe {parsed.recipe}: expected 32 pixels or more and "
-            "the recipe full; leave it out, or add --recipe full"
-        )
+    _refuse_size(parsed, 32)
     home = places.data_folder()
     chosen = checkpoint(parsed.weights) if parsed.weights is not None else None
     root = data_root(parsed)
     weights = resolve_weights(
         chosen, parsed.model, allow_download=not parsed.no_download, progress=Bar()
     )
+    _refuse_size(parsed, smallest_size(weights.arch))
     if parsed.resize:
         preprocessing = replace(weights.preprocessing, resize=parsed.resize)
         weights = replace(weights, preprocessing=preprocessing)
@@ -65,6 +63,15 @@ def run(parsed: argparse.Namespace) -> Outcome:
     ]
     notes = told if parsed.format == "json" else ()
     return Outcome(record=curves, text="\n".join(lines), notes=notes)
+
+
+def _refuse_size(parsed: argparse.Namespace, smallest: int) -> None:
+    """Raise an IndoorError for training views of a size that cannot be, or that nobody heeds."""
+    if parsed.size is not None and (parsed.recipe != "full" or parsed.size < smallest):
+        raise IndoorError(
+            f"--size {parsed.size} with --recipe {parsed.recipe}: expected {smallest} pixels or "
+            "more and the recipe full; leave it out, or add --recipe full"
+        )
 
 
 def _plot(result: TrainResult, out: Path) -> str:

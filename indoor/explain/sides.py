@@ -107,7 +107,7 @@ def opened(
             notes.append(f"its tensors cannot be brought into the cache: {lost[name]}")
         empty = start("empty", bench.twin, 1)
         empty.load(variant)
-        empty.show(twin_images())
+        empty.show(twin_images(bench.twin))
         traffic = layer_traffic(
             bench.manifest.arch,
             len(bench.manifest.classes),

@@ -9,18 +9,20 @@ from tempfile import TemporaryDirectory
 import torch
 
 from indoor.model import build_model, read_manifest, save_float, thin
+from indoor.model.imagenet import smallest_size
 from indoor.places import FLOAT32, INT8
 from indoor.quantize import quantize, save_int8
 from indoor.records import CheckpointManifest
 
 SIZE = 32
-"""Of its photographs: the last layers compute a single pixel."""
+"""Of its photographs, where the network can compute them: the last layers see a single pixel."""
 
 
-def twin_images() -> torch.Tensor:
-    """Return its one photograph, which is noise: float32 `(1, 3, SIZE, SIZE)`."""
+def twin_images(twin: Path) -> torch.Tensor:
+    """Return the photograph of a twin in a folder, which is noise: float32 `(1, 3, size, size)`."""
+    size = read_manifest(twin / FLOAT32).preprocessing.size
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, 3, SIZE, SIZE, generator=generator)
+    return torch.randn(1, 3, size, size, generator=generator)
 
 
 @contextmanager
@@ -42,11 +44,12 @@ def twin_run(run_folder: Path) -> Iterator[Path]:
         if whole.is_file():
             int8 = _twin(read_manifest(whole))
             assert int8.quantization is not None
-            quantized = quantize(model, int8.quantization.config, [twin_images()])
+            quantized = quantize(model, int8.quantization.config, [twin_images(folder)])
             save_int8(folder / INT8, quantized, int8)
         yield folder
 
 
 def _twin(manifest: CheckpointManifest) -> CheckpointManifest:
-    preprocessing = replace(manifest.preprocessing, size=SIZE)
+    size = max(SIZE, smallest_size(manifest.arch))
+    preprocessing = replace(manifest.preprocessing, size=size)
     return replace(manifest, arch=thin(manifest.arch), preprocessing=preprocessing)

@@ -58,7 +58,7 @@ def _kernels(pair: Pair) -> Iterator[Cause]:
     proof = pair.proof
     if proof is None or not proof.is_otherwise:
         return
-    others = {p: n for p, n in proof.multiply_adds.items() if p not in (proof.claimed, None)}
+    others = {p: n for p in proof.multiply_adds if (n := proof.num_elsewhere(p))}
     share, what = 1.0, f"it computes in {proof.precision}, as its runtime says"
     if proof.is_told:
         share = sum(others.values()) / proof.total

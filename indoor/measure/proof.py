@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import get_args
 
 from indoor.errors import IndoorError
-from indoor.records import Executed, Measurement, Precision, Ran, Variant
+from indoor.records import Executed, Measurement, Precision, QuantizationRecord, Ran, Variant
 
 TOLERANCE = 0.001
 """A share of the multiply-adds that decides nothing: the last layer of a ResNet-50 has less."""
 
 NUM_NAMED = 3
 """Layers that a line names before it counts the rest."""
+
+_KEPT: Precision = "float32"
+"""What the layers compute in that a quantization leaves alone."""
 
 _UNTOLD = None
 """The key of multiply-adds whose precision nobody told."""
@@ -38,6 +41,8 @@ class Proof:
     num_too_many: int = 0
     """Multiply-adds that were told beyond those of the network, which is a runtime's defect."""
     notes: tuple[str, ...] = ()
+    num_kept: int = 0
+    """Multiply-adds of the layers that its quantization was told to keep in float32."""
 
     def share(self, precision: Precision | None) -> float:
         """Return the share of the multiply-adds in that precision; of None, of those not told."""
@@ -45,15 +50,29 @@ class Proof:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all was computed in what the variant claims, but for the tolerance."""
-        return self.is_told and self.share(self.claimed) >= 1 - TOLERANCE and not self.num_too_many
+        """Whether all was computed as it was to be, but for the tolerance."""
+        return self.is_told and self._share_as_claimed >= 1 - TOLERANCE and not self.num_too_many
 
     @property
     def is_otherwise(self) -> bool:
-        """Whether some of it was computed in another precision, beyond the tolerance."""
+        """Whether some of it was computed in another precision than it was to be."""
         if not self.is_told:
             return self.precision not in (self.claimed, None)
-        return self.share(self.claimed) + self.share(_UNTOLD) < 1 - TOLERANCE
+        return self._share_as_claimed + self.share(_UNTOLD) < 1 - TOLERANCE
+
+    def num_elsewhere(self, precision: Precision | None) -> int:
+        """Return the multiply-adds in that precision that were to be in what is claimed."""
+        if precision in (self.claimed, _UNTOLD):
+            return 0
+        kept = self.num_kept if precision == _KEPT else 0
+        return max(0, self.multiply_adds.get(precision, 0) - kept)
+
+    @property
+    def _share_as_claimed(self) -> float:
+        """The share in what the variant claims, with that which was to stay in float32."""
+        kept = self.multiply_adds.get(_KEPT, 0) - self.num_elsewhere(_KEPT)
+        as_asked = kept / self.total if self.total and self.claimed != _KEPT else 0.0
+        return self.share(self.claimed) + as_asked
 
     @property
     def words(self) -> str:
@@ -86,13 +105,27 @@ class Proof:
         if precision is _UNTOLD:
             return f"{share}{of} in what nobody told"
         told = f"{precision}: {share}{of}"
-        if precision in (self.claimed, self.precision):
+        if precision == self.claimed or (precision == self.precision and not self.num_kept):
             return told
         names = self.layers[precision]
-        return f"{told}, {len(names)} of {self.num_layers} layers: {named(names)}"
+        told = f"{told}, {len(names)} of {self.num_layers} layers: {named(names)}"
+        if precision != _KEPT or not self.num_kept:
+            return told
+        return (
+            f"{told} ({percentage(min(self.num_kept, self.total), self.total)} by --float-layers)"
+        )
 
 
-def examine(claimed: Precision, ran: Ran, multiply_adds: int | None) -> Proof:
+def kept_in_float32(
+    variant: Variant | None, quantization: QuantizationRecord | None, multiply_adds: int
+) -> int:
+    """Return how many of a call's multiply-adds are float32's since its quantization says so."""
+    if variant is None or variant.checkpoint == _KEPT or quantization is None:
+        return 0
+    return round(quantization.float_share * multiply_adds)
+
+
+def examine(claimed: Precision, ran: Ran, multiply_adds: int | None, num_kept: int = 0) -> Proof:
     """Return what a call really computed with.
 
     Args:
@@ -100,6 +133,7 @@ def examine(claimed: Precision, ran: Ran, multiply_adds: int | None) -> Proof:
         ran: What its runtime tells.
         multiply_adds: The network's, for the batch; None: not known, and then those that are told
             count for all.
+        num_kept: Those of them that its quantization leaves in float32 (`kept_in_float32`).
     """
     counts, computing = ran.multiply_adds, [one for one in ran.executed if one.multiply_adds]
     num_told = sum(counts.values())
@@ -120,10 +154,11 @@ def examine(claimed: Precision, ran: Ran, multiply_adds: int | None) -> Proof:
         num_unnamed=sum(one.implementation is None for one in computing),
         num_too_many=too_many if too_many > TOLERANCE * total else 0,
         notes=ran.notes,
+        num_kept=num_kept,
     )
 
 
-def judge(variant: Variant, ran: Ran, multiply_adds: int | None) -> Proof:
+def judge(variant: Variant, ran: Ran, multiply_adds: int | None, num_kept: int = 0) -> Proof:
     """Return what a call of the variant really computed with, unless that is a lie.
 
     A variant made from the float32 checkpoint is named by what ran, whatever that is. One made from
@@ -133,17 +168,18 @@ def judge(variant: Variant, ran: Ran, multiply_adds: int | None) -> Proof:
         variant: Whose call it was.
         ran: What its runtime tells of the call.
         multiply_adds: The network's, for the batch; None: not known.
+        num_kept: Those of them that its quantization leaves in float32, which is no lie.
 
     Raises:
         IndoorError: It claims what it mostly did not compute with; one line.
     """
-    proof = examine(variant.precision, ran, multiply_adds)
-    if variant.checkpoint == "float32":
+    proof = examine(variant.precision, ran, multiply_adds, num_kept)
+    if variant.checkpoint == _KEPT:
         return proof
     elsewhere = {
         precision: count
-        for precision, count in proof.multiply_adds.items()
-        if precision not in (variant.precision, _UNTOLD)
+        for precision in proof.multiply_adds
+        if (count := proof.num_elsewhere(precision))
     }
     where = ""
     if 2 * sum(elsewhere.values()) > proof.total:
@@ -171,7 +207,10 @@ def proof_of(measurement: Measurement) -> Proof | None:
         return None
     one = measurement.multiply_adds
     total = None if one is None or measurement.batch is None else one * measurement.batch
-    return examine(claimed, measurement.ran, total)
+    known = {one.name: one for one in measurement.run.variants or ()}
+    variant = known.get(measurement.variant or "")
+    num_kept = kept_in_float32(variant, measurement.run.quantization, total or 0)
+    return examine(claimed, measurement.ran, total, num_kept)
 
 
 def claimed_precision(measurement: Measurement) -> Precision | None:

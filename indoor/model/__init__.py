@@ -1,7 +1,8 @@
-"""The quantizable ResNets, their checkpoints, and the sources that their weights come from."""
+"""The quantizable classifiers, their checkpoints, and the sources that their weights come from."""
 
 from indoor.model.checkpoints import LoadedModel, load_float, save_float
 from indoor.model.fused import can_fuse, fuse
+from indoor.model.head import head_of, replace_head
 from indoor.model.network import (
     ARCHS,
     DEFAULT_ARCH,
@@ -9,7 +10,7 @@ from indoor.model.network import (
     fold,
     known_arch,
     multiply_adds,
-    replace_head,
+    share_of_layers,
     thin,
 )
 from indoor.model.provenance import (
@@ -50,6 +51,7 @@ __all__ = [
     "fold",
     "fuse",
     "hash_tensors",
+    "head_of",
     "is_made_from",
     "known_arch",
     "load_float",
@@ -63,6 +65,7 @@ __all__ = [
     "replace_head",
     "resolve_weights",
     "save_float",
+    "share_of_layers",
     "thin",
     "unknown_split",
     "verify",

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.file_kinds import identify_kind
-from indoor.model.network import ARCHS, build_empty, known_arch
+from indoor.model.head import head_of
+from indoor.model.naming import names_of
+from indoor.model.network import ARCHS, ARCHS_IN_WORDS, build_empty, known_arch
 from indoor.model.state_dicts import (
     as_float32,
     describe,
@@ -32,7 +34,7 @@ class LoadedModel:
     `manifest.classes` is empty where the file names none (a plain state dict) and the caller gave
     none; `manifest.weights.assumed` is what the file does not say. `notes` are lines for the user:
     where in the file the weights were, and what was left out. Without `has_head` the file is a
-    backbone: it has no last layer of use, and `model.fc` is one of zeros with one output.
+    backbone: it has no last layer of use, and `model` has one of zeros with one output.
     """
 
     model: nn.Module
@@ -87,7 +89,7 @@ def load_float(
 ) -> LoadedModel:
     """Read a float32 checkpoint without executing anything that it holds.
 
-    Besides our own files it reads whatever holds a ResNet of `ARCHS`, from safetensors, torch.save
+    Besides our own files it reads whatever holds one of `ARCHS`, from safetensors, torch.save
     or pickle, in any floating dtype: a state dict under any wrapper (`find_network` says how it is
     found), with or without classes, mean, std and epoch beside it, or a whole pickled module.
 
@@ -121,7 +123,9 @@ def load_float(
     else:
         network = extract(path, content)
         found, no_head = network.arch, "" if network.head else network.no_head
-        tensors = as_float32(path, network.tensors | network.head, copy=True)
+        last = names_of(found).head
+        head = {f"{last}.{name}": tensor for name, tensor in network.head.items()}
+        tensors = as_float32(path, network.tensors | head, copy=True)
         manifest, notes = describe(path, content, network, preprocessing)
         notes = (*notes_on(path, network, is_torch=is_torch), *notes)
     model = _assemble(path, tensors, found, has_head=not no_head)
@@ -139,7 +143,7 @@ def load_float(
     _check_preprocessing(path, manifest.preprocessing)
     names: tuple[str, ...] = ()
     if not no_head:
-        num_outputs = tensors["fc.weight"].shape[0]
+        num_outputs = head_of(model)[1].out_features
         names = _agree_on_classes(path, manifest.classes, num_outputs, classes)
     weights = note_subnormal(manifest.weights, tensors)
     assumed = weights.assumed
@@ -165,18 +169,22 @@ def _assemble(path: Path, tensors: dict[str, Tensor], arch: str, *, has_head: bo
         raise IndoorError(
             f"{path} holds a {arch}, expected one of {', '.join(ARCHS)}; give other weights"
         )
-    head = tensors.get("fc.weight")
-    model = build_empty(arch, head.shape[0] if head is not None and head.dim() == 2 else 1)
+    model = build_empty(arch, 1)
+    last, layer = head_of(model)
+    head = tensors.get(f"{last}.weight")
+    if head is not None and head.dim() == 2 and len(head):
+        new = nn.Linear(layer.in_features, len(head), device="meta")
+        model.set_submodule(last, new.eval())
     for name, expected in model.state_dict().items():
         if name.endswith("num_batches_tracked"):  # torchvision's older files have none
             tensors.setdefault(name, torch.tensor(0))
-        elif not has_head and name.startswith("fc."):
+        elif not has_head and name.startswith(f"{last}."):
             tensors[name] = torch.zeros(expected.shape)
-        elif name == "fc.bias" and head is not None:
+        elif name == f"{last}.bias" and head is not None:
             tensors.setdefault(name, torch.zeros(expected.shape))
     if found := _differences(tensors, model):
         raise IndoorError(
-            f"{path} holds no {arch}: {found}; expected torchvision's {' or '.join(ARCHS)}; "
+            f"{path} holds no {arch}: {found}; expected torchvision's {ARCHS_IN_WORDS}; "
             "give other weights"
         )
     model.load_state_dict(tensors, assign=True)

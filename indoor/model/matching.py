@@ -1,4 +1,4 @@
-"""A ResNet found in whatever a file holds: by the names of its tensors, under any wrapper."""
+"""A network found in whatever a file holds: by the names of its tensors, under any wrapper."""
 
 import re
 from collections import defaultdict
@@ -9,15 +9,20 @@ from functools import cached_property
 from torch import Tensor
 
 from indoor.model.contents import Leaf, entries_of, leaves_of, mappings_along
+from indoor.model.last_layer import find_head, has_weights, shorten
 from indoor.model.naming import (
+    AUXILIARY,
+    OTHERS,
+    RESNETS,
     SCHEMES,
     Scheme,
-    arch_of,
     is_counter,
     is_of_trunk,
     names_of,
+    resnet_of,
     share_of,
     splits_of,
+    torchvision,
 )
 
 _AVERAGED = re.compile(
@@ -25,8 +30,8 @@ _AVERAGED = re.compile(
 )
 """Words, between dots and underscores, that name a second, averaged copy of a network."""
 
-_HEADS = ("fc", "head", "classifier", "last_linear", "linear", "cls_head")
-"""What the last layer is called, in the order in which it is looked for."""
+_RECOGNISED = 0.4
+"""The share of a network's tensors that makes it one."""
 
 USED_KEYS = ("classes", "class_names", "CLASSES", "class_to_idx", "mean", "std", "epoch")
 """Keys beside a state dict that are read."""
@@ -37,9 +42,9 @@ class Found:
     """A network in a file; tensors by torchvision's names.
 
     Attributes:
-        arch: Of `ARCHS`, by its blocks.
+        arch: Of `ARCHS`, by its names and its blocks.
         tensors: Everything but the last layer; not necessarily complete.
-        head: `fc.weight` and `fc.bias`; empty where there is no single linear last layer.
+        head: `weight` and `bias` of the last layer; empty where there is no single linear one.
         no_head: Why `head` is empty.
         foreign: Names of tensors that take part in the network and are none of `arch`.
         beside: Names of tensors beside it that might be a part of it, and are left out.
@@ -68,11 +73,17 @@ class Found:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Tensors that have names of a ResNet behind the same prefix: paths by torchvision's name."""
+    """Tensors that have a network's names behind the same prefix: paths by torchvision's name."""
 
     prefix: str
     scheme: Scheme
+    arch: str
     paths: dict[str, str]
+
+    @cached_property
+    def share(self) -> float:
+        """How much of the network there is."""
+        return share_of(self.paths, self.arch)
 
     @property
     def is_averaged(self) -> bool:
@@ -84,14 +95,13 @@ class _Candidate:
     @property
     def rank(self) -> tuple[bool, bool, int, int]:
         """What decides between two, the smallest first."""
-        is_complete = share_of(self.paths) == 1
-        return not is_complete, self.is_averaged, -len(self.paths), self.prefix.count(".")
+        return self.share < 1, self.is_averaged, -len(self.paths), self.prefix.count(".")
 
 
 def find_network(content: object) -> Found | None:
-    """Return the ResNet in a file; None where there is not one tensor of one.
+    """Return the network in a file; None where there is not one tensor of one.
 
-    Every path of keys to a tensor is a name; whatever stands before the names of a ResNet is a
+    Every path of keys to a tensor is a name; whatever stands before the names of a network is a
     wrapper, be it a key of a dict or a prefix. Of several networks that one is taken that is
     complete, is no averaged copy (EMA, SWA, a teacher, a momentum encoder), has most tensors, has
     the shortest wrapper, and comes first in the file, in this order. The others are told.
@@ -100,38 +110,61 @@ def find_network(content: object) -> Found | None:
         content: Mappings, sequences, tensors, and placeholders of modules and other objects.
     """
     leaves = leaves_of(content)
+    # ResNets first: others' names take time to list, and few files need them.
+    candidates = [
+        _Candidate(prefix, scheme, resnet_of(paths), paths)
+        for (prefix, scheme), paths in _votes(leaves, RESNETS[-1], SCHEMES).items()
+    ]
+    if not any(candidate.share > _RECOGNISED for candidate in candidates):
+        candidates += [
+            _Candidate(prefix, scheme, arch, paths)
+            for arch in OTHERS
+            for (prefix, scheme), paths in _votes(leaves, arch, (torchvision,)).items()
+            if not names_of(arch).parts.isdisjoint(name.split(".")[0] for name in paths)
+        ]
+    if not candidates:
+        return None
+    chosen, *rest_of_them = sorted(candidates, key=lambda candidate: candidate.rank)
+    others = [c for c in rest_of_them if c.share > _RECOGNISED and c.prefix != chosen.prefix]
+    return _describe(content, leaves, chosen, others)
+
+
+def _votes(
+    leaves: Mapping[str, Leaf], arch: str, schemes: Iterable[Scheme]
+) -> dict[tuple[str, Scheme], dict[str, str]]:
+    """Return by prefix and way of naming the paths of an architecture's tensors."""
     votes: dict[tuple[str, Scheme], dict[str, str]] = defaultdict(dict)
-    known = names_of("resnet50")
+    known = names_of(arch).trunk
     for path in leaves:
         for prefix, rest in splits_of(path):
-            for scheme in SCHEMES:
+            for scheme in schemes:
                 name = scheme(rest)
                 if name in known:
                     votes[prefix, scheme].setdefault(name, path)
-    if not votes:
-        return None
-    candidates = (_Candidate(*wrapper, paths) for wrapper, paths in votes.items())
-    chosen, *rest_of_them = sorted(candidates, key=lambda candidate: candidate.rank)
-    others = [c for c in rest_of_them if share_of(c.paths) > 0.4 and c.prefix != chosen.prefix]
-    return _describe(content, leaves, chosen, others)
+    return votes
 
 
 def _describe(
     content: object, leaves: Mapping[str, Leaf], chosen: _Candidate, others: list[_Candidate]
 ) -> Found:
-    arch, prefix, paths = arch_of(chosen.paths), chosen.prefix, chosen.paths
-    own = names_of(arch)
+    arch, prefix, paths = chosen.arch, chosen.prefix, chosen.paths
+    if arch in RESNETS and "layer1.0.conv2.weight" in paths:
+        second = leaves[paths["layer1.0.conv2.weight"]].value
+        arch = resnet_of(paths, tuple(second.shape[:2]) if isinstance(second, Tensor) else ())
+    own = names_of(arch).trunk
     scope = _scope(leaves, next(iter(paths.values())), prefix)
     used = set(paths.values())
+    scope -= {p for p in scope if arch in OTHERS and AUXILIARY.match(p.removeprefix(prefix))}
     inside = [path for path in leaves if path in scope - used and path.startswith(prefix)]
     names = {path: chosen.scheme(path.removeprefix(prefix)) for path in inside}
-    foreign = {path for path, name in names.items() if is_of_trunk(name)}
-    head, no_head = _find_head(leaves, scope - used - foreign, chosen, others)
+    foreign = {path for path, name in names.items() if is_of_trunk(name, arch)}
+    rivals = [other.prefix for other in others]
+    head, no_head = find_head(leaves, scope - used - foreign, prefix, names_of(arch), rivals)
     used |= foreign | set(head.values())
     beside = {
         path.removeprefix(prefix).split(".")[0]: path.removeprefix(prefix)
         for path in inside
-        if path not in used and _has_weights(leaves[path].value)
+        if path not in used and has_weights(leaves[path].value)
     }
     return Found(
         arch=arch,
@@ -149,7 +182,7 @@ def _describe(
         rivals=tuple(
             other.prefix.rstrip(".") or "the file itself"
             for other in others
-            if not other.is_averaged and share_of(other.paths) == 1
+            if not other.is_averaged and other.share == 1
         ),
         notes=tuple(_notes(content, leaves, chosen, others, used, head)),
     )
@@ -161,84 +194,6 @@ def _scope(leaves: Mapping[str, Leaf], member: str, prefix: str) -> set[str]:
     if prefix.startswith(container):
         return {path for path, leaf in leaves.items() if leaf.container == container}
     return {path for path in leaves if path.startswith(prefix)}  # names are mappings themselves
-
-
-def _find_head(
-    leaves: Mapping[str, Leaf], scope: set[str], chosen: _Candidate, others: list[_Candidate]
-) -> tuple[dict[str, str], str]:
-    """Return the paths of the last layer's tensors, or why there is none.
-
-    It is looked for at the network's own level, then at each one above in the same mapping.
-    """
-    num_features = 2048 if arch_of(chosen.paths) == "resnet50" else 512
-    in_order = [path for path in leaves if path in scope]
-    for level in _levels(chosen.prefix):
-        layers: dict[str, list[str]] = defaultdict(list)
-        for path in in_order:
-            root = level + path.removeprefix(level).split(".")[0] + "."
-            apart = any(o.prefix.startswith(root) for o in others)
-            if path.startswith(level) and not apart and _is_layer(path, leaves[path].value):
-                layers[root].append(path)
-        if not layers:
-            continue
-        roots = [f"{level}{name}." for name in _HEADS if f"{level}{name}." in layers]
-        if not roots and len(layers) > 1:
-            return {}, f"several layers lie beside it: {shorten(_stripped(layers, level))}"
-        root = (roots or list(layers))[0]
-        weight, *more = layers[root]
-        name, value = weight.removeprefix(level), leaves[weight].value
-        if more:
-            names = shorten(_stripped(layers[root], level))
-            return {}, f"its last part has {len(more) + 1} layers: {names}"
-        assert isinstance(value, Tensor)
-        if value.dim() != 2 or value.shape[1] != num_features:
-            return {}, f"{name} is {tuple(value.shape)} and not (classes, {num_features})"
-        bias = weight.removesuffix("weight") + "bias"
-        if bias not in scope and not roots:
-            return {}, f"{name} has no bias beside it"
-        around = _around(leaves, in_order, level, root, (weight, bias))
-        around = [p for p in around if not any(p.startswith(o.prefix) for o in others)]
-        if around:
-            rest = shorten(_stripped(around, level))
-            return {}, f"{name} may be not all of its last part: {rest}"
-        return {"fc.weight": weight} | ({"fc.bias": bias} if bias in scope else {}), ""
-    bias = f"{chosen.prefix}fc.bias"
-    parts = [p for p in in_order if p.startswith(f"{chosen.prefix}fc.") and not is_counter(p)]
-    if parts := [path for path in parts if path != bias]:
-        names = shorten(_stripped(parts, chosen.prefix))
-        return {}, f"its last layer has {names} in place of a weight"
-    return ({"fc.bias": bias} if bias in scope else {}), "it ends before its last layer"
-
-
-def _around(
-    leaves: Mapping[str, Leaf], paths: list[str], level: str, root: str, layer: tuple[str, str]
-) -> list[str]:
-    """Return what may belong to the last part besides its linear layer.
-
-    That is whatever lies within it, and batch norm beside it that fits its inputs or its outputs.
-    """
-    weight = leaves[layer[0]].value
-    assert isinstance(weight, Tensor)
-    found = []
-    for path in paths:
-        value, name = leaves[path].value, path.removeprefix(level)
-        if path in layer or not isinstance(value, Tensor) or not path.startswith(level):
-            continue
-        is_norm = name.count(".") == 1 and name.endswith(".running_mean")
-        is_inside = path.startswith(root) and "loss" not in path and not is_counter(path)
-        if is_inside or (is_norm and value.numel() in weight.shape):
-            found.append(path)
-    return found
-
-
-def _is_layer(path: str, value: object) -> bool:
-    """Tell whether it is the weight of a layer, and not of a loss."""
-    is_loss = "criterion" in path or "loss" in path
-    return path.endswith(".weight") and _has_weights(value) and not is_loss
-
-
-def _has_weights(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1
 
 
 def _notes(
@@ -262,8 +217,9 @@ def _notes(
         yield what
     if prefix and (left or others):
         yield f"the weights are those of {prefix.rstrip('.')}"
-    last = head.get("fc.weight", f"{prefix}fc.weight")
-    if last != f"{prefix}fc.weight":
+    own = f"{prefix}{names_of(chosen.arch).head}.weight"
+    last = head.get("weight", own)
+    if last != own:
         yield f"the last layer is {last.removesuffix('.weight')}"
     for other in others:
         kind = "averaged weights" if other.is_averaged else "another network"
@@ -292,21 +248,3 @@ def _expression(container: str, prefix: str) -> str:
     if not inner:
         return f"c{keys}"
     return f"{{k: v for k, v in c{keys}.items() if k.startswith({inner!r})}}"
-
-
-def _levels(prefix: str) -> Iterator[str]:
-    """Return the prefix, and each shorter one, to the empty one."""
-    parts = prefix.split(".")
-    for end in range(len(parts) - 1, -1, -1):
-        yield "".join(f"{part}." for part in parts[:end])
-
-
-def _stripped(names: Iterable[str], level: str) -> list[str]:
-    return [name.removeprefix(level).rstrip(".") for name in names]
-
-
-def shorten(names: Iterable[str], most: int = 3) -> str:
-    """Return the first of the names, and how many more there are."""
-    names = list(names)
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -1,13 +1,23 @@
-"""torchvision's names of a ResNet's tensors, and the names that others give the same tensors."""
+"""torchvision's names of a network's tensors, and the names that others give the same tensors."""
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from functools import cache
 
-from indoor.model.network import build_empty
+from indoor.model.head import head_of
+from indoor.model.network import ARCHS, build_empty
 
 Scheme = Callable[[str], str]
 """A way of naming: returns torchvision's name of a tensor, or an empty text."""
+
+RESNETS = ("resnet18", "resnet50", "resnext101_32x8d")
+"""Each has the tensors' names of the one before."""
+
+OTHERS = tuple(arch for arch in ARCHS if arch not in RESNETS)
+
+AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
+"""torchvision's names of the heads that only a training uses."""
 
 _TRUNK = re.compile(r"(conv|bn|norm|relu|act|maxpool|stem|layer|avgpool|attnpool|global_pool)\d*")
 """What stands first in the name of a part of a ResNet before its last layer."""
@@ -16,21 +26,46 @@ _COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 """Numbers beside the weights: batch norm's, and what profilers (thop) leave in every module."""
 
 
+@dataclass(frozen=True)
+class Names:
+    """The names of everything but the last layer, and of that its name and its inputs."""
+
+    trunk: frozenset[str]
+    head: str
+    num_features: int
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """What stands first in the names before the last part."""
+        return frozenset(name.split(".")[0] for name in self.trunk) - {self.head.split(".")[0]}
+
+
 @cache
-def names_of(arch: str) -> frozenset[str]:
-    """Return the names of everything but the last layer; resnet50 has each one of resnet18."""
-    names = build_empty(arch, 1).state_dict()
-    return frozenset(name for name in names if not name.startswith("fc."))
+def names_of(arch: str) -> Names:
+    """Return the names of an architecture's tensors."""
+    network = build_empty(arch, 1)
+    head, layer = head_of(network)
+    names = network.state_dict()
+    trunk = frozenset(name for name in names if not name.startswith(f"{head}."))
+    return Names(trunk, head, layer.in_features)
 
 
-def arch_of(names: Collection[str]) -> str:
-    """Return the architecture whose kind of blocks the names have."""
-    return "resnet50" if "layer1.0.conv3.weight" in names else "resnet18"
+def resnet_of(names: Collection[str], groups: tuple[int, ...] = ()) -> str:
+    """Return the ResNet whose kind of blocks the names have.
+
+    Args:
+        names: Of tensors.
+        groups: The outputs and the inputs of the first block's second convolution, where known.
+    """
+    if "layer1.0.conv3.weight" not in names:
+        return "resnet18"
+    is_next = groups == (256, 8) and "layer3.22.conv1.weight" in names
+    return "resnext101_32x8d" if is_next else "resnet50"
 
 
-def share_of(names: Collection[str]) -> float:
-    """Return how much of its architecture's trunk the names are, in 0..1 (counters aside)."""
-    needed = {name for name in names_of(arch_of(names)) if not is_counter(name)}
+def share_of(names: Collection[str], arch: str) -> float:
+    """Return how much of an architecture's trunk the names are, in 0..1 (counters aside)."""
+    needed = {name for name in names_of(arch).trunk if not is_counter(name)}
     return len(needed.intersection(names)) / len(needed)
 
 
@@ -39,9 +74,11 @@ def is_counter(name: str) -> bool:
     return name.rsplit(".", 1)[-1] in _COUNTERS
 
 
-def is_of_trunk(name: str) -> bool:
+def is_of_trunk(name: str, arch: str) -> bool:
     """Tell whether a tensor of this name takes part in what comes before the last layer."""
-    return _TRUNK.fullmatch(name.split(".")[0]) is not None and not is_counter(name)
+    part = name.split(".")[0]
+    is_part = _TRUNK.fullmatch(part) if arch in RESNETS else part in names_of(arch).parts
+    return bool(is_part) and not is_counter(name)
 
 
 def splits_of(path: str) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,10 @@
-"""torchvision's quantizable ResNets in float32: built, given a new head, folded for speed."""
+"""torchvision's quantizable classifiers in float32: built, folded for speed, counted."""
 
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,40 +12,52 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 from torchvision.models import quantization as torchvision_models
 
-ARCHS = ("resnet18", "resnet50")
+from indoor.model.head import head_of
+from indoor.records import Arch
+
+ARCHS: tuple[str, ...] = get_args(Arch)
 """The architectures' names, as torchvision and our checkpoints have them."""
 
+ARCHS_IN_WORDS = f"{', '.join(ARCHS[:-1])} or {ARCHS[-1]}"
+
 DEFAULT_ARCH = "resnet50"
+
+INCEPTIONS = ("googlenet", "inception_v3")
+"""Those that torchvision gives auxiliary heads, and photographs of another mean and deviation."""
 
 _DRAWING = (Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_)
 
 _THIN = "-thin"
 _THINNER = 8
 
-_RELUS = {"conv1": ("relu", "relu1"), "conv2": ("relu2",)}
-"""Which ReLU follows a convolution; a bottleneck has `relu1` for it, and a `relu` without use."""
-
-_CONSTRUCTORS: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": torchvision_models.resnet18,
-    "resnet50": torchvision_models.resnet50,
-}
+_RELUS = {"conv1": "relu1", "conv2": "relu2", "fc1": "activation"}
+"""Which ReLU follows a convolution where a block does not register it there: a bottleneck, whose
+`relu` is without use, and squeeze and excitation."""
 
 
 def thin(arch: str) -> str:
     """Return the name of the architecture with an eighth of the channels everywhere.
 
-    It makes the same calls with next to nothing to compute; nobody trains it.
+    It makes the same calls with next to nothing to compute; nobody trains it. Of ShuffleNet, which
+    cuts its channels in half again and again, half of the channels stay.
     """
     return f"{arch}{_THIN}"
 
 
 def known_arch(arch: str) -> bool:
     """Return whether networks of that name can be built: one of `ARCHS`, or a thin one."""
-    return arch.removesuffix(_THIN) in ARCHS
+    return without_thin(arch) in ARCHS
+
+
+def without_thin(arch: str) -> str:
+    """Return the name of the architecture that another is the thin one of, or its own."""
+    return arch.removesuffix(_THIN)
 
 
 def build_model(arch: str, num_classes: int, *, seed: int | None = None) -> nn.Module:
     """Return torchvision's quantizable network with its own random initialisation.
+
+    It has no auxiliary heads, which only a training uses, and transforms no photograph by itself.
 
     Args:
         arch: One of `ARCHS`, or `thin` of one.
@@ -64,49 +75,6 @@ def build_model(arch: str, num_classes: int, *, seed: int | None = None) -> nn.M
         if seed is not None:
             torch.manual_seed(seed)
         return _construct(arch, num_classes)
-
-
-def replace_head(model: nn.Module, num_classes: int, seed: int) -> nn.Module:
-    """Return a copy of the network whose last layer is new, with `nn.Linear`'s initialisation.
-
-    Args:
-        model: A network with a float32 `fc`; it stays as it is.
-        num_classes: The number of logits of the copy, 1 or more.
-        seed: Decides the new layer's weights.
-
-    Returns:
-        The copy, in the mode (train or eval) of the original.
-
-    Raises:
-        ValueError: `model` has no linear `fc`, or there is no class.
-    """
-    if num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
-    old = getattr(model, "fc", None)
-    if not isinstance(old, nn.Linear):
-        raise ValueError(f"a {type(model).__name__} has no float32 layer fc to replace")
-    generator = torch.Generator().manual_seed(seed)
-    new = nn.Linear(old.in_features, num_classes, device="meta").to_empty(device="cpu")
-    # nn.Linear.reset_parameters: kaiming_uniform_ with a = sqrt(5) is uniform in +-1/sqrt(inputs),
-    # the bias the same; done by hand as it must draw from our generator and not the global one.
-    bound = 1 / math.sqrt(old.in_features)
-    with torch.no_grad():
-        new.weight.uniform_(-bound, bound, generator=generator)
-        new.bias.uniform_(-bound, bound, generator=generator)
-    result = copy.deepcopy(model)
-    result.fc = new.to(old.weight.device).train(old.training)
-    return result
-
-
-def reorder_head(model: nn.Module, order: Sequence[int]) -> nn.Module:
-    """Return a copy of the network whose output `i` is the original's output `order[i]`."""
-    result = copy.deepcopy(model)
-    head = result.get_submodule("fc")
-    assert isinstance(head, nn.Linear)
-    with torch.no_grad():
-        head.weight.copy_(head.weight[list(order)])
-        head.bias.copy_(head.bias[list(order)])
-    return result
 
 
 def fold(model: nn.Module) -> nn.Module:
@@ -141,26 +109,35 @@ def followers(block: nn.Module) -> dict[str, tuple[str | None, str | None]]:
     """Return, of each convolution among a block's own children, its batch norm and its ReLU.
 
     These follow it at once and nothing else reads its output. torchvision registers a batch norm
-    right after its convolution (`conv1, bn1, conv2, bn2, ...`; `downsample` is `0, 1`); ReLUs go by
-    their names.
+    right after its convolution, and a ReLU right after both; `_RELUS` has those that it does not.
 
     Returns:
         By the convolution's name the names of both; None where there is none.
     """
-    children = dict(block.named_children())
+    children = [*block.named_children()]
+    places = {name: place for place, (name, _) in enumerate(children)}
+    goes_by_name = not places.keys().isdisjoint(_RELUS.values())
+    children += [("", nn.Identity())] * 2
     found: dict[str, tuple[str | None, str | None]] = {}
-    for (name, child), (after, follower) in pairwise([*children.items(), ("", nn.Identity())]):
-        if isinstance(child, nn.Conv2d):
-            relus = [relu for relu in _RELUS.get(name, ()) if relu in children]
-            norm = after if isinstance(follower, nn.BatchNorm2d) else None
-            found[name] = norm, relus[-1] if relus else None
+    for name, place in places.items():
+        if not isinstance(children[place][1], nn.Conv2d):
+            continue
+        after, follower = children[place + 1]
+        norm = after if isinstance(follower, nn.BatchNorm2d) else None
+        relu, follower = children[place + 1 + (norm is not None)]
+        if goes_by_name:
+            relu = _RELUS.get(name, "")
+            is_there = relu in places
+        else:
+            is_there = isinstance(follower, nn.ReLU)
+        found[name] = norm, relu if is_there else None
     return found
 
 
 def build_empty(arch: str, num_classes: int) -> nn.Module:
     """Return the network in eval mode on the meta device: shapes without memory or drawing."""
     with torch.device("meta"), _NothingDrawn():
-        return _construct(arch, num_classes)
+        return _construct(arch, num_classes, draws=False)
 
 
 class _NothingDrawn(TorchFunctionMode):
@@ -176,7 +153,6 @@ class _NothingDrawn(TorchFunctionMode):
         return args[0] if func in _DRAWING else func(*args, **(kwargs or {}))
 
 
-@functools.cache
 def multiply_adds(arch: str, num_classes: int, size: int) -> int:
     """Return the multiply-adds of the network for one photograph: convolutions and linear layers.
 
@@ -188,9 +164,24 @@ def multiply_adds(arch: str, num_classes: int, size: int) -> int:
     Raises:
         ValueError: An unknown architecture, or no class.
     """
+    return sum(_multiply_adds(arch, num_classes, size).values())
+
+
+def share_of_layers(arch: str, num_classes: int, size: int, layers: Collection[str]) -> float:
+    """Return which share of the network's multiply-adds the named layers are, in 0..1."""
+    if not layers:
+        return 0.0
+    by_layer = _multiply_adds(arch, num_classes, size)
+    return sum(by_layer[name] for name in layers) / sum(by_layer.values())
+
+
+@functools.cache
+def _multiply_adds(arch: str, num_classes: int, size: int) -> Mapping[str, int]:
     # A weight is (out, in / groups, ...): each output needs one row.
-    calls = layer_calls(arch, num_classes, 1, size)
-    return sum(output.numel() * weight[0].numel() for _, weight, output in calls)
+    return {
+        name: output.numel() * weight[0].numel()
+        for name, _, weight, output in _calls(arch, num_classes, 1, size)
+    }
 
 
 def layer_calls(
@@ -210,53 +201,74 @@ def layer_calls(
     Raises:
         ValueError: An unknown architecture, or no class.
     """
+    calls = _calls(arch, num_classes, batch, size)
+    return tuple((read, weight, written) for _, read, weight, written in calls)
+
+
+def _calls(
+    arch: str, num_classes: int, batch: int, size: int
+) -> list[tuple[str, Tensor, Tensor, Tensor]]:
     network = build_empty(arch, num_classes)
-    calls: list[tuple[Tensor, Tensor, Tensor]] = []
+    calls: list[tuple[str, Tensor, Tensor, Tensor]] = []
 
-    def note(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        calls.append((inputs[0], module.get_parameter("weight"), output))
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        calls.append((name, inputs[0], module.get_parameter("weight"), output))
 
-    for module in network.modules():
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(note)
+            module.register_forward_hook(functools.partial(note, name))
     with torch.inference_mode():
         network(torch.empty(batch, 3, size, size, device="meta"))
-    return tuple(calls)
+    return calls
 
 
-def _construct(arch: str, num_classes: int) -> nn.Module:
+def _construct(arch: str, num_classes: int, *, draws: bool = True) -> nn.Module:
+    """Build it; without `draws` its weights may be anything, which is quicker."""
     if not known_arch(arch):
         raise ValueError(f"unknown architecture {arch!r}, expected one of {', '.join(ARCHS)}")
     if num_classes < 1:
         raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
-    constructor = _CONSTRUCTORS[arch.removesuffix(_THIN)]
-    model = constructor(weights=None, quantize=False, num_classes=num_classes).eval()
-    if arch.endswith(_THIN):
+    name = without_thin(arch)
+    plain = {"aux_logits": False, "init_weights": draws} if name in INCEPTIONS else {}
+    constructor: Callable[..., nn.Module] = getattr(torchvision_models, name)
+    model = constructor(weights=None, quantize=False, num_classes=num_classes, **plain).eval()
+    for block in model.modules():
+        if getattr(block, "use_res_connect", True) is False:
+            block.skip_add = nn.Identity().eval()  # never called, so no observer would see a thing
+    if arch != name:
         _narrow(model)
     return model
 
 
-def _narrow(block: nn.Module) -> None:
-    """Replace all layers by ones of an eighth of the channels; colours and classes stay."""
-    for name, child in list(block.named_children()):
-        if isinstance(child, nn.Conv2d):
-            inputs = child.in_channels if child.in_channels == 3 else child.in_channels // _THINNER
+def _narrow(model: nn.Module) -> None:
+    """Replace all layers by ones of an eighth of the channels; colours and classes stay.
+
+    Where an eighth is not whole everywhere it is the largest share that is.
+    """
+    layers = [(n, m) for n, m in model.named_modules() if hasattr(m, "weight")]
+    widths = {m.out_channels for _, m in layers if isinstance(m, nn.Conv2d)}
+    share = math.gcd(_THINNER, *widths)
+    head, _ = head_of(model)
+    for name, layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            inputs = layer.in_channels if layer.in_channels == 3 else layer.in_channels // share
             thinner: nn.Module = nn.Conv2d(
                 inputs,
-                child.out_channels // _THINNER,
-                child.kernel_size,  # type: ignore[arg-type]
-                child.stride,  # type: ignore[arg-type]
-                child.padding,  # type: ignore[arg-type]
-                bias=False,
+                layer.out_channels // share,
+                layer.kernel_size,  # type: ignore[arg-type]
+                layer.stride,  # type: ignore[arg-type]
+                layer.padding,  # type: ignore[arg-type]
+                groups=inputs if layer.groups == layer.in_channels else layer.groups,
+                bias=layer.bias is not None,
             )
-        elif isinstance(child, nn.BatchNorm2d):
-            thinner = nn.BatchNorm2d(child.num_features // _THINNER)
-        elif isinstance(child, nn.Linear):
-            thinner = nn.Linear(child.in_features // _THINNER, child.out_features)
+        elif isinstance(layer, nn.BatchNorm2d):
+            width = layer.num_features // share
+            thinner = nn.BatchNorm2d(width, eps=layer.eps, momentum=layer.momentum)
         else:
-            _narrow(child)
-            continue
-        setattr(block, name, thinner.eval())
+            assert isinstance(layer, nn.Linear)
+            outputs = layer.out_features if name == head else layer.out_features // share
+            thinner = nn.Linear(layer.in_features // share, outputs)
+        model.set_submodule(name, thinner.eval())
 
 
 def _fold_children(block: nn.Module) -> None:

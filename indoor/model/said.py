@@ -33,7 +33,7 @@ def find_classes(path: Path, content: object, found: Found) -> tuple[tuple[str, 
     Raises:
         IndoorError: `classes` is a dict that numbers nothing.
     """
-    head = found.head.get("fc.weight")
+    head = found.head.get("weight")
     num_outputs = len(head) if isinstance(head, Tensor) and head.dim() else 0
     for key in _OWN_KEYS:
         names, is_dict = _names(found.said.get(key)), type(found.said.get(key)) is dict

@@ -9,29 +9,17 @@ from urllib.parse import urlsplit
 
 import torch
 from torch import nn
-from torchvision.models import ResNet18_Weights, ResNet50_Weights
 
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.checkpoints import assumed_classes, load_float
 from indoor.model.download import fetch
 from indoor.model.file_kinds import identify_kind
-from indoor.model.network import ARCHS, DEFAULT_ARCH, build_model, reorder_head
+from indoor.model.head import head_of, reorder_head
+from indoor.model.imagenet import IMAGENET_URLS, NUM_IMAGENET_CLASSES, preprocessing_of
+from indoor.model.network import ARCHS, DEFAULT_ARCH, build_model
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, Provenance, WeightSource
-from indoor.transforms import DEFAULT_PREPROCESSING
-
-IMAGENET_URLS: dict[str, str] = {
-    "resnet18": ResNet18_Weights.IMAGENET1K_V1.url,
-    "resnet50": ResNet50_Weights.IMAGENET1K_V1.url,
-}
-"""torchvision's first ImageNet weights, whose file names end in the start of their SHA-256.
-
-V1 and not V2: it is what `resnet50(pretrained=True)` gave the reference, it loses less in int8
-(0.21 points of ImageNet top-1 against 0.58), and its features serve a new head better.
-"""
-
-NUM_IMAGENET_CLASSES = 1000
 
 _BEGAN_AT_RANDOM = "began at random: its accuracies say nothing of weights that were trained"
 """What stays to be said of such a checkpoint where it is a file of weights for something else."""
@@ -61,7 +49,7 @@ class WeightsResult:
 
     `classes` is None where nobody knows what its outputs mean: ImageNet's and random weights, and
     a file that names none and was not given as many. `num_outputs` counts the outputs of the last
-    layer that the file has; 0 where it has none, and `model.fc` is only a place for a new one.
+    layer that the file has; 0 where it has none, and the network's is only a place for a new one.
     `source.assumed` is what the file does not say. `provenance` is that of a checkpoint of ours.
     """
 
@@ -172,21 +160,21 @@ def load_weights(found: FoundWeights, classes: Sequence[str] | None = None) -> W
             arch=found.arch,
             model=build_model(found.arch, NUM_IMAGENET_CLASSES, seed=found.seed),
             classes=None,
-            preprocessing=DEFAULT_PREPROCESSING,
+            preprocessing=preprocessing_of(found.arch),
             source=found.source,
             notes=found.notes,
             num_outputs=NUM_IMAGENET_CLASSES,
         )
     is_file = found.source.kind == "file"
+    published = None if is_file or found.arch is None else preprocessing_of(found.arch)
     loaded = load_float(
         found.path,
         arch=found.arch,
-        preprocessing=None if is_file else DEFAULT_PREPROCESSING,
+        preprocessing=published,
         backbone=True,
     )
     manifest = loaded.manifest
-    num_outputs = loaded.model.get_submodule("fc").out_features if loaded.has_head else 0
-    assert isinstance(num_outputs, int)
+    num_outputs = head_of(loaded.model)[1].out_features if loaded.has_head else 0
     known = (manifest.classes or None) if is_file else None
     assumed, notes, model = manifest.weights.assumed, found.notes + loaded.notes, loaded.model
     if is_file and manifest.weights.kind == "none" and _BEGAN_AT_RANDOM not in assumed:

@@ -14,13 +14,17 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.contents import entries_of, kind_of, leaves_of
 from indoor.model.file_kinds import convert
+from indoor.model.imagenet import preprocessing_of
 from indoor.model.inert import QUANTIZED, CodeInPickle, Placeholder
-from indoor.model.matching import Found, find_network, shorten
+from indoor.model.last_layer import shorten
+from indoor.model.matching import Found, find_network
+from indoor.model.naming import RESNETS
+from indoor.model.network import ARCHS_IN_WORDS
 from indoor.model.said import find_channels, find_classes
 from indoor.model.tensors import FORMAT
 from indoor.model.torch_files import UNREADABLE, read_torch
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
-from indoor.transforms import DEFAULT_PREPROCESSING
+from indoor.transforms import IMAGENET_MEAN
 
 _RELATIVES: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (1, 1, 1, 1)): "resnet10",
@@ -34,8 +38,11 @@ _RELATIVES: dict[tuple[bool, tuple[int, ...]], str] = {
 
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\.")
 
+RECTIFIED = ("mobilenet_v2",)
+"""torchvision's quantizable network has ReLU for the plain one's ReLU6, which cannot be fused."""
+
 _MAX_VALUES = 100_000_000
-"""Four times what a ResNet-50 of 1,000 classes has."""
+"""Those of a ResNeXt-101 of 1,000 classes are 89 million, others' a third of it at most."""
 
 _EXPONENT = 0x7F800000
 """The bits of float32 that are all 0 in zeros and subnormal numbers, all 1 in NaN and infinity."""
@@ -100,14 +107,14 @@ def extract(path: Path, content: object) -> Found:
         )
     if relative := _relative(found):
         raise IndoorError(
-            f"{path} holds a {relative}, expected torchvision's resnet18 or resnet50; "
+            f"{path} holds a {relative}, expected torchvision's {ARCHS_IN_WORDS}; "
             "give other weights"
         )
     if found.foreign:
         what = _part(found.foreign[0])
         raise IndoorError(
             f"{path} holds no {found.arch}: it has {found.foreign[0]} besides{what}; expected "
-            "torchvision's resnet18 or resnet50; give other weights"
+            f"torchvision's {ARCHS_IN_WORDS}; give other weights"
         )
     return found
 
@@ -164,18 +171,22 @@ def describe(
     notes = [f"the classes are those of {place}"] if place else []
     notes += [f"mean and std are those of {channels_place}"] if channels_place else []
     unsaid = [key for key, value in (("mean", mean), ("std", std)) if value is None]
-    assumed = [f"says no {' and '.join(unsaid)}: ImageNet's"] if unsaid else []
+    usual = preprocessing_of(found.arch)
+    whose = "ImageNet's" if usual.mean == IMAGENET_MEAN else "0.5, which its ImageNet weights want"
+    assumed = [f"says no {' and '.join(unsaid)}: {whose}"] if unsaid else []
     assumed += [unclear_channels] if unclear_channels else []
     if max(mean or (0.0,)) > 2:  # of photographs in 0..255, as OpenMMLab has them
         mean, std = (
             value and (value[0] / 255, value[1] / 255, value[2] / 255) for value in (mean, std)
         )
         assumed.append("says a mean for 0..255: mean and std were divided by 255")
-    size = DEFAULT_PREPROCESSING.size
+    size = usual.size
     assumed.append(f"says no input size: the whole photograph at {size} x {size}")
     if preprocessing is not None:
         assumed = []
     assumed += [unclear] if unclear else []
+    if found.arch in RECTIFIED:
+        assumed.append("has ReLU6 in torchvision's plain network: computed as ReLU")
     if found.rivals:
         assumed.append(f"has another network in {shorten(found.rivals)}: not used")
     if found.beside:
@@ -186,9 +197,9 @@ def describe(
         precision="float32",
         classes=classes,
         preprocessing=replace(
-            DEFAULT_PREPROCESSING,
-            mean=mean or DEFAULT_PREPROCESSING.mean,
-            std=std or DEFAULT_PREPROCESSING.std,
+            usual,
+            mean=mean or usual.mean,
+            std=std or usual.std,
         ),
         weights=WeightSource(
             kind="file",
@@ -233,7 +244,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _no_network(path: Path, content: object) -> IndoorError:
-    """Return the error for a file that has not one tensor of a ResNet."""
+    """Return the error for a file that has not one tensor of a network that is read."""
     leaves = leaves_of(content)
     if any(isinstance(v.value, Placeholder) and v.value.name == QUANTIZED for v in leaves.values()):
         return not_float(path, "int8")
@@ -252,29 +263,31 @@ def _no_network(path: Path, content: object) -> IndoorError:
             )
         has = f" (these have {shorten(tensors)})" if tensors else ""
         return IndoorError(
-            f"{path} holds no resnet18: it lacks conv1.weight; expected torchvision's resnet18 or "
-            f"resnet50; give other weights{has}"
+            f"{path} holds no resnet18: it lacks conv1.weight; expected torchvision's "
+            f"{ARCHS_IN_WORDS}; give other weights{has}"
         )
     return IndoorError(f"{path} {what}, expected a state dict; save model.state_dict() instead")
 
 
 def _relative(found: Found) -> str:
     """Return the name of another ResNet, by the number and the width of its blocks."""
+    if found.arch not in RESNETS or found.arch == RESNETS[-1]:
+        return ""
     blocks: dict[str, set[str]] = {}
     for name in (*found.tensors, *found.foreign):
         if block := _BLOCK.match(name):
             blocks.setdefault(block[1], set()).add(block[2])
     depth = tuple(len(blocks.get(layer, ())) for layer in "1234")
     has_three = found.arch == "resnet50"
-    if known := _RELATIVES.get((has_three, depth)):
-        return known
+    known = _RELATIVES.get((has_three, depth), "")
     second = found.tensors.get("layer1.0.conv2.weight")
     if not has_three or not isinstance(second, Tensor) or second.dim() != 4:
-        return ""
+        return known
     width, depth_in = second.shape[:2]
     if depth_in < width:
-        return f"resnext50 ({width // depth_in} groups)"
-    return "wide resnet50" if width > 64 else ""
+        number = known.removeprefix("resnet") or "50"
+        return f"resnext{number} ({width // depth_in} groups)"
+    return known or ("wide resnet50" if width > 64 else "")
 
 
 def _part(name: str) -> str:

@@ -22,7 +22,7 @@ from indoor.model import (
     verify,
 )
 from indoor.model.file_kinds import identify_kind
-from indoor.model.sources import NUM_IMAGENET_CLASSES
+from indoor.model.imagenet import NUM_IMAGENET_CLASSES
 from indoor.model.tensors import read_metadata
 from indoor.records import CheckpointManifest, to_json
 

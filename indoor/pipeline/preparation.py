@@ -96,7 +96,7 @@ def prepare(
         weights: A checkpoint, or a run's name or folder; None for the first source that answers.
         home: The folder that holds `demo/`, `runs/` and `features/`; None for that of the
             commands (`places.data_folder`).
-        arch: `resnet18` or `resnet50`; None for what the weights' file holds, without one for
+        arch: One of `model.ARCHS`; None for what the weights' file holds, without one for
             `resnet50`.
         recipe: How to fine-tune where the weights' classes are not the data's.
         seed: Decides the drawn photographs' split, the new head and the order of training.

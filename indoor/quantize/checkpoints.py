@@ -9,13 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.ao.nn.intrinsic import ConvReLU2d
-from torch.ao.nn.quantized import DeQuantize, Linear, QFunctional, Quantize
+from torch.ao.nn.intrinsic.quantized import ConvReLU2d as QuantizedConvReLU2d
+from torch.ao.nn.quantized import (
+    DeQuantize,
+    Dropout,
+    Hardswish,
+    Linear,
+    QFunctional,
+    Quantize,
+)
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.ao.quantization.quantization_mappings import get_default_static_quant_module_mappings
 
 from indoor.errors import IndoorError
 from indoor.hints import command_line
-from indoor.model import ARCHS, LoadedModel, known_arch, read_tensors, write_tensors
+from indoor.model import (
+    ARCHS,
+    LoadedModel,
+    head_of,
+    known_arch,
+    read_tensors,
+    write_tensors,
+)
 from indoor.model.network import build_empty, followers
 from indoor.quantize.engines import (
     EngineBound,
@@ -24,7 +39,13 @@ from indoor.quantize.engines import (
     supported_engines,
     using_engine,
 )
+from indoor.quantize.float_layer import FloatLayer
 from indoor.records import CheckpointManifest, Engine, QuantizationRecord
+
+_WRITTEN = (WeightedQuantizedModule, FloatLayer, QFunctional, Hardswish, Quantize)
+"""The modules that a file has something of."""
+
+_NONE = torch.empty(0, dtype=torch.int8)
 
 
 def save_int8(path: Path, model: nn.Module, manifest: CheckpointManifest) -> None:
@@ -32,7 +53,9 @@ def save_int8(path: Path, model: nn.Module, manifest: CheckpointManifest) -> Non
 
     safetensors has no quantized dtypes, so a layer's weights become `weight` (int8) with
     `weight.scale` (float64) and `weight.zero_point` (int64), one each or one an output channel;
-    `bias` stays float32, the outputs' `scale` is float64 and their `zero_point` int64.
+    `bias` stays float32, the outputs' `scale` is float64 and their `zero_point` int64. A layer that
+    is kept in float32 has its `weight` in float32 and no scale of it; the last one rounds no
+    output, so has none of that, either.
 
     Args:
         path: The file, usually `int8.safetensors`; an existing one is replaced.
@@ -114,10 +137,13 @@ def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
     """Return everything that the network computes with, as tensors that safetensors knows."""
     tensors: dict[str, Tensor] = {}
     for name, module in _quantized_modules(network):
-        tensors |= output_tensors(name, module.scale, module.zero_point)
+        if module.scale is not None:
+            tensors |= output_tensors(name, module.scale, module.zero_point)
         if isinstance(module, WeightedQuantizedModule):
             parts = weight_tensors(module)
             tensors |= {f"{name}.{part}": tensor for part, tensor in parts.items()}
+        elif isinstance(module, FloatLayer):
+            tensors |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
     return tensors
 
 
@@ -147,15 +173,23 @@ def weight_tensors(layer: Any) -> dict[str, Tensor]:
 
 def _quantized_modules(network: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in network.named_modules():
-        if isinstance(module, WeightedQuantizedModule | QFunctional | Quantize):
+        if isinstance(module, _WRITTEN):
             yield name, module
 
 
 def _rebuild(manifest: CheckpointManifest, tensors: dict[str, Tensor]) -> nn.Module:
     """Build the network of a checkpoint, first without memory."""
     assert manifest.quantization is not None
+    config = manifest.quantization.config
     network = build_empty(manifest.arch, len(manifest.classes))
-    return _fill(network, tensors, manifest.quantization.config.engine)
+    last, _ = head_of(network)
+    filled = _fill(network, tensors, config.engine)
+    kept = {n: m for n, m in network.named_modules() if isinstance(m, FloatLayer)}
+    if wrong := kept.keys() ^ config.float_layers:
+        raise ValueError(f"its record and its weights differ on whether {min(wrong)} is float32")
+    if lacking := [name for name, m in kept.items() if m.scale is None and name != last]:
+        raise ValueError(f"it lacks {lacking[0]}.scale")
+    return filled
 
 
 def assemble(model: nn.Module, tensors: Mapping[str, Tensor], engine: Engine) -> EngineBound:
@@ -204,16 +238,23 @@ def _swap_children(
 
 def _quantized(kind: Any, original: nn.Module, path: str, left: dict[str, Tensor]) -> nn.Module:
     """Build one quantized module, of the class `kind`, and take its tensors out of `left`."""
+    layer: Any = original
     if kind is DeQuantize:
         return DeQuantize()
+    if kind is Dropout:
+        return Dropout(layer.p, layer.inplace)
+    is_float = left.get(f"{path}.weight", _NONE).is_floating_point()
+    if is_float and f"{path}.weight.scale" not in left:
+        return _float_layer(original, path, left, rectifies=kind is QuantizedConvReLU2d)
     scale, zero_point = _take_output(path, left)
     if kind is Quantize:
         return Quantize(scale, zero_point, torch.quint8)  # type: ignore[no-untyped-call]
+    if kind is Hardswish:
+        return Hardswish(scale, zero_point)  # type: ignore[no-untyped-call]
     if kind is QFunctional:
         functional = QFunctional()
         functional.scale, functional.zero_point = scale, zero_point
         return functional
-    layer: Any = original
     weight, bias = _take_weight(path, tuple(layer.weight.shape), left)
     if kind is Linear:
         linear = Linear(layer.in_features, layer.out_features)  # type: ignore[no-untyped-call]
@@ -245,6 +286,18 @@ def _quantized(kind: Any, original: nn.Module, path: str, left: dict[str, Tensor
     )
     assert isinstance(convolution, nn.Module)
     return convolution
+
+
+def _float_layer(
+    original: Any, path: str, left: dict[str, Tensor], *, rectifies: bool
+) -> FloatLayer:
+    rounds = f"{path}.scale" in left
+    output = _take_output(path, left) if rounds else None
+    weight = _take(f"{path}.weight", tuple(original.weight.shape), torch.float32, left)
+    bias = _take(f"{path}.bias", weight.shape[:1], torch.float32, left)
+    if not (weight.isfinite().all() and bias.isfinite().all()):
+        raise ValueError(f"{path} has weights that are not finite")
+    return FloatLayer(original, weight, bias, output, rectifies=rectifies).eval()
 
 
 def _take_output(path: str, left: dict[str, Tensor]) -> tuple[float, int]:

@@ -120,7 +120,6 @@ def _refuse_unbuilt(config: QuantizationConfig) -> None:
     """Raise IndoorError where a field asks for what this version does not do yet."""
     asked = {
         f"--qat-epochs {config.qat_epochs}": config.qat_epochs > 0,
-        f"--float-layers {','.join(config.float_layers)}": bool(config.float_layers),
     }
     for option, is_asked in asked.items():
         if is_asked:

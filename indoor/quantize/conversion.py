@@ -18,6 +18,7 @@ from indoor.quantize.config import validate_config
 from indoor.quantize.eager_flow import require_quantizable
 from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
 from indoor.quantize.equalisation import equalise
+from indoor.quantize.float_layer import keep_in_float
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
@@ -76,6 +77,7 @@ def quantize(
     left = [name for name, module in modules if isinstance(module, _FLOAT_LAYERS)]
     assert not left, f"still float32 after the conversion: {', '.join(left)}"
     assert count_quantized_modules(converted), "no quantized module after the conversion"
+    keep_in_float(converted.network, model, config.float_layers)
     converted.eval()
     return correct_biases(model, converted, list(batches)) if config.bias_corrected else converted
 

@@ -20,6 +20,7 @@ from indoor.model import (
     open_split,
     record_provenance,
     recorded_split,
+    share_of_layers,
 )
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize.checkpoints import save_int8
@@ -220,7 +221,8 @@ def write_int8(
     Raises:
         IndoorError: The file cannot be written.
     """
-    config = made.config
+    config, about = made.config, source.manifest
+    size, num_classes = about.preprocessing.size, len(about.classes)
     record = QuantizationRecord(
         config=config,
         calibration_sha256=made.calibration_sha256,
@@ -231,6 +233,7 @@ def write_int8(
         forced=bool(checked.findings),
         check=checked,
         exact=is_exact(config.engine, config.activation_range),
+        float_share=share_of_layers(about.arch, num_classes, size, config.float_layers),
     )
     origin = source.manifest.provenance
     # The float32 model's metrics are not this model's; its own stand in the check.

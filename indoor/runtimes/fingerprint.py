@@ -164,17 +164,17 @@ def merged(
 
     What a compiled network gives to others stands last: nothing tells where between.
 
-    An operator is oneDNN's if a primitive of as many multiply-adds is left for it; those that say
-    so in their names choose first.
+    An operator is oneDNN's if a primitive of as many multiply-adds is left for it, which reads
+    bytes as the operator does or does not; those that say so in their names choose first.
     """
     named = list(primitives)
-    left: defaultdict[int, deque[int]] = defaultdict(deque)
+    left: defaultdict[tuple[int, bool], deque[int]] = defaultdict(deque)
     for place, primitive in enumerate(primitives):
         if primitive.multiply_adds:
-            left[primitive.multiply_adds].append(place)
+            left[_kind(primitive)].append(place)
     places: dict[int, int] = {}
     for index in sorted(range(len(operators)), key=lambda i: "mkldnn" not in operators[i].operator):
-        if waiting := left[operators[index].multiply_adds]:
+        if waiting := left[_kind(operators[index])]:
             places[index] = place = waiting.popleft()
             named[place] = replace(named[place], layer=operators[index].layer)
     if not places:
@@ -188,6 +188,11 @@ def merged(
         else:
             executed.append(operator)
     return (*executed, *named[done:])
+
+
+def _kind(one: Executed) -> tuple[int, bool]:
+    """Return its multiply-adds, and whether it reads bytes: an int8 network may have both kinds."""
+    return one.multiply_adds, one.types.startswith(("u8", "s8"))
 
 
 def _type(told: str) -> str:

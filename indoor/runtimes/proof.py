@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from indoor.errors import IndoorError
-from indoor.measure.proof import Proof, judge
+from indoor.measure.proof import Proof, judge, kept_in_float32
 from indoor.model import multiply_adds
 from indoor.records import Ran
 from indoor.runtimes.base import VariantError
@@ -29,4 +29,6 @@ def prove(loaded: Loaded, images: Tensor) -> tuple[Ran, Proof]:
         raise VariantError(loaded.variant.name, error) from error
     manifest = loaded.manifest
     one = multiply_adds(manifest.arch, len(manifest.classes), images.shape[-1])
-    return ran, judge(loaded.variant, ran, one * len(filled))
+    expected = one * len(filled)
+    kept = kept_in_float32(loaded.variant, manifest.quantization, expected)
+    return ran, judge(loaded.variant, ran, expected, kept)

@@ -71,12 +71,12 @@ def export(checkpoint: Path, path: Path) -> None:
     proto = program.model_proto
     for node in proto.graph.node:
         node.metadata_props.clear()  # where in which source file it came from
-    _round_bias(proto.graph)
+    _round_biases(proto.graph)
     onnx.save(proto, path)
 
 
-def _round_bias(graph: Any) -> None:
-    """Have the last layer's bias be int32 if its factors are int8, in steps of their product.
+def _round_biases(graph: Any) -> None:
+    """Have a linear layer's bias be int32 if its factors are int8, in steps of their product.
 
     Else ONNX Runtime dequantizes all of its weights in each call. For convolutions it does this
     itself.
@@ -85,24 +85,24 @@ def _round_bias(graph: Any) -> None:
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    last = next(node for node in graph.node if node.op_type == "Gemm")
-    if last.input[1] in constants:
-        return
-    source, weight = (makers[name] for name in last.input[:2])
-    while source.op_type != weight.op_type:  # past the reshaping
-        source = makers[source.input[0]]
-    scales = (numpy_helper.to_array(constants[node.input[1]]) for node in (source, weight))
-    step = math.prod(scales)
-    bias = numpy_helper.to_array(constants[last.input[2]])
-    names = [f"{last.input[2]}.{part}" for part in ("rounded", "scale", "dequantized")]
-    rounded = (bias / step).round().astype("int32")
-    graph.initializer.extend(map(numpy_helper.from_array, (rounded, step), names))
-    graph.node.insert(
-        list(graph.node).index(last),
-        helper.make_node(weight.op_type, names[:2], names[2:], axis=0),
-    )
-    graph.initializer.remove(constants[last.input[2]])
-    last.input[2] = names[2]
+    for layer in [node for node in graph.node if node.op_type == "Gemm"]:
+        if layer.input[1] in constants:
+            continue
+        source, weight = (makers[name] for name in layer.input[:2])
+        while source.op_type != weight.op_type:  # past the reshaping
+            source = makers[source.input[0]]
+        scales = (numpy_helper.to_array(constants[node.input[1]]) for node in (source, weight))
+        step = math.prod(scales)
+        bias = numpy_helper.to_array(constants[layer.input[2]])
+        names = [f"{layer.input[2]}.{part}" for part in ("rounded", "scale", "dequantized")]
+        rounded = (bias / step).round().astype("int32")
+        graph.initializer.extend(map(numpy_helper.from_array, (rounded, step), names))
+        graph.node.insert(
+            list(graph.node).index(layer),
+            helper.make_node(weight.op_type, names[:2], names[2:], axis=0),
+        )
+        graph.initializer.remove(constants[layer.input[2]])
+        layer.input[2] = names[2]
 
 
 def _per_channel(model: nn.Module) -> nn.Module:

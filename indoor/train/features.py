@@ -15,7 +15,7 @@ from indoor.dataset import IndoorScenes, load_batches
 from indoor.dataset.batches import Photographs
 from indoor.files import remembered_sha256, remove_leftovers, replace_file
 from indoor.locks import locked
-from indoor.model import can_fuse, fuse, hash_tensors
+from indoor.model import can_fuse, fuse, hash_tensors, head_of
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
 from indoor.train.augmented_views import PlainScenes
@@ -50,7 +50,7 @@ def read_features(
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Features:
-    """Return each photograph's input to `fc`, from the cache where it is there.
+    """Return each photograph's input to the last layer, from the cache where it is there.
 
     A chunk's file is named by the SHA-256 of all that decides it: the content of its photographs'
     files in their order, the preprocessing, the backbone's weights, and what changes the last
@@ -59,7 +59,7 @@ def read_features(
     same bits. The backbone runs fused (`model.fuse`), about 1e-6 (relative) from the plain one.
 
     Args:
-        model: A ResNet in eval mode; it stays as it is.
+        model: A network in eval mode; it stays as it is.
         dataset: Photographs without a transform.
         preprocessing: How a photograph becomes float32 `(3, size, size)`.
         cache: The folder of the chunks; it is made. Processes that share it wait for each other.
@@ -100,17 +100,19 @@ def read_features(
 
 
 def make_backbone(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return a fused eval copy on the device that stops before `fc`."""
+    """Return a fused eval copy on the device that stops before the last layer."""
     backbone = fuse(model, device)
-    backbone.get_submodule("network").fc = nn.Identity()
+    name, _ = head_of(backbone)
+    backbone.set_submodule(name, nn.Identity())
     return backbone
 
 
 def _base_key(model: nn.Module, preprocessing: Preprocessing, device: torch.device) -> str:
+    last, _ = head_of(model)
     weights = {
         name: tensor
         for name, tensor in model.state_dict().items()
-        if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
+        if not name.startswith(f"{last}.") and not name.endswith("num_batches_tracked")
     }
     where = (
         f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, "

@@ -19,14 +19,21 @@ from indoor.model import (
     FORMAT,
     WeightsResult,
     hash_tensors,
+    head_of,
     record_provenance,
     replace_head,
     save_float,
 )
+from indoor.model.imagenet import smallest_size
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import CheckpointManifest, Recipe, TrainingCurves, to_json, write_record
 from indoor.train.features import read_features
-from indoor.train.full import FULL_BACKBONE_FACTOR, FULL_EPOCHS, train_full
+from indoor.train.full import (
+    FULL_BACKBONE_FACTOR,
+    FULL_EPOCHS,
+    MINIMUM_SIZE,
+    train_full,
+)
 from indoor.train.head import HEAD_EPOCHS, train_head
 from indoor.train.resume_state import State, read_state, write_state
 from indoor.train.scratch import (
@@ -89,11 +96,12 @@ def fine_tune(
         root: The data set.
         weights: The network to begin with.
         arch: Its architecture.
-        recipe: `head` trains `fc` alone, `full` everything.
+        recipe: `head` trains the last layer alone, `full` everything.
         out: The run's folder; it is made.
         features: The folder of cached features; None for `features` beside the folder of runs.
         epochs: Passes over the train photographs; None for the recipe's 20.
-        size: `full` only: side of the training views in pixels, 32 or more; None for full size.
+        size: `full` only: side of the training views in pixels, 32 or more (Inception: 75); None
+            for full size.
         seed: Decides validation share, new head, order and views.
         val_fraction: The share of the train list that chooses the epoch.
         skip_broken: Leave photographs out that cannot be decoded.
@@ -115,8 +123,11 @@ def fine_tune(
         raise ValueError(f"epochs is {epochs}, expected 1 or more")
     if recipe not in get_args(Recipe):
         raise ValueError(f"recipe is {recipe!r}, expected one of {', '.join(get_args(Recipe))}")
-    if size is not None and (recipe == "head" or size < 32):
-        raise ValueError(f"size is {size}, expected 32 or more and the recipe full, not {recipe}")
+    least = max(MINIMUM_SIZE, smallest_size(arch))
+    if size is not None and (recipe == "head" or size < least):
+        raise ValueError(
+            f"size is {size}, expected {least} or more and the recipe full, not {recipe}"
+        )
     chosen = choose_device(device)
     alone = locked(
         out / ".train.lock",
@@ -141,6 +152,7 @@ def fine_tune(
             val=val,
             epochs=epochs or (HEAD_EPOCHS if recipe == "head" else FULL_EPOCHS),
             size=size,
+            scratch_size=max(SCRATCH_SIZE, least),
             seed=seed,
             device=chosen,
             settings={
@@ -207,6 +219,7 @@ class _Plan:
     val: IndoorScenes
     epochs: int
     size: int | None
+    scratch_size: int
     seed: int
     device: torch.device
     settings: dict[str, str | int | float]
@@ -263,14 +276,13 @@ def _train_head(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
     )
     settings = dict(plan.settings)
     # The head of the brief training belongs to other features, so a new one takes its place.
-    head = plan.start.get_submodule("fc")
-    assert isinstance(head, nn.Linear)
+    _, head = head_of(plan.start)
     if plan.is_random:
         (train, val), mean, deviation = standardise(train, val)
         settings |= {
             "features": "centred, one scale",
             "scratch_epochs": SCRATCH_EPOCHS,
-            "scratch_size": SCRATCH_SIZE,
+            "scratch_size": plan.scratch_size,
         }
     result = train_head(
         head,
@@ -284,7 +296,7 @@ def _train_head(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
     )
     trained = fold_standardisation(result.head, mean, deviation) if plan.is_random else result.head
     finished = replace_head(model, trained.out_features, plan.seed)
-    finished.get_submodule("fc").load_state_dict(trained.state_dict())
+    head_of(finished)[1].load_state_dict(trained.state_dict())
     return finished, result.curves
 
 
@@ -301,6 +313,7 @@ def _train_random(plan: _Plan) -> nn.Module:
             seed=plan.seed,
             device=plan.device,
             state_path=plan.state_path("scratch"),
+            size=plan.scratch_size,
             progress=plan.progress,
         )
         write_state(done, State(dict(model.state_dict()), SCRATCH_EPOCHS, None))

@@ -37,6 +37,8 @@ FULL_BATCH = 32
 FULL_LEARNING_RATE = 1e-3
 FULL_BACKBONE_FACTOR = 0.1
 EVALUATION_BATCH = 8
+MINIMUM_SIZE = 32
+"""Pixels of a training view's side."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def train_full(
     overfitting.
 
     Args:
-        model: The network to begin with, its `fc` new; it stays as it is.
+        model: The network to begin with, its last layer new; it stays as it is.
         train: Train photographs without a transform, two or more.
         val: Validation photographs without a transform, at least one; they choose the epoch.
         preprocessing: How inference sees a photograph; validation uses it.
@@ -100,7 +102,7 @@ def train_full(
         ValueError: An argument is out of its range.
         IndoorError: A photograph cannot be decoded, or the state cannot be written.
     """
-    if epochs < 1 or batch < 2 or (size is not None and size < 32):
+    if epochs < 1 or batch < 2 or (size is not None and size < MINIMUM_SIZE):
         raise ValueError(
             f"expected epochs >= 1, batch >= 2 and size >= 32, not {epochs}, {batch} and {size}"
         )
@@ -142,7 +144,7 @@ def train_full(
         views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
         progress.start(f"epoch {epoch} of {epochs}", len(views) + len(plain_train) + len(plain_val))
         batches = load_batches(views, batch)
-        rate = run_epoch(run, batches, schedule, epoch, device=device, progress=progress)
+        rate = run_epoch(run, batches, schedule, epoch, device=device, progress=progress, seed=seed)
         train_loss, train_accuracy = _evaluate(run.average, plain_train, device, progress)
         val_loss, val_accuracy = _evaluate(run.average, plain_val, device, progress)
         history.append(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from indoor.devices import autocast_dtype
+from indoor.model import head_of
 from indoor.progress import Progress
 
 LABEL_SMOOTHING = 0.1
@@ -19,7 +20,7 @@ WARMUP_EPOCHS = 1
 """Epochs in which the learning rate rises."""
 
 WEIGHT_DECAY = 0.05
-"""AdamW's, on convolution and fc weights alone."""
+"""AdamW's, on the weights of convolutions and linear layers alone."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def run_epoch(
     *,
     device: torch.device,
     progress: Progress,
+    seed: int = 0,
 ) -> float:
     """Train on one epoch's batches, in place.
 
@@ -91,10 +93,24 @@ def run_epoch(
         epoch: From 1.
         device: Where the run's network lies.
         progress: Hears of each photograph.
+        seed: Decides with the epoch what dropout leaves out, in networks that have it.
 
     Returns:
         The head's learning rate at the epoch's last step.
     """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator_for("dropout", seed, epoch).initial_seed())
+        return _run_batches(run, batches, schedule, epoch, device, progress)
+
+
+def _run_batches(
+    run: Run,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    schedule: Schedule,
+    epoch: int,
+    device: torch.device,
+    progress: Progress,
+) -> float:
     dtype = autocast_dtype(device)
     run.model.train()
     step = (epoch - 1) * schedule.steps_per_epoch
@@ -139,11 +155,12 @@ def parameter_groups(
 ) -> list[dict[str, object]]:
     """Return an optimizer's groups: the new head fast, the backbone slowly, decay where it fits.
 
-    Weight decay pulls convolution and fc weights only: on batch-norm scales and on biases it
-    changes the function without regularising it (He et al., arXiv 1812.01187, section 3.1).
+    Weight decay pulls the weights of convolutions and linear layers only: on batch-norm scales and
+    on biases it changes the function without regularising it (He et al., arXiv 1812.01187, section
+    3.1).
 
     Args:
-        model: A ResNet; the parameters of `fc` are the head's.
+        model: The network; the parameters of its last layer are the head's.
         learning_rate: The head's.
         backbone_factor: The backbone's learning rate as a share of the head's.
 
@@ -152,8 +169,9 @@ def parameter_groups(
         `weight_decay`.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    last, _ = head_of(model)
     for name, parameter in model.named_parameters():
-        key = (name.startswith("fc."), parameter.ndim > 1)
+        key = (name.startswith(f"{last}."), parameter.ndim > 1)
         groups.setdefault(key, []).append(parameter)
     return [
         {

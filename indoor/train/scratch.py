@@ -35,6 +35,7 @@ def train_backbone(
     seed: int,
     device: torch.device,
     state_path: Path,
+    size: int = SCRATCH_SIZE,
     progress: Progress = NO_PROGRESS,
 ) -> nn.Module:
     """Train random weights briefly on small views, and fit their statistics to full-size ones.
@@ -50,6 +51,7 @@ def train_backbone(
         seed: Decides order and views.
         device: Where it trains.
         state_path: Where the state after each epoch is kept; see `train_full`.
+        size: Side of the views in pixels.
         progress: Hears of each epoch's photographs.
 
     Returns:
@@ -62,10 +64,10 @@ def train_backbone(
         restore(found.tensors, run.optimizer, model=run.model, average=run.average)
     for epoch in range(1 + (found.num_epochs if found else 0), epochs + 1):
         order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * SCRATCH_BATCH]
-        views = AugmentedScenes(train, preprocessing, SCRATCH_SIZE, order, seed, epoch)
+        views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
         progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
         batches = load_batches(views, SCRATCH_BATCH)
-        run_epoch(run, batches, schedule, epoch, device=device, progress=progress)
+        run_epoch(run, batches, schedule, epoch, device=device, progress=progress, seed=seed)
         tensors = capture(run.optimizer, model=run.model, average=run.average)
         write_state(state_path, State(tensors, epoch, None))
         progress.finish()
@@ -84,7 +86,7 @@ def zero_residuals(model: nn.Module) -> nn.Module:
     24 dB, without it and six epochs 14 dB (the two changes were not measured apart).
 
     Args:
-        model: A ResNet with random weights; it stays as it is.
+        model: A network with random weights; it stays as it is, and so do others than ResNets.
     """
     result = copy.deepcopy(model)
     for block in result.modules():
