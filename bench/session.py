@@ -44,7 +44,7 @@ from indoor.runs.baseline import Choice, choose_baseline, find_runs, refuse_othe
 from indoor.runs.comparable import Subject, unfinished_key
 from indoor.runs.partial import PartialRun
 from indoor.runs.results import seal
-from indoor.runs.storage import gate_record, lost_promotions
+from indoor.runs.storage import SavedRun, gate_record, lost_promotions
 from indoor.runtimes import native_variants
 
 BENCH = ROOT / "bench"
@@ -62,6 +62,7 @@ class SuiteSession:
         self._settings = settings
         self._saves = saves
         self._finished: PartialRun | None = None
+        self._runs: tuple[SavedRun, ...] = ()
         self._choice = Choice(runs=(), lines=())
         self._saving = Saving(config, settings)
         self._interrupted = False
@@ -77,7 +78,7 @@ class SuiteSession:
         self._settings.suite_threads(num_usable_cores())
         if self._saves:
             with mistakes_in_one_line():
-                self._check_named()
+                self._runs = self._saved_runs()
                 self._check_places()
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -250,12 +251,10 @@ class SuiteSession:
         if more := left_to_the_full_run(settings):
             say(self._config, f"left to --full or --variant: {', '.join(more)}")
         if self._saves and settings.compare is not None:
-            storage = self._saving.storage
-            runs = find_runs(storage, settings.compare)
             self._choice = choose_baseline(
-                runs, settings.compare, here, judges_times=bool(settings.compare_fail)
+                self._runs, settings.compare, here, judges_times=bool(settings.compare_fail)
             )
-            folders = {storage.path / run.path.parent for run in runs}
+            folders = {self._saving.storage.path / run.path.parent for run in self._runs}
             promote = command_line("results", "promote", "NUMBER", results=self._saving.results)
             for folder, name in lost_promotions(folders if settings.compare is True else ()):
                 say(
@@ -266,10 +265,10 @@ class SuiteSession:
             for line in self._choice.lines:
                 say(self._config, line)
 
-    def _check_named(self) -> None:
-        """Refuse a run of another machine that was named."""
+    def _saved_runs(self) -> tuple[SavedRun, ...]:
+        """Return the runs to choose a baseline from; a named one of another machine is refused."""
         if self._settings.compare is None:
-            return
+            return ()
         runs = find_runs(self._saving.storage, self._settings.compare)
         if isinstance(self._settings.compare, str):
             refuse_other_machines(
@@ -278,6 +277,7 @@ class SuiteSession:
                 allowed=self._settings.allow_other_machine,
                 judges_times=bool(self._settings.compare_fail),
             )
+        return runs
 
     def _check_places(self) -> None:
         """Refuse a place that no run can be saved in, and a revision that nobody knows."""

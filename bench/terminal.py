@@ -6,7 +6,8 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from indoor.cli.bar import new_bar
 
 REFRESH_S = 1.0
 
@@ -32,15 +33,7 @@ class QuietBar:
 
     def __init__(self, config: pytest.Config, description: str) -> None:
         self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            transient=True,
-            auto_refresh=False,
-        )
+        self._bar = new_bar(self._console, auto_refresh=False)
         self._task = self._bar.add_task(description, total=None)
         self._next_refresh = time.perf_counter() + REFRESH_S
         if self._console.is_terminal:

@@ -85,6 +85,28 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
+def check_new_file(path: Path, *, option: str) -> None:
+    """Find out that a file cannot be written there before minutes are spent on what it is to hold.
+
+    Nothing is made here, a missing folder neither.
+
+    Raises:
+        IndoorError: It is a folder, or nothing can be written; the line begins with the option.
+    """
+    whole = path.absolute()
+    # A link to nowhere counts as there: no folder can be made in its place.
+    folder = next(one for one in (*whole.parents, whole) if os.path.lexists(one))
+    try:
+        if whole.is_dir():
+            raise IndoorError(f"{option} {path}: it is a folder; expected a file's name; add one")
+        tempfile.NamedTemporaryFile(prefix=f".{whole.name}.", suffix=".tmp", dir=folder).close()
+    except OSError as error:
+        raise IndoorError(
+            f"{option} {path}: nothing can be written to {folder} ({error.strerror or error}); "
+            "expected a folder with write permission and free space; choose another place"
+        ) from error
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the file's content, unpacked where gzip packed it; the name plays no part.
 

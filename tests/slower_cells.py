@@ -111,9 +111,9 @@ def cells(
 
 
 def limits_here() -> tuple[Measurement, ...]:
-    """Return this machine's limits on one thread."""
+    """Return this machine's limits on one thread, of the two precisions that are compared."""
     run = identity(read_machine())
-    best = best_limits(measure_limits([1], 0.01))
+    best = best_limits(measure_limits([1], 0.01, ("float32", "int8")))
     return tuple(
         case(run, case="limit", precision=precision, multiply_adds_per_s=one.multiply_adds_per_s)
         for (precision, _), one in best.items()

@@ -209,6 +209,7 @@ def test_by_default_eager_and_the_best_are_measured(
     [
         (["--threads", "4096"], "--threads 4096: expected .* or fewer"),
         (["--pair", "float32,int9"], "variant int9: expected one of float32"),
+        (["--out", "/"], "--out /: it is a folder; expected a file's name; add one"),
     ],
 )
 def test_what_cannot_be_measured_is_told_before_it_begins(

@@ -1,9 +1,11 @@
 """What `indoor explain` measures with: laid-out memory, the thin twin, and all of it together."""
 
+import itertools
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from indoor.model import build_model, multiply_adds, read_manifest, thin
 from indoor.records import Executed, Ran, read_record, write_record
 from indoor.runtimes import all_variants
 from indoor.runtimes.base import VariantError
+from indoor.runtimes.limits import Bandwidth, Level
 from indoor.runtimes.loading import load_here
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is laid out on Linux alone")
@@ -176,8 +179,11 @@ def test_copies_write_what_the_layers_would() -> None:
 
 
 @linux
-def test_everything_is_measured_in_the_same_rounds(home: Path, tmp_path: Path) -> None:
+def test_everything_is_measured_in_the_same_rounds(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both sides have every experiment, as often, and what is saved can be explained."""
+    monkeypatch.setattr(experiments, "LIMIT_S", 0.01)
     run, variants = home / "runs" / "tiny", all_variants()
     lines: list[str] = []
     saved: list[Observations] = []
@@ -247,17 +253,28 @@ class FakeHost:
             if self.name == self.dying:
                 raise ChildLostError(self.name, "died by SIGSEGV")
 
-        return LocalCall(timed(call))
+        return LocalCall(timed(call), clock=itertools.count().__next__)  # a second a look
 
 
+@pytest.fixture
+def fake_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `observe` start no process and measure no machine."""
+    copies = [
+        Bandwidth(level=level, threads=1, num_bytes=1, seconds=1.0) for level in get_args(Level)
+    ]
+    monkeypatch.setattr(sides, "Host", FakeHost)
+    monkeypatch.setattr(experiments, "twin_run", nullcontext)
+    monkeypatch.setattr(experiments, "measure_limits", lambda *_: ())
+    monkeypatch.setattr(experiments, "measure_bandwidths", lambda *_: copies)
+    monkeypatch.setattr(experiments, "build_pages", lambda folder: folder)
+
+
+@pytest.mark.usefixtures("fake_processes")
 @pytest.mark.parametrize("lost", ["float32 in_cache", "int8 in_cache", "int8 kept"])
 def test_a_process_that_dies_of_rubbish_costs_its_experiment_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch, lost: str
 ) -> None:
     """The cell is measured again without it, and says so; any other process's death is an error."""
-    monkeypatch.setattr(sides, "Host", FakeHost)
-    monkeypatch.setattr(experiments, "LIMIT_S", 0.001)
-    monkeypatch.setattr(experiments, "build_pages", lambda folder: folder)
     monkeypatch.setattr(FakeHost, "dying", lost)
     pair = tuple(all_variants()[name] for name in ("float32", "int8"))
     run, images = home / "runs" / "tiny", torch.zeros(2, 3, 64, 64)
@@ -272,14 +289,12 @@ def test_a_process_that_dies_of_rubbish_costs_its_experiment_alone(
         assert (f"cannot be brought into the cache: {lost}: died" in str(side.notes)) == is_lost
 
 
+@pytest.mark.usefixtures("fake_processes")
 @pytest.mark.parametrize(("deaths", "is_told"), [(2, True), (3, False)])
 def test_a_profile_that_dies_is_tried_in_another_process(
     home: Path, monkeypatch: pytest.MonkeyPatch, deaths: int, is_told: bool
 ) -> None:
     """The rubbish in the cache decides whether one dies; after three it stays unknown."""
-    monkeypatch.setattr(sides, "Host", FakeHost)
-    monkeypatch.setattr(experiments, "LIMIT_S", 0.001)
-    monkeypatch.setattr(experiments, "build_pages", lambda folder: folder)
     monkeypatch.setattr(FakeHost, "dying_profiles", ["int8 in_cache"] * deaths)
     pair = tuple(all_variants()[name] for name in ("float32", "int8"))
     seen = observe(

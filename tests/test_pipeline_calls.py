@@ -3,13 +3,15 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from indoor.errors import IndoorError
 from indoor.machine import read_machine
-from indoor.model import load_float
-from indoor.pipeline import evaluate_run, prepare
+from indoor.model import LoadedModel, load_float, sources
+from indoor.pipeline import evaluate_run, preparation, prepare
 from indoor.quantize import default_config, quantize_checkpoint
 
 RUN = "home/runs/tiny"
@@ -58,6 +60,30 @@ def test_the_weights_say_which_network_they_are(weights: str) -> None:
     assert prepared.manifest.arch == "resnet18"
     named = prepare("photographs", weights, home="made", arch="resnet18", evaluates=False)
     assert named.run_folder == prepared.run_folder
+
+
+@pytest.mark.usefixtures("place")
+def test_a_backbone_says_which_network_it_is_and_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was read for the run's name is what is trained."""
+    state = load_float("backbone.safetensors").model.state_dict()
+    torch.save({k: v for k, v in state.items() if not k.startswith("fc.")}, "no-head.pt")
+    read: list[str] = []
+
+    def watched(path: Path, **how: Any) -> LoadedModel:
+        read.append(Path(path).name)
+        return load_float(path, **how)
+
+    def trained(*_: object, arch: str, **__: object) -> None:
+        raise InterruptedError(arch)
+
+    monkeypatch.setattr(sources, "load_float", watched)
+    monkeypatch.setattr(preparation, "load_float", watched)
+    monkeypatch.setattr(preparation, "fine_tune", trained)
+    with pytest.raises(InterruptedError, match="resnet18"):
+        prepare("photographs", "no-head.pt", home="made", evaluates=False)
+    assert read == ["no-head.pt"]
 
 
 @pytest.mark.parametrize("given", [FLOAT32, Path(FLOAT32)], ids=["text", "path"])

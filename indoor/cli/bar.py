@@ -7,12 +7,27 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
 PATIENCE_S = 2.0
+
+
+def new_bar(console: Console, *more: ProgressColumn, auto_refresh: bool = True) -> Progress:
+    """Return a bar with what was done of how much and for how long; it disappears at its end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        *more,
+        console=console,
+        transient=True,
+        auto_refresh=auto_refresh,
+    )
 
 
 class Bar:
@@ -41,15 +56,7 @@ class Bar:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0], count)
         elif self._console.is_terminal and self._elapsed() > PATIENCE_S:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-            )
+            self._bar = new_bar(self._console, TimeRemainingColumn())
             self._bar.add_task(self._description, total=self._total, completed=self._done)
             self._bar.start()
 

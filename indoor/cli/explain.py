@@ -11,7 +11,7 @@ from indoor.explain.observations import Observations
 from indoor.explain.render import render_explanation
 from indoor.explain.roofline import place_operators
 from indoor.explain.verdict import explain
-from indoor.files import check_writable
+from indoor.files import check_new_file
 from indoor.hints import command_line
 from indoor.records import read_record, write_record
 
@@ -85,7 +85,7 @@ def _measure(parsed: argparse.Namespace) -> tuple[Observations, Path]:
     threads = _threads(parsed.threads)
     batches = parsed.batch or BATCHES
     path = parsed.out or places.data_folder() / "explained" / f"{opened.folder.name}.json"
-    check_writable(path.parent)
+    check_new_file(path, option="--out")
     manifest = read_manifest(opened.folder / places.FLOAT32)
     observations = observe(
         opened.folder,

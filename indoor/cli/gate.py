@@ -1,15 +1,14 @@
 """`indoor gate`: whether head got worse than base, by pairs measured side by side."""
 
 import argparse
-import os
 import sys
-import tempfile
 import traceback
 from dataclasses import replace
 from pathlib import Path
 
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
+from indoor.files import check_new_file
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import GateReport
@@ -38,6 +37,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 def _gate(parsed: argparse.Namespace) -> Outcome:
     config = _config(parsed)
+    if parsed.out is not None:
+        check_new_file(parsed.out, option="--out")
     job = GateJob(
         start=Path.cwd(),
         base=parsed.base,
@@ -47,7 +48,7 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
         config=config,
         arguments=tuple(parsed.suite_arguments),
         seed=parsed.seed,
-        out=_writable(parsed.out),
+        out=parsed.out and parsed.out.absolute(),
         use_facts=not parsed.no_facts,
         say=_say,
     )
@@ -77,28 +78,6 @@ def _config(parsed: argparse.Namespace) -> GateConfig:
     if parsed.minutes is not None:
         config = replace(config, plan=replace(config.plan, max_minutes=parsed.minutes))
     return config
-
-
-def _writable(out: Path | None) -> Path | None:
-    """Return the path if a file can be written there, before minutes are spent on it.
-
-    Missing folders are made when there is something to write, not here.
-    """
-    if out is None:
-        return None
-    path = out.absolute()
-    # A link to nowhere counts as there: no folder can be made in its place.
-    folder = next(one for one in (*path.parents, path) if os.path.lexists(one))
-    try:
-        if path.is_dir():
-            raise IndoorError(f"--out {out}: it is a folder; expected a file's name; add one")
-        tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=folder).close()
-    except OSError as error:
-        raise IndoorError(
-            f"--out {out}: nothing can be written to {folder} ({error.strerror or error}); "
-            "expected a folder with write permission and free space; choose another place"
-        ) from error
-    return path
 
 
 def _say(line: str) -> None:

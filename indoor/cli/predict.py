@@ -17,7 +17,7 @@ from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.model import describe_pair
 from indoor.records import CheckpointManifest
-from indoor.report.caption import describe_assumed
+from indoor.report.caption import assumed_lines
 from indoor.runtimes import baseline, find_variant, load_variant
 from indoor.runtimes.deployed import Deployed
 from indoor.transforms import inference_transform
@@ -112,11 +112,12 @@ def _named(
 def _outcome(
     predictions: list[Prediction], manifest: CheckpointManifest, notes: tuple[str, ...]
 ) -> Outcome:
-    assumed = describe_assumed(manifest.weights)
-    lines = [f"assumed: {assumed}"] if assumed else []
-    lines += [
-        f"{prediction.photograph}: "
-        + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
-        for prediction in predictions
+    lines = [
+        *assumed_lines(manifest.weights),
+        *(
+            f"{prediction.photograph}: "
+            + ", ".join(f"{guess.name} {guess.probability:.1%}" for guess in prediction.guesses)
+            for prediction in predictions
+        ),
     ]
     return Outcome(record=predictions, text="\n".join(lines), notes=notes)

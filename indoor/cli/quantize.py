@@ -11,7 +11,7 @@ from indoor.files import check_writable
 from indoor.hints import command_line, run_word
 from indoor.model import load_float, recorded_split, unknown_split
 from indoor.quantize import default_config, quantize_checkpoint
-from indoor.report.caption import describe_assumed, describe_quantization
+from indoor.report.caption import assumed_lines, describe_quantization
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -52,9 +52,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
         progress=Bar(),
     )
     low, high = record.config.activation_range
-    assumed = describe_assumed(loaded.manifest.weights)
+    assumed = assumed_lines(loaded.manifest.weights)
     lines = [
-        *([f"assumed: {assumed}"] if assumed else []),
+        *assumed,
         f"{describe_quantization(record.config)}; {record.num_quantized_modules} quantized modules",
         f"calibration list {record.calibration_sha256[:12]}; CPU {record.cpu_model}, "
         f"VNNI {'unknown' if record.vnni is None else 'yes' if record.vnni else 'no'}",
@@ -80,5 +80,5 @@ def run(parsed: argparse.Namespace) -> Outcome:
         "evaluate", run_word(folder), data=root, skip_broken=parsed.skip_broken
     )
     lines += [f"checkpoint: {out}", f"next: {following}"]
-    notes = opened.notes + ((f"assumed: {assumed}",) if assumed and parsed.format == "json" else ())
+    notes = opened.notes + (assumed if parsed.format == "json" else ())
     return Outcome(record=record, text="\n".join(lines), notes=notes)

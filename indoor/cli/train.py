@@ -13,7 +13,7 @@ from indoor.hints import command_line, run_word
 from indoor.model import resolve_weights
 from indoor.model.imagenet import smallest_size
 from indoor.report import plot_curves
-from indoor.report.caption import describe_assumed
+from indoor.report.caption import assumed_lines
 from indoor.train import TrainResult, fine_tune
 
 
@@ -49,8 +49,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
     curves = result.curves
     best = curves.best
     following = command_line("quantize", run_word(out), data=root, skip_broken=parsed.skip_broken)
-    assumed = describe_assumed(result.manifest.weights)
-    told = (*weights.notes, *([f"assumed: {assumed}"] if assumed else []))
+    told = (*weights.notes, *assumed_lines(result.manifest.weights))
     lines = [
         *told,
         f"weights: {weights.source.kind} {weights.source.name}",

@@ -73,12 +73,13 @@ def observe(
             found = replace(found, notes=(str(error),))
         say("measuring what this machine can reach")
         bandwidths = measure_bandwidths(threads, LIMIT_S)
+        precisions = {variant.precision for pair in pairs for variant in pair}
         bench = Bench(
             folder=run_folder,
             twin=stack.enter_context(twin_run(run_folder)),
             manifest=read_manifest(checkpoint_of(baseline(), run_folder)),
             pages=pages,
-            limits=best_limits(measure_limits(threads, LIMIT_S)),
+            limits=best_limits(measure_limits(threads, LIMIT_S, precisions)),
             bytes_per_s={(one.level, one.threads): one.bytes_per_s for one in bandwidths},
         )
         for number, (pair, batch, count) in enumerate(todo, start=1):
@@ -97,7 +98,8 @@ def observe(
             )
             save(found)
         # A busy moment at the beginning would have the limits too low.
-        again = best_limits((*bench.limits.values(), *measure_limits(threads, LIMIT_S)))
+        later = measure_limits(threads, LIMIT_S, precisions)
+        again = best_limits((*bench.limits.values(), *later))
     cells = tuple((_limited(one, again), _limited(other, again)) for one, other in found.cells)
     found = replace(found, cells=cells)
     save(found)

@@ -14,8 +14,8 @@ from indoor.errors import IndoorError
 from indoor.locks import locked
 from indoor.machine import read_machine
 from indoor.model import (
-    DEFAULT_ARCH,
     FoundWeights,
+    WeightsResult,
     find_weights,
     load_float,
     load_weights,
@@ -43,7 +43,7 @@ from indoor.records import (
     to_json,
     write_record,
 )
-from indoor.report.caption import describe_assumed
+from indoor.report.caption import assumed_lines
 from indoor.runtimes import all_variants, libraries_of, native_variants
 from indoor.train import fine_tune, is_trained_for
 
@@ -121,11 +121,8 @@ def prepare(
     """
     home = places.data_folder() if home is None else Path(home)
     checkpoint = None if weights is None else places.find_checkpoint(str(weights), home)
-    if checkpoint is not None:
-        arch = arch or load_float(checkpoint).manifest.arch
     job = _Job(
         home=home,
-        arch=arch or DEFAULT_ARCH,
         recipe=recipe,
         seed=seed,
         skip_broken=skip_broken,
@@ -139,12 +136,16 @@ def prepare(
     data, trained_on = identify_with_and_without_test(root, seed=seed, skip_broken=skip_broken)
     if data.num_skipped:
         job.note(f"left out {data.num_skipped} photographs that cannot be decoded (--skip-broken)")
-    found = find_weights(checkpoint, job.arch, allow_download=allow_download, progress=progress)
+    found = find_weights(checkpoint, arch, allow_download=allow_download, progress=progress)
     for line in found.notes:
         job.note(line)
+    weights_found: WeightsResult | None = None
+    if found.arch is None:  # it is what the file holds, and part of the run's name
+        weights_found = load_weights(found, read_split_lists(root).classes)
+        found = replace(found, arch=weights_found.arch)
     run_folder = places.runs_folder(home) / job.run_name(trained_on, found)
     with job.locked(run_folder):
-        manifest = job.float_checkpoint(root, found, run_folder)
+        manifest = job.float_checkpoint(root, found, run_folder, weights_found)
         quantization = job.int8_checkpoint(root, trained_on, manifest, run_folder, config)
         hashes = checkpoint_hashes(run_folder)
         report = None
@@ -168,7 +169,6 @@ class _Job:
     """The settings of one preparation, and its steps; each step reuses what is there."""
 
     home: Path
-    arch: str
     recipe: Recipe
     seed: int
     skip_broken: bool
@@ -201,29 +201,32 @@ class _Job:
         """Return a folder name that changes with all that decides the float32 checkpoint."""
         key = (PREPARATION, trained_on, weights.source.identity, self.recipe, self.seed)
         digest = hashlib.sha256(to_json(key)).hexdigest()
-        return f"{trained_on.name}-{self.arch}-{digest[:8]}"
+        return f"{trained_on.name}-{weights.arch}-{digest[:8]}"
 
     def float_checkpoint(
-        self, root: Path, found: FoundWeights, run_folder: Path
+        self, root: Path, found: FoundWeights, run_folder: Path, weights: WeightsResult | None
     ) -> CheckpointManifest:
-        """Fine-tune, or take the weights as they are where they know the data's classes."""
+        """Fine-tune, or take the weights as they are where they know the data's classes.
+
+        They are loaded if they are not yet, and if they are needed.
+        """
         path = run_folder / places.FLOAT32
         if path.is_file():
             return read_own(path)
         classes = read_split_lists(root).classes
-        weights = load_weights(found, classes)
+        weights = weights or load_weights(found, classes)
         for line in weights.notes[len(found.notes) :]:
             self.note(line)
         if known := is_trained_for(weights, classes):
             self.note(f"training skipped: {weights.source.name} knows these {len(classes)} classes")
-        if assumed := describe_assumed(weights.source):
-            self.note(f"assumed: {assumed}")
+        for line in assumed_lines(weights.source):
+            self.note(line)
         if known:
             return write_adopted(path, weights)
         result = fine_tune(
             root,
             weights,
-            arch=self.arch,
+            arch=weights.arch,
             recipe=self.recipe,
             out=run_folder,
             features=places.features_folder(self.home),

@@ -139,6 +139,12 @@ def describe_assumed(weights: WeightSource) -> str:
     return f"{weights.name} {'; '.join(weights.assumed)}" if weights.assumed else ""
 
 
+def assumed_lines(weights: WeightSource) -> tuple[str, ...]:
+    """Return the line that a command has for it; none where nothing was taken."""
+    assumed = describe_assumed(weights)
+    return (f"assumed: {assumed}",) if assumed else ()
+
+
 def _resumed(result: RunResult) -> str:
     resumed = {
         (one.batch, one.threads, one.allocator)

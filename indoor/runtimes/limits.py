@@ -10,7 +10,7 @@ import json
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,17 +85,21 @@ def limited_precisions() -> tuple[Precision, ...]:
     return PRECISIONS if why_no_bfloat16("cpu") is None else (PRECISIONS[0], PRECISIONS[2])
 
 
-def measure_limits(threads: Sequence[int], kernel_s: float) -> tuple[Limit, ...]:
-    """Measure every precision on every number of threads, in a process of its own.
+def measure_limits(
+    threads: Sequence[int], kernel_s: float, precisions: Collection[Precision] = PRECISIONS
+) -> tuple[Limit, ...]:
+    """Measure precisions on every number of threads, in a process of its own.
 
     Args:
         threads: Numbers of threads.
         kernel_s: For each kernel, after one call.
+        precisions: Of these, those that have a limit here are measured.
 
     Raises:
         IndoorError: The process failed; one line.
     """
-    return _asked("limits", Limit, threads, kernel_s)
+    known = [one for one in limited_precisions() if one in precisions]
+    return _asked("limits", Limit, threads, kernel_s, known)
 
 
 def measure_bandwidths(threads: Sequence[int], copy_s: float) -> tuple[Bandwidth, ...]:
@@ -118,10 +122,10 @@ def _asked(
     what: Literal["limits", "bandwidths"],
     record_type: type[Record],
     threads: Sequence[int],
-    kernel_s: float,
+    *how: object,
 ) -> tuple[Record, ...]:
-    arguments = f"{what!r}, {list(threads)}, {kernel_s}"
-    code = f"from indoor.runtimes.limits import tell; tell({arguments})"
+    arguments = (what, list(threads), *how)
+    code = f"from indoor.runtimes.limits import tell; tell{arguments}"
     done = subprocess.run(  # noqa: S603 - this very Python
         python_command(code),
         cwd=Path(indoor.__file__).parent.parent,
@@ -139,14 +143,16 @@ def _asked(
     return tuple(from_builtins(one, record_type, "the limits' process") for one in told)
 
 
-def tell(what: Literal["limits", "bandwidths"], threads: Sequence[int], kernel_s: float) -> None:
+def tell(what: Literal["limits", "bandwidths"], *how: Any) -> None:
     """Be the process: measure, and print what was found as JSON."""
-    measured = {"limits": _limits, "bandwidths": _bandwidths}[what](threads, kernel_s)
+    measured = _limits(*how) if what == "limits" else _bandwidths(*how)
     found = [to_builtins(one) for one in measured]
     print(json.dumps(found))  # noqa: T201 - the asker reads it
 
 
-def _limits(threads: Sequence[int], kernel_s: float) -> Iterator[Limit]:
+def _limits(
+    threads: Sequence[int], kernel_s: float, precisions: Sequence[Precision]
+) -> Iterator[Limit]:
     makers: tuple[Callable[[], Iterator[Kernel]], ...] = (
         lambda: _float_kernels(torch.float32),
         lambda: _float_kernels(torch.bfloat16),
@@ -155,7 +161,7 @@ def _limits(threads: Sequence[int], kernel_s: float) -> Iterator[Limit]:
     kernels = dict(zip(PRECISIONS, makers, strict=True))
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of quantized tensors, which int8 is made of
-        for precision in limited_precisions():
+        for precision in precisions:
             for kernel, call, multiply_adds in kernels[precision]():
                 for count in threads:
                     torch.set_num_threads(count)
