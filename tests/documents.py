@@ -19,7 +19,16 @@ from _pytest.config import _prepareconfig
 from pytest_benchmark.cli import make_parser
 
 import bench.options
-from bench.studies import decoding, flows, gate, head, own_work, rounds
+from bench.studies import (
+    calibration,
+    decoding,
+    flows,
+    gate,
+    head,
+    own_work,
+    rounds,
+    saturation,
+)
 from indoor.cli.arguments import build_parser, parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -218,12 +227,14 @@ def _pytest_benchmark(words: Sequence[str], environment: dict[str, str]) -> None
 
 
 _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
+    "bench.studies.calibration": calibration._parse,
     "bench.studies.decoding": decoding._parse,
     "bench.studies.flows": flows._parse,
     "bench.studies.gate": gate._parse,
     "bench.studies.head": head._parse,
     "bench.studies.own_work": own_work._parse,
     "bench.studies.rounds": rounds._parse,
+    "bench.studies.saturation": saturation._parse,
     "indoor": functools.partial(_indoor, environment={}),
     "pytest": functools.partial(_pytest, environment={}),
 }

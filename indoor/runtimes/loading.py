@@ -17,6 +17,7 @@ from indoor.runtimes.artefact_manifest import MANIFEST
 from indoor.runtimes.artefacts import listening
 from indoor.runtimes.base import Runnable, VariantError, baseline, runtime_of
 from indoor.runtimes.exported import checked_package, read_export, variant_of
+from indoor.runtimes.saturation import refuse_saturation
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,8 @@ def load_here(
         IndoorError: The checkpoint is missing or cannot be used.
     """
     checkpoint = checkpoint_of(variant, run_folder)
+    manifest = read_manifest(checkpoint)
+    said = refuse_saturation(variant, manifest)
     try:
         with listening() as notes:
             artefact = runtime_of(variant).prepare(variant, checkpoint, batch)
@@ -98,8 +101,7 @@ def load_here(
     except Exception as error:
         raise VariantError(variant.name, error) from error
     network, seconds = _loaded(variant, artefact, clock)
-    manifest = read_manifest(checkpoint)
-    return Loaded(variant, manifest, network, artefact, seconds, batch, notes=tuple(notes))
+    return Loaded(variant, manifest, network, artefact, seconds, batch, notes=(*said, *notes))
 
 
 def load_exported_here(folder: Path, batch: int, clock: Clock, *, trust: bool) -> Loaded:
@@ -111,8 +113,9 @@ def load_exported_here(folder: Path, batch: int, clock: Clock, *, trust: bool) -
     export = read_export(folder)
     variant = variant_of(export)
     artefact = checked_package(folder, export, export.package(batch), trust=trust)
+    notes = refuse_saturation(variant, export.checkpoint)
     network, seconds = _loaded(variant, artefact, clock)
-    return Loaded(variant, export.checkpoint, network, artefact, seconds, batch)
+    return Loaded(variant, export.checkpoint, network, artefact, seconds, batch, notes=notes)
 
 
 def _loaded(variant: Variant, artefact: Path, clock: Clock) -> tuple[Runnable, float]:
