@@ -11,7 +11,7 @@ from quantizable import config
 
 from indoor.cli import main
 from indoor.cli.arguments import parse
-from indoor.diagnose.causes import find
+from indoor.diagnose.causes import apply, find
 from indoor.diagnose.plot import plot_diagnosis
 from indoor.diagnose.records import Diagnosis, LayerError
 from indoor.diagnose.render import render_diagnosis
@@ -132,9 +132,13 @@ def test_a_cause_is_told_once_with_its_layers_and_the_option() -> None:
 def test_each_cause_has_an_option_of_quantize(cause: str, remedy: str) -> None:
     """What helps can be typed, and is understood by the parser."""
     blamed = layer("conv1", 1.0, causes=(cause,), per_channel_sqnr_db=30.0)
-    (found,) = find([blamed], config(activation_range=(0, 255)))
+    asked = config(activation_range=(0, 255), weights="per-tensor")
+    (found,) = find([blamed], asked)
     assert found.remedy == remedy
     assert parse(["quantize", "run", *found.remedy.split()])
+    changed = apply(found.remedy, asked)
+    assert changed != asked
+    assert apply(found.remedy, changed) == changed
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def add_diagnose(commands: Any) -> None:
         "--photographs",
         type=positive,
         metavar="N",
-        help="of the validation split (default: 32)",
+        help="of the validation split (default: 16)",
     )
     output = group(diagnose, "output")
     output.add_argument(

@@ -19,7 +19,7 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize import WatchedBatches, load_int8, vnni_supported
 from indoor.records import QuantizationConfig
 
-NUM_PHOTOGRAPHS = 32
+NUM_PHOTOGRAPHS = 16
 """Photographs by default: the layers' order no longer changes with more (DECISIONS.md)."""
 
 
