@@ -1,8 +1,10 @@
 """`indoor diagnose`: what it prints, draws and refuses."""
 
-import json
+import contextlib
+import io
+import shlex
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from indoor.diagnose.causes import apply, find
 from indoor.diagnose.plot import plot_diagnosis
 from indoor.diagnose.records import Diagnosis, LayerError
 from indoor.diagnose.render import render_diagnosis
-from indoor.records import from_json, to_json
+from indoor.records import from_json
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +26,26 @@ def words(photographs: Path, home: Path) -> list[str]:
     return ["diagnose", str(home / "runs" / "tiny"), "--data", str(photographs)]
 
 
-@pytest.fixture(scope="module")
-def told(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command writes as JSON of the session's run."""
-    from indoor.diagnose.diagnosis import diagnose
+@dataclass(frozen=True)
+class Told:
+    """What the command said and drew of the session's run."""
 
-    run = Path(words[1])
-    found = diagnose(run / "float32.safetensors", run / "int8.safetensors", Path(words[3]))
-    path = tmp_path_factory.mktemp("told") / "told.json"
-    path.write_bytes(to_json(found))
-    return path
+    json: str
+    picture: Path
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The record that it printed."""
+        return from_json(self.json, Diagnosis, "standard output")
+
+
+@pytest.fixture(scope="module")
+def told(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """The command's JSON and picture."""
+    picture, printed = tmp_path_factory.mktemp("told") / "layers.png", io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main([*words, "--json", "--plot", str(picture), "--photographs", "2"]) == 0
+    return Told(printed.getvalue(), picture)
 
 
 def layer(name: str, share: float, **figures: object) -> LayerError:
@@ -55,27 +67,23 @@ def layer(name: str, share: float, **figures: object) -> LayerError:
     return LayerError(**(known | figures))  # type: ignore[arg-type]
 
 
-def test_json_is_the_whole_record(
-    words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_json_is_the_whole_record(told: Told) -> None:
     """All layers, with a run's name alone, and the picture beside it."""
-    picture = tmp_path / "layers.png"
-    assert main([*words, "--json", "--plot", str(picture), "--photographs", "2"]) == 0
-    found = from_json(capsys.readouterr().out, Diagnosis, "standard output")
+    found = told.diagnosis
     assert len(found.layers) == 30
     assert (found.num_photographs, found.split, found.arch) == (2, "val", "resnet18")
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert told.picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_table_has_the_worst_layers_first(
-    told: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+    told: Told, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two files give the same as their run; the rest is counted, and `--layers` shows it."""
     run = Path(words[1])
     named = ["diagnose", str(run / "float32.safetensors"), str(run / "int8.safetensors")]
-    assert main([*named, *words[2:], "--width", "160"]) == 0
+    assert main([*named, *words[2:], "--width", "160", "--photographs", "2"]) == 0
     text = capsys.readouterr().out
-    found = from_json(told.read_bytes(), Diagnosis, str(told))
+    found = told.diagnosis
     worst = [one.layer for one in found.worst_first]
     table = text[text.index("\nLayers\n") :]
     lines = [line.split()[0] for line in table.splitlines() if line.strip()]
@@ -83,6 +91,28 @@ def test_the_table_has_the_worst_layers_first(
     assert "10 more layers have" in table
     every = render_diagnosis(found, every_layer=True, width=160)
     assert all(f"\n{name} " in every for name in worst)
+
+
+def test_the_next_line_has_all_remedies_and_what_was_chosen_before(
+    told: Path,
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It can be typed: the configuration that was diagnosed, with the options that help."""
+    found = told.diagnosis
+    blamed = [
+        layer("conv1", 0.6, causes=("shifted means",)),
+        layer("fc", 0.4, causes=("unequal channels",)),
+    ]
+    ill = replace(found, findings=find(blamed, found.config))
+    monkeypatch.setattr("indoor.cli.diagnose.diagnose", lambda *_, **__: ill)
+    assert main(words) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("next: indoor quantize ")
+    asked = parse(shlex.split(line)[2:])
+    assert (asked.bias_correction, asked.equalise) == (True, True)
+    assert (asked.observer, asked.engine) == (found.config.observer, found.config.engine)
 
 
 def test_an_int8_of_another_float32_is_refused(
@@ -157,10 +187,8 @@ def test_what_is_in_force_is_no_remedy(cause: str, tried: dict[str, object], rem
     assert found.remedy == remedy
 
 
-def test_markdown_and_picture_need_no_checkpoint(told: Path, tmp_path: Path) -> None:
-    """A record that was kept is shown again."""
-    found = from_json(told.read_bytes(), Diagnosis, str(told))
-    assert "| layer |" in render_diagnosis(found, format="markdown")
-    plot_diagnosis(found, tmp_path / "layers.png")
-    assert (tmp_path / "layers.png").stat().st_size > 10_000
-    assert json.loads(told.read_text())["layers"][0]["layer"] == "quant"
+def test_a_record_that_was_kept_is_shown_again(told: Told, tmp_path: Path) -> None:
+    """Markdown and picture need no checkpoint."""
+    assert "| layer |" in render_diagnosis(told.diagnosis, format="markdown")
+    plot_diagnosis(told.diagnosis, tmp_path / "layers.png")
+    assert (tmp_path / "layers.png").read_bytes() == told.picture.read_bytes()

@@ -6,6 +6,7 @@ from indoor import places
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome, use_color, width
+from indoor.diagnose.causes import apply
 from indoor.diagnose.diagnosis import NUM_PHOTOGRAPHS, diagnose
 from indoor.diagnose.plot import plot_diagnosis
 from indoor.diagnose.records import Diagnosis
@@ -14,6 +15,8 @@ from indoor.errors import IndoorError
 from indoor.files import check_writable
 from indoor.hints import command_line, run_word
 from indoor.model import describe_pair
+from indoor.records import QuantizationConfig
+from indoor.repair.render import options_of
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -47,11 +50,15 @@ def run(parsed: argparse.Namespace) -> Outcome:
         color=use_color(),
     )
     if found.findings and parsed.format == "table":
-        again = command_line("quantize", run_word(opened.folder), data=root)
-        text = f"{text.rstrip()}\n\nnext: {again} {' '.join(_remedies(found))}"
+        options = options_of(_repaired(found))
+        again = command_line("quantize", run_word(opened.folder), data=root, **options)
+        text = f"{text.rstrip()}\n\nnext: {again}"
     return Outcome(record=None, text=text, notes=opened.notes)
 
 
-def _remedies(found: Diagnosis) -> list[str]:
-    """Return each option once, in the order of the findings."""
-    return list(dict.fromkeys(one.remedy for one in found.findings))
+def _repaired(found: Diagnosis) -> QuantizationConfig:
+    """Return the configuration with the remedies of all findings."""
+    config = found.config
+    for finding in found.findings:
+        config = apply(finding.remedy, config)
+    return config

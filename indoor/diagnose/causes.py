@@ -22,7 +22,8 @@ BULK = 0.3
 """Of the range, what holds 99.9% of the values: nearly two bits are spent on the others."""
 QUIET = 1 / 16
 """Of the range, what the median channel takes: four bits are spent on the others."""
-SPREAD = 16.0
+SPREAD = 8.0
+"""Of the weights by input channel, the largest over the median: three bits are spent on it."""
 GAIN_DB = 6.0
 """What a scale a channel must gain: one bit."""
 CONSTANT = 0.4

@@ -6,6 +6,7 @@ from indoor.diagnose.records import Diagnosis, Finding, LayerError
 from indoor.records import InputStatistics
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Items, Paragraph
+from indoor.report.caption import describe_quantization
 from indoor.report.markdown import as_markdown
 from indoor.report.text import as_text
 
@@ -56,8 +57,6 @@ def diagnosis_blocks(found: Diagnosis, *, every_layer: bool = False) -> list[Blo
 
 
 def _caption(found: Diagnosis) -> tuple[tuple[str, str], ...]:
-    config = found.config
-    low, high = config.activation_range
     vnni = "unknown" if found.vnni is None else "yes" if found.vnni else "no"
     calibration = found.calibration_input
     seen = f"; calibration saw {_values(calibration)}" if calibration else ""
@@ -68,11 +67,7 @@ def _caption(found: Diagnosis) -> tuple[tuple[str, str], ...]:
             f"{found.agreement.num_hits} of {found.agreement.num_total} photographs",
         ),
         ("photographs", f"{_values(found.input)}, of the split {found.split}{seen}"),
-        (
-            "int8",
-            f"flow {config.flow}, engine {config.engine}, activations {low}..{high}, "
-            f"{config.observer} observers, {config.weights} weights",
-        ),
+        ("int8", describe_quantization(found.config)),
         ("CPU", f"{found.cpu_model}, VNNI {vnni}; torch {found.torch_version}"),
     )
 

@@ -260,6 +260,7 @@ class Session:
                 model,
                 torch.cat([images for images, _ in batches]),
                 activation_range=config.activation_range,
+                equalised=config.equalised,
                 progress=LimitedProgress(self.progress, self.limit),
             )
             self._ranked = rank_layers(errors)
