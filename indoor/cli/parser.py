@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -67,6 +68,7 @@ def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
     """Return a function that imports the command's module only when it is called."""
 
     def command(parsed: argparse.Namespace) -> Any:
+        parsed.began_s = time.monotonic()
         with needing_the_whole_installation(prog):
             run = importlib.import_module(f"indoor.cli.{module}").run
             if "torch" not in sys.modules:

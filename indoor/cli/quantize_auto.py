@@ -1,6 +1,7 @@
 """`indoor quantize --auto`: the fastest int8 that holds a bar, in the time there is."""
 
 import argparse
+import time
 from pathlib import Path
 
 from indoor import places
@@ -47,6 +48,8 @@ def run_auto(
         skip_broken=parsed.skip_broken,
         progress=Bar(),
         say=tell,
+        # Loading torch and the checkpoint is part of what the user waits for.
+        already_s=time.monotonic() - parsed.began_s,
     )
     best = search.chosen
     assert best is not None

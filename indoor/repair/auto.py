@@ -20,7 +20,7 @@ from indoor.repair.photographs import (
     ask_float32,
     held_out_places,
     hold_out,
-    num_wanted,
+    num_affordable,
     read_answers,
     scenes_of,
     write_answers,
@@ -52,6 +52,7 @@ def find_int8(
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
+    already_s: float = 0.0,
 ) -> Search:
     """Try candidates in the order of their cost, and keep the best of them in `out`.
 
@@ -71,6 +72,7 @@ def find_int8(
         progress: Hears of each batch.
         say: Hears one line for each candidate.
         clock: Seconds; only differences count.
+        already_s: Seconds of `minutes` that are over already.
 
     Returns:
         What was tried and which candidate is the best: that one is in `out`.
@@ -80,7 +82,7 @@ def find_int8(
             search of this run is going on.
         CollapseError: No candidate does what float32 does; nothing is written.
     """
-    limit, out = TimeLimit(60 * minutes, clock), Path(out)
+    limit, out = TimeLimit(60 * minutes, clock, already_s), Path(out)
     validate_config(start)
     source = open_source(checkpoint, root, seed=seed, skip_broken=skip_broken)
     source = hold_out(source, start.num_calibration)
@@ -157,7 +159,7 @@ def _go_on(
         say("the search begins anew: its best int8 is not the one that lies there any more")
         return None
     num_there = sum(map(len, places.values()))
-    if num_wanted(limit, held_out.seconds, num_there) > _MORE * held_out.num_photographs:
+    if num_affordable(limit, held_out.seconds, num_there) > _MORE * held_out.num_photographs:
         say("the search begins anew: there is time for more photographs to judge")
         return None
     plain = next((one for one in search.tried if one.step == "plain"), None)

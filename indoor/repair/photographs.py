@@ -27,7 +27,8 @@ BATCH = 8
 """Photographs a call, as where accuracy is evaluated."""
 
 MIN_JUDGES = 64
-"""Photographs that judge however short the time is, where there are as many."""
+"""Photographs that judge in a short time, where there are as many; fewer in one that is too short
+even for them."""
 
 TIME_SHARE = 0.2
 """Of the time float32 may take; each candidate takes about a third of that."""
@@ -100,10 +101,9 @@ def trained_on(source: Source) -> frozenset[Part]:
     return frozenset(("train",) if kept_out else ("train", "val"))
 
 
-def num_wanted(limit: TimeLimit, seconds: float, num_there: int) -> int:
+def num_affordable(limit: TimeLimit, seconds: float, num_there: int) -> int:
     """Return how many photographs judge in such a time, where one costs float32 `seconds`."""
-    affordable = int(TIME_SHARE * limit.seconds / seconds)
-    return min(num_there, max(MIN_JUDGES, affordable))
+    return min(num_there, int(TIME_SHARE * limit.seconds / seconds))
 
 
 def ask_float32(
@@ -143,26 +143,28 @@ def _ask(
     found: list[tuple[Tensor, Tensor]] = []
     seconds = 1.0
 
-    def asked(part: Part, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def asked(part: Part, indices: Sequence[int], share: float = 1.0) -> tuple[Tensor, Tensor]:
         scenes = HeldOutScenes(source, tuple((part, i) for i in indices), views)
+        batches = load_batches(scenes, BATCH)
         return predict(
             run,
-            load_batches(scenes, BATCH),
+            limit.some(batches, share) if share < 1 else batches,
             progress,
             description=f"float32 on {part} photographs that judge",
             num_photographs=len(scenes),
         )
 
     for part, there in places.items():
-        tried = there[: min(MIN_JUDGES, wanted - len(chosen))]
+        tried = there[: max(0, min(MIN_JUDGES, wanted - len(chosen)))]
         if not tried:
             continue
         began = time.perf_counter()
-        answers = [asked(part, tried)]
-        seconds = max((time.perf_counter() - began) / len(tried), 1e-9)
-        wanted = num_wanted(limit, seconds, num_there)
-        taken = there[: max(len(tried), wanted - len(chosen))]
-        if rest := taken[len(tried) :]:
+        answers = [asked(part, tried, TIME_SHARE)]
+        num_tried = len(answers[0][1])
+        seconds = max((time.perf_counter() - began) / num_tried, 1e-9)
+        wanted = num_affordable(limit, seconds, num_there)
+        taken = there[: max(num_tried, wanted - len(chosen))]
+        if rest := taken[num_tried:]:
             answers.append(asked(part, rest))
         found += answers
         chosen += [(part, i) for i in taken]

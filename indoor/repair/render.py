@@ -146,11 +146,9 @@ def _describe_judges(held_out: HeldOut) -> str:
         for part, text in counts.items()
         if not text.startswith("0 ")
     )
-    known = (
-        "; views, since float32 was trained on the photographs themselves" if held_out.views else ""
-    )
+    known = " (float32 was trained on the photographs themselves)" if held_out.views else ""
     return (
-        f"{told} photographs that no step tuned on, none of the test list{known}; float32 has "
+        f"{told} photographs{known} that no step tuned on, none of the test list; float32 has "
         f"{format_share(held_out.float32.value)} of them right"
     )
 
@@ -164,8 +162,8 @@ def _needed(search: Search) -> Iterator[str]:
     found = answer(judged, search.question.max_drop_points)
     if search.ended == "out of time":
         yield (
-            f"The time was over after {len(search.tried)} candidates; the same command goes on "
-            "from there, with more --minutes if you like."
+            f"The time was over, with {len(search.tried)} tried; the same command goes on from "
+            "there, with more --minutes if you like."
         )
     for tried in search.tried:
         if tried.failed:

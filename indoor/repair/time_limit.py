@@ -19,12 +19,18 @@ class TimeLimit:
     Args:
         seconds: Above 0.
         clock: Seconds; only differences count.
+        already_s: Seconds that are over already.
     """
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        already_s: float = 0.0,
+    ) -> None:
         self.seconds = seconds
         self._clock = clock
-        self._began = clock()
+        self._began = clock() - already_s
 
     @property
     def elapsed_s(self) -> float:
