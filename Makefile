@@ -16,18 +16,23 @@ ARGS ?=
 CONSTRAINTS := $(if $(TORCH),$(VENV)/constraints.txt,constraints.txt)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 RUN := $(VENV)/bin/python -m
+# The files in the order of their names: the few long tests of some files would be the last by far.
+TESTS = OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder --benchmark-disable --timeout 600 -m "$(if $(TORCH),torch and )not slow"
 COMMA := ,
 BENCH_MADE := $(VENV)/.bench$(if $(EXTRAS),-$(subst $(COMMA),-,$(EXTRAS)))
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(filter full,$(BENCH)),--full)
 
-.PHONY: bench test lint install clean
+.PHONY: bench test coverage lint install clean
 .DEFAULT_GOAL := bench
 
 bench: $(BENCH_MADE)
 	$(RUN) pytest bench $(OPTIONS) $(ARGS)
 
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) pytest tests --numprocesses 2 --dist loadfile --benchmark-disable --timeout 600 -m "$(if $(TORCH),torch and )not slow" $(if $(TORCH),,--cov --cov-report=term) $(ARGS)
+	$(TESTS) $(ARGS)
+
+coverage: lint
+	$(TESTS) --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.test
 	$(RUN) ruff check .

@@ -24,6 +24,7 @@ from pytest_benchmark.utils import PercentageRegressionCheck
 from bench.options import SETTINGS, SHARED
 from bench.studies import gate as gate_study
 from bench.studies import recording as gate_recording
+from bench.studies import run as run_study
 from bench.studies import slowdown as gate_slowdown
 from bench.studies.complete import SUITES, count_false_alarms, hog_cpu
 from bench.studies.gate import replay_files
@@ -361,18 +362,14 @@ def test_traces_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
         gate_study.main(["replay", *map(str, paths)])
 
 
-def test_a_mistake_is_one_line() -> None:
+def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not there ends the script with status 2 and no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.studies.gate", "table", "nowhere.json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: nowhere.json cannot be read")
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        run_study(lambda: gate_study.main(["table", "nowhere.json"]))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: nowhere.json cannot be read")
+    assert said.count("\n") == 1
 
 
 def test_false_alarms_are_counted_and_gone_on_with(tmp_path: Path) -> None:

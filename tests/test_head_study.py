@@ -1,21 +1,22 @@
 """Tests of the script that sets the reference's loop against cached features."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 
+import pytest
 from killing import small_weights
 
+from bench.studies import head, run
 from indoor.model import FORMAT, save_float
 from indoor.records import CheckpointManifest
 from indoor.train.head import HEAD_EPOCHS
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 
-
-def test_both_ways_end_at_one_head(photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_both_ways_end_at_one_head(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The study records both times, their ratio, and heads that differ by rounding alone."""
     weights = small_weights()
     checkpoint = tmp_path / "weights.safetensors"
@@ -29,17 +30,10 @@ def test_both_ways_end_at_one_head(photographs: Path, tmp_path: Path) -> None:
     )
     save_float(checkpoint, weights.model, manifest)
     out = tmp_path / "study.json"
-    command = [sys.executable, "-m", "bench.studies.head", "--model", "resnet18", "--threads", "1"]
-    command += ["--data", str(photographs), "--weights", str(checkpoint), "--out", str(out)]
-    done = subprocess.run(
-        [*command, "--photographs", "12"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "heads differ by" in done.stdout
+    words = ["--model", "resnet18", "--threads", "1", "--data", str(photographs)]
+    words += ["--weights", str(checkpoint), "--out", str(out), "--photographs", "12"]
+    assert head.main(words) == 0
+    assert "heads differ by" in capsys.readouterr().out
     record = json.loads(out.read_bytes())
     assert record["epochs"] == HEAD_EPOCHS
     assert (record["num_train"], record["num_val"], record["threads"]) == (12, 2, 1)
@@ -51,16 +45,11 @@ def test_both_ways_end_at_one_head(photographs: Path, tmp_path: Path) -> None:
     assert record["val_accuracy"]["reference"] == record["val_accuracy"]["ours"]
 
 
-def test_a_users_mistake_is_one_line(photographs: Path) -> None:
+def test_a_users_mistake_is_one_line(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights that are not there end the script with status 2 and no traceback."""
-    command = [sys.executable, "-m", "bench.studies.head", "--data", str(photographs)]
-    done = subprocess.run(
-        [*command, "--weights", "nowhere.pt"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no file nowhere.pt")
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: head.main(["--data", str(photographs), "--weights", "nowhere.pt"]))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is no file nowhere.pt")
+    assert said.count("\n") == 1

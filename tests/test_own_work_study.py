@@ -1,32 +1,31 @@
 """Tests of the study that sets our own work before a revision against that of now."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bench.studies import own_work, run
 from bench.studies.own_work import _differences
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 
-
-def test_the_working_tree_against_a_revision(photographs: Path, home: Path, tmp_path: Path) -> None:
+def test_the_working_tree_against_a_revision(
+    photographs: Path,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """One run measures all tasks on both sides, whose results are the same."""
     out = tmp_path / "study.json"
-    command = [sys.executable, "-m", "bench.studies.own_work", "--before", "HEAD", "--threads", "1"]
-    command += ["--data", str(photographs), "--run", str(home / "runs" / "tiny"), "--out", str(out)]
-    done = subprocess.run(
-        [*command, "--parts", "2", "--photographs", "4", "--calibration", "4"],
-        cwd=REPOSITORY,
-        env=os.environ | {"INDOOR_HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "nothing differs"
+    monkeypatch.setenv("INDOOR_HOME", str(tmp_path / "home"))
+    words = ["--before", "HEAD", "--threads", "1", "--data", str(photographs)]
+    words += ["--run", str(home / "runs" / "tiny"), "--out", str(out)]
+    status = own_work.main([*words, "--parts", "2", "--photographs", "4", "--calibration", "4"])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert printed.splitlines()[-1] == "nothing differs"
     record = json.loads(out.read_bytes())
     assert record["num_labels_changed"] == 0
     assert [one["now"]["num_photographs"] for one in record["evaluate"]] == [6, 6]
@@ -58,16 +57,13 @@ def test_another_result_is_told() -> None:
     ]
 
 
-def test_a_users_mistake_is_one_line(photographs: Path, tmp_path: Path) -> None:
+def test_a_users_mistake_is_one_line(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run without an int8 ends the study with status 2 and no traceback."""
-    command = [sys.executable, "-m", "bench.studies.own_work", "--data", str(photographs)]
-    done = subprocess.run(
-        [*command, "--run", str(tmp_path)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no ")
-    assert done.stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as ended:
+        run(lambda: own_work.main(["--data", str(photographs), "--run", str(tmp_path)]))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is no ")
+    assert said.count("\n") == 1
