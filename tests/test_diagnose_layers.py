@@ -128,6 +128,22 @@ def test_resnets_layers_are_found_by_their_names() -> None:
     assert [one.layer for one in found if one.ends] == ["quant", "conv1", "fc"]
 
 
+def test_a_layer_that_stays_float32_rounds_its_output_alone() -> None:
+    """What its weights would have cost is gone, and the last layer costs nothing at all."""
+    model = network(noise(16))
+    kept = ("conv1", "fc")
+    found = {
+        one.layer: one
+        for one in layer_errors(
+            model, made(model, float_layers=kept), noise(2, seed=1), activation_range=RANGE
+        )
+    }
+    assert "fc" not in found
+    assert found["conv1"].kind == "convolution"
+    assert found["conv1"].weight_sqnr_db is None
+    assert found["conv1"].activation_sqnr_db < 60
+
+
 def test_no_photograph_is_refused() -> None:
     """Nothing is known from nothing."""
     model = small()

@@ -33,7 +33,9 @@ def plot_diagnosis(found: Diagnosis, path: Path) -> None:
         ("rounding its output", "#cc79a7", "s", [one.activation_sqnr_db for one in layers]),
         ("in the int8 network", "#000000", "", [one.accumulated_sqnr_db for one in layers]),
     ):
-        told = [(place, value) for place, value in zip(places, values, strict=True) if value]
+        told = [
+            (place, value) for place, value in zip(places, values, strict=True) if value is not None
+        ]
         ratios.plot(
             [place for place, _ in told],
             [value for _, value in told],
