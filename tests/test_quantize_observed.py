@@ -7,6 +7,7 @@ import torch
 from quantizable import config, network, noise
 from torch import Tensor, nn
 
+from indoor.model import build_model
 from indoor.quantize import quantize
 from indoor.quantize.eager_flow import convert_observed
 from indoor.quantize.observed import choose, observe
@@ -51,3 +52,15 @@ def test_more_may_be_shown_afterwards(shown: tuple[nn.Module, nn.Module, list[Te
     after = watched.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], values) for name, values in before.items())
+
+
+def test_a_fixed_scale_stays_fixed() -> None:
+    """After a sigmoid torch's scale is given and not observed; a MobileNetV3 has twenty of them."""
+    inputs = noise(2)
+    model = build_model("mobilenet_v3_large", 3, seed=0)
+    asked = config(observer="mse", activation_range=(0, 255))
+    watched = observe(model, config(), inputs)
+    with torch.no_grad():
+        watched(inputs)
+    chosen = convert_observed(choose(watched, asked), model, asked).eval()
+    assert torch.equal(chosen(inputs), quantize(model, asked, [inputs])(inputs))

@@ -29,6 +29,11 @@ IMAGES = noise(4)
 EAGER = all_variants()["int8"]
 OTHERS = [v for v in all_variants().values() if v.precision == "int8" and v.runtime != "eager"]
 
+MARKS = {
+    "inductor": pytest.mark.compiles,
+    "aotinductor": [pytest.mark.compiles, pytest.mark.slow],  # and it takes Inductor's kernels
+}
+
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -83,11 +88,7 @@ def pairwise_sums(values: Tensor, weights: Tensor) -> Tensor:
 
 @pytest.mark.runtime
 @pytest.mark.parametrize(
-    "variant",
-    [
-        pytest.param(v, marks=pytest.mark.compiles if v.static_batch else (), id=v.name)
-        for v in OTHERS
-    ],
+    "variant", [pytest.param(v, marks=MARKS.get(v.runtime, ()), id=v.name) for v in OTHERS]
 )
 def test_every_runtime_is_exact_where_onednn_is(variant: Variant, run_folder: Path) -> None:
     """On sums that would overflow, its logits are those of float32 between rounded values."""

@@ -60,8 +60,9 @@ def observe(model: nn.Module, config: QuantizationConfig, example: Tensor) -> nn
         A float32 module in eval mode, to be called on calibration batches without gradients.
     """
     observed = eager_flow.observe(model, config, example)
+    chooses = type(_observer(config, config.observer))  # others, after a sigmoid, have no choice
     for module in observed.modules():
-        if isinstance(getattr(module, "activation_post_process", None), ObserverBase):
+        if type(getattr(module, "activation_post_process", None)) is chooses:
             module.activation_post_process = EveryObserver(config)
     return observed
 
