@@ -16,6 +16,7 @@ from indoor.locks import locked
 from indoor.model import load_float, read_manifest, save_float
 from indoor.quantize import load_int8, open_source, quantize_checkpoint
 from indoor.records import Provenance, read_record
+from indoor.repair import ladder
 from indoor.repair import session as session_module
 from indoor.repair.photographs import HeldOutScenes, held_out_places, hold_out, trained_on
 from indoor.repair.records import Search
@@ -275,3 +276,21 @@ def test_a_step_that_cannot_be_made_is_recorded(job: Job, monkeypatch: pytest.Mo
     (failed,) = [one for one in search.tried if one.step == "bias correction"]
     assert failed.failed == "no biases here"
     assert "equalisation" in {one.step for one in search.tried}
+
+
+def test_a_layer_in_float32_is_named_by_a_diagnosis_and_timed(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no plain kernels hold the bar, what a layer in float32 costs stands beside its gain."""
+    monkeypatch.setattr(ladder, "FLOAT_LAYERS", (1,))
+    monkeypatch.setattr(ladder, "answer", lambda *_: "missed")
+    search = job.search()
+    (found,) = [one for one in search.tried if one.step == "float layers"]
+    assert found.failed is None
+    assert len(found.config.float_layers) == 1
+    assert load_float(job.run / "float32.safetensors").model.get_submodule(
+        found.config.float_layers[0]
+    )
+    assert found.against_plain is not None
+    assert found.plain_s is not None
+    assert all(one.against_plain is None for one in search.tried if one is not found)
