@@ -93,6 +93,7 @@ def search(
             views=(),
             float32=wilson(800, 1000),
             seconds=0.01,
+            num_tuned=400,
             logits_sha256="0" * 64,
         ),
         tried=candidates,

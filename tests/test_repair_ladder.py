@@ -149,6 +149,7 @@ def text_of(*candidates: Tried, **changes: Any) -> str:
         ((tried("plain"),), "To prove it at 95% takes some 3,838 photographs"),
         ((tried("plain", 5),), "5 net are lost, and at most 1 may be; --max-drop 0.50 would be"),
         ((tried("plain"), tried("QAT", failed="no labels")), "QAT (histogram) has no figures: no"),
+        ((tried("QAT", qat_epochs=1),), "QAT trained on the 400 photographs that did not judge"),
     ],
 )
 def test_the_answer_says_how_far_it_is(candidates: tuple[Tried, ...], words: str) -> None:

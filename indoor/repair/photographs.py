@@ -176,6 +176,7 @@ def _ask(
         views=tuple(sorted(views & {part for part, _ in chosen})),
         float32=wilson(int((logits.argmax(dim=1) == labels).sum()), len(labels)),
         seconds=seconds,
+        num_tuned=len(source.tuned(len(source.train), 0)),
         logits_sha256=_hash(logits, labels),
     )
     scenes = HeldOutScenes(source, tuple(chosen), views)

@@ -54,6 +54,7 @@ class HeldOut:
     `num_val` of them are validation photographs, the others the rest of the train split. `views`
     are the parts that float32 was trained on, where views of the photographs stand in their place.
     `float32` counts what float32 has right of what judges, and `seconds` is what one cost it.
+    `num_tuned` train photographs are there for the steps.
     """
 
     num_photographs: PositiveCount
@@ -61,6 +62,7 @@ class HeldOut:
     views: tuple[Part, ...]
     float32: Rate
     seconds: Positive
+    num_tuned: PositiveCount
     logits_sha256: Sha256
     """Of float32's logits and the labels, which lie beside the record."""
 

@@ -149,7 +149,8 @@ def _describe_judges(held_out: HeldOut) -> str:
     known = " (float32 was trained on the photographs themselves)" if held_out.views else ""
     return (
         f"{told} photographs{known} that no step tuned on, none of the test list; float32 has "
-        f"{format_share(held_out.float32.value)} of them right"
+        f"{format_share(held_out.float32.value)} of them right; the steps tuned on "
+        f"{held_out.num_tuned:,} others at most"
     )
 
 
@@ -160,6 +161,11 @@ def _needed(search: Search) -> Iterator[str]:
     assert best.judged is not None
     judged = best.judged
     found = answer(judged, search.question.max_drop_points)
+    if best.config.qat_epochs:
+        yield (
+            f"QAT trained on the {search.held_out.num_tuned:,} photographs that did not judge; its "
+            "command trains on the whole train split."
+        )
     if search.ended == "out of time":
         yield (
             f"The time was over, with {len(search.tried)} tried; the same command goes on from "
