@@ -7,7 +7,7 @@ from indoor.records import Observer, PairedSpeedup, QuantizationConfig
 from indoor.repair.records import Answer, Step, Tried, answer
 
 OBSERVERS: tuple[Observer, ...] = ("histogram", "mse", "percentile", "minmax", "moving-average")
-"""What the second step tries beside the plain candidate's own, the likeliest to help first."""
+"""What is tried beside the plain candidate's own, the likeliest to help first."""
 
 FLOAT_LAYERS = (1, 2, 4, 8, 16)
 """How many layers stay in float32, one after the other until the bar is met; then the counts
@@ -30,7 +30,7 @@ def next_candidate(
 ) -> Candidate | None:
     """Return what is to be tried after these; None where the ladder is at its end.
 
-    The steps that change no kernel (observers, bias correction, equalisation) are all taken, each
+    The steps that change no kernel (bias correction, observers, equalisation) are all taken, each
     on what had the highest SQNR before, unless something is proven. The others cost time in every
     call or minutes of training, so they are for where no candidate with the plain kernels holds
     the bar.
@@ -47,13 +47,13 @@ def next_candidate(
     if "proven" in answers.values():
         return None
     steps = {one.step for one in tried}
-    observed = {one.config.observer for one in tried if one.step in ("plain", "observer")}
-    for observer in OBSERVERS:
-        if observer not in observed | {plain.config.observer}:
-            return Candidate(step="observer", config=replace(plain.config, observer=observer))
     base = _base(tried, plain.config)
     if "bias correction" not in steps:
         return Candidate(step="bias correction", config=replace(base, bias_corrected=True))
+    observed = {one.config.observer for one in tried if one.step == "observer"}
+    for observer in OBSERVERS:
+        if observer not in observed | {plain.config.observer}:
+            return Candidate(step="observer", config=replace(base, observer=observer))
     if "equalisation" not in steps:
         return Candidate(step="equalisation", config=replace(base, equalised=True))
     if any(

@@ -19,9 +19,9 @@ from indoor.records import (
 )
 
 Step = Literal[
-    "as it was", "plain", "observer", "bias correction", "equalisation", "float layers", "QAT"
+    "as it was", "plain", "bias correction", "observer", "equalisation", "float layers", "QAT"
 ]
-"""The ladder's steps, the cheapest first. `as it was` is the int8 that lay there before."""
+"""The steps, those that pay most for their cost first. `as it was`: the int8 that lay there."""
 
 Part = Literal["val", "train"]
 """Of the train list: the validation split, and the rest of the train split."""
