@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.studies import calibration
-from bench.studies.calibration_rows import (
-    CalibrationRow,
-    CalibrationStudy,
-    curve,
-    lines,
-    plot,
-    smallest_safe,
-)
+from bench.studies.calibration_rows import CalibrationRow, CalibrationStudy, curve, smallest_safe
 from indoor.errors import IndoorError
 from indoor.quantize import default_config
 from indoor.records import read_record
@@ -66,14 +59,16 @@ def test_numbers_have_the_batches_of_their_own_quantization() -> None:
     assert calibration.passes([3], 16) == [[3]]
 
 
-def test_the_table_and_the_plot_show_each_observer(study: CalibrationStudy, tmp_path: Path) -> None:
+def test_a_saved_study_is_shown_again(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A line for each number and observer, what is safe, and a picture."""
-    text = "\n".join(lines(study))
+    pytest.importorskip("matplotlib")
+    assert calibration.main([str(saved), "--plot", str(tmp_path / "curve.png")]) == 0
+    text = capsys.readouterr().out
     assert "torch.rand" in text
     assert "mse: smallest safe number" in text
     assert "histogram of 128 levels" in text
-    pytest.importorskip("matplotlib")
-    plot(study, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -101,7 +96,10 @@ def test_the_smallest_safe_number_is_the_first_after_which_nothing_comes(
     ("more", "message"),
     [
         (["--photographs", "13"], "has 12 test photographs, expected 13; lower --photographs"),
-        (["--photographs", "3", "--counts", "64"], "photographs .*, expected 64; lower --counts"),
+        (
+            ["--photographs", "3", "--seeds", "1", "--observer", "mse", "--counts", "64"],
+            "photographs .*, expected 64; lower --counts",
+        ),
     ],
 )
 def test_too_few_photographs_are_one_line(
@@ -111,3 +109,9 @@ def test_too_few_photographs_are_one_line(
     words = [str(home / "runs" / "tiny" / "float32.safetensors"), "--data", str(photographs)]
     with pytest.raises(IndoorError, match=message):
         calibration.main([*words, *more])
+
+
+def test_a_checkpoint_needs_a_data_set(home: Path) -> None:
+    """Without one there is nothing to measure on."""
+    with pytest.raises(IndoorError, match="is measured on a data set; give --data"):
+        calibration.main([str(home / "runs" / "tiny" / "float32.safetensors")])

@@ -36,7 +36,7 @@ from indoor.model import LoadedModel, load_float, open_split, recorded_split
 from indoor.quantize import default_config
 from indoor.quantize.eager_flow import convert_observed
 from indoor.quantize.observed import choose, observe
-from indoor.records import Observer, QuantizationConfig, write_record
+from indoor.records import Observer, QuantizationConfig, read_record, write_record
 
 COUNTS = tuple(2**power for power in range(11))
 HALVED_AT = 256
@@ -99,9 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0.
     """
     parsed = _parse(arguments)
+    if parsed.source.name.endswith((".json", ".json.gz")):
+        study = read_record(parsed.source, CalibrationStudy)
+    else:
+        study = measured(parsed)
+    print(*lines(study), sep="\n")  # noqa: T201 - a script's output
+    if parsed.plot:
+        plot(study, parsed.plot)
+    return 0
+
+
+def measured(parsed: argparse.Namespace) -> CalibrationStudy:
+    """Return the study, saved after each row."""
+    if parsed.data is None:
+        raise IndoorError(f"{parsed.source}: a checkpoint is measured on a data set; give --data")
     began = time.monotonic()
     with use_threads(parsed.threads):
-        loaded = load_float(parsed.checkpoint)
+        loaded = load_float(parsed.source)
         judge = judged(loaded, parsed.data, parsed.photographs)
         machine = read_machine()
         config = default_config(batch=parsed.batch, engine=parsed.engine)
@@ -127,10 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 write_record(parsed.out, study)
             if time.monotonic() - began > 60 * parsed.minutes:
                 break
-    print(*lines(study), sep="\n")  # noqa: T201 - a script's output
-    if parsed.plot:
-        plot(study, parsed.plot)
-    return 0
+    return study
 
 
 def all_rows(
@@ -249,8 +260,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.studies.calibration", description=__doc__
     )
-    parser.add_argument("checkpoint", type=Path, help="a float32 checkpoint")
-    parser.add_argument("--data", type=Path, required=True, help="a data set's folder")
+    parser.add_argument(
+        "source", type=Path, help="a float32 checkpoint, or what --out wrote, to be shown again"
+    )
+    parser.add_argument("--data", type=Path, help="a data set's folder")
     parser.add_argument("--photographs", type=int, default=512, help="of the test split")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     parser.add_argument("--halved-at", type=int, default=HALVED_AT)

@@ -104,8 +104,8 @@ def lines(study: CalibrationStudy) -> list[str]:
     text = [
         f"{study.machine.cpu_model}, engine {study.engine}, {study.arch}, {study.num_test} test "
         f"photographs of {study.data}; float32 {study.float32_top1:.2%}",
-        f"{'calibrated on':<16}{'observer':<26}{'range':>7}{'seeds':>6}{'SQNR dB':>15}"
-        f"{'agreement':>17}{'top-1 points':>19}{'choosing s':>12}",
+        f"{'calibrated on':<16}{'observer':<26}{'range':>7}{'seeds':>6}{'SQNR dB':>20}"
+        f"{'agreement':>20}{'top-1 points':>23}{'choosing s':>12}",
     ]
     groups: dict[tuple[Source, int, str, tuple[int, int]], list[CalibrationRow]] = {}
     for row in study.rows:
@@ -115,9 +115,9 @@ def lines(study: CalibrationStudy) -> list[str]:
         text.append(
             f"{f'{count:,}' if source == 'photographs' else source:<16}{observer:<26}"
             f"{f'{ends[0]}..{ends[1]}':>7}{len(rows):>6}"
-            f"{_spread([r.pair.sqnr_db for r in rows], '.1f'):>15}"
-            f"{_spread([100 * r.pair.agreement.value for r in rows], '.1f'):>17}"
-            f"{_spread([100 * r.pair.difference for r in rows], '+.2f'):>19}"
+            f"{_spread([r.pair.sqnr_db for r in rows], '.1f'):>20}"
+            f"{_spread([100 * r.pair.agreement.value for r in rows], '.1f'):>20}"
+            f"{_spread([100 * r.pair.difference for r in rows], '+.2f'):>23}"
             f"{statistics.mean(r.choosing_s for r in rows):>12.1f}"
         )
     for observer in _with_curves(study):
@@ -151,6 +151,7 @@ def plot(study: CalibrationStudy, path: Path) -> None:
     panels = figure.subplots(1, 3, sharex=True)
     observers = _with_curves(study)
     counts = sorted({n for o in observers for n in curve(study.rows, o)})
+    random = [r for r in study.rows if r.source == "torch.rand"]
     for axes, (title, figure_of) in zip(panels, _FIGURES.items(), strict=True):
         for index, observer in enumerate(observers):
             shift = 2.0 ** (0.06 * (index - 2))  # whiskers do not hide each other
@@ -171,9 +172,10 @@ def plot(study: CalibrationStudy, path: Path) -> None:
                 label=observer,
                 **of_observer,
             )
-            drawn = [r for r in study.rows if r.source == "torch.rand" and r.observer == observer]
-            places, figures = [_RAND * shift] * len(drawn), [figure_of(r) for r in drawn]
-            axes.plot(places, figures, linestyle="", markerfacecolor="white", **of_observer)
+            if axes is panels[0]:  # in the others it would flatten all curves
+                drawn = [r for r in random if r.observer == observer]
+                places, figures = [_RAND * shift] * len(drawn), [figure_of(r) for r in drawn]
+                axes.plot(places, figures, linestyle="", markerfacecolor="white", **of_observer)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("calibration photographs")
         axes.set_xscale("log", base=2)
@@ -191,10 +193,21 @@ def plot(study: CalibrationStudy, path: Path) -> None:
             f"{study.machine.torch}.",
             f"Points: the mean of up to {len(seeds)} seeds; whiskers: smallest and largest. "
             "Hollow, at the left: calibrated on torch.rand(1, 3, 299, 299), as torchvision does.",
+            *_of_random(random),
         ],
         width,
     )
     save(figure, path)
+
+
+def _of_random(rows: Sequence[CalibrationRow]) -> list[str]:
+    if not rows:
+        return []
+    same, points = ([figure(r) for r in rows] for figure in list(_FIGURES.values())[1:])
+    return [
+        f"torch.rand, not drawn in the other two panels: the same class for {min(same):.1f} to "
+        f"{max(same):.1f}%, top-1 {min(points):+.1f} to {max(points):+.1f} points."
+    ]
 
 
 def _spread(values: Sequence[float], how: str) -> str:
