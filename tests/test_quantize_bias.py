@@ -1,5 +1,6 @@
 """Bias correction: means over photographs as in float32, and nothing else changed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.ao.nn.quantized import Conv2d, DeQuantize, Quantize
 from bench.studies.hard_models import shift_means
 from indoor.evaluate import sqnr_db
 from indoor.model import fold
-from indoor.quantize import EngineBound, quantize
+from indoor.quantize import EngineBound, eager_flow, quantize
 from indoor.quantize.bias_correction import correct_biases
 from indoor.quantize.checkpoints import _tensors_of as tensors_of
 from indoor.quantize.engines import known_deprecations_filtered, using_engine
@@ -112,3 +113,25 @@ def test_no_photograph_is_refused(float_network: nn.Module, plain: nn.Module) ->
     """A mean of nothing would be no number."""
     with pytest.raises(ValueError, match="no photograph to take means of"):
         correct_biases(float_network, plain, [])
+
+
+def test_batches_are_computed_as_they_come(
+    float_network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gives the batches may end a calibration between two, corrected or not."""
+    computed: list[int] = []
+    observe = eager_flow.observe
+
+    def watched(*given: Any) -> nn.Module:
+        observed = observe(*given)
+        observed.register_forward_pre_hook(lambda _, images: computed.append(len(images[0])))
+        return observed
+
+    def batches() -> Iterator[Tensor]:
+        yield noise(2)
+        yield noise(2)
+        raise TimeoutError(f"{len(computed)} computed")
+
+    monkeypatch.setattr(eager_flow, "observe", watched)
+    with pytest.raises(TimeoutError, match="2 computed"):
+        quantize(float_network, config(bias_corrected=True), batches())

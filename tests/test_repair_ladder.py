@@ -66,6 +66,14 @@ def test_a_step_that_failed_is_passed_over() -> None:
     assert (candidate.step, candidate.config.bias_corrected) == ("observer", False)
 
 
+def test_what_lay_there_lends_its_repairs_and_not_its_calibration() -> None:
+    """An int8 that was calibrated on more photographs does not make every step as slow."""
+    there = tried("as it was", 5, 40, observer="mse", num_calibration=512)
+    candidate = following(there, PLAIN_LOSES)
+    assert candidate is not None
+    assert (candidate.config.observer, candidate.config.num_calibration) == ("mse", 64)
+
+
 @pytest.mark.parametrize(
     ("before", "step"),
     [

@@ -66,8 +66,8 @@ def quantize(
     validate_config(config)
     require_quantizable(model)
     flow = _flow_of(config)
-    # Kept where they are looked at twice; they come decoded from files, one at a time.
-    batches = list(calibration) if config.bias_corrected else calibration
+    kept: list[Tensor] = []
+    batches = _keeping(calibration, kept) if config.bias_corrected else calibration
     model = equalise(model) if config.equalised else model
     with torch.no_grad():
         observed = _calibrated(flow, model, config, batches)
@@ -79,7 +79,14 @@ def quantize(
     assert count_quantized_modules(converted), "no quantized module after the conversion"
     keep_in_float(converted.network, model, config.float_layers)
     converted.eval()
-    return correct_biases(model, converted, list(batches)) if config.bias_corrected else converted
+    return correct_biases(model, converted, kept) if config.bias_corrected else converted
+
+
+def _keeping(batches: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
+    """Yield batches that are looked at twice, one at a time: whoever gives them may end them."""
+    for photographs in batches:
+        kept.append(photographs)
+        yield photographs
 
 
 def _calibrated(

@@ -122,7 +122,10 @@ def _answers(tried: Sequence[Tried], max_drop_points: float) -> dict[int, Answer
 
 
 def _base(tried: Sequence[Tried], plain: QuantizationConfig) -> QuantizationConfig:
-    """Return what the next step builds on: the highest SQNR among those with plain kernels."""
+    """Return what the next step builds on: the highest SQNR among those with plain kernels.
+
+    It is calibrated as the plain one, whatever an int8 that lay there was calibrated on.
+    """
     known = [
         (one.judged.sqnr_db, -place, one.config)
         for place, one in enumerate(tried)
@@ -130,7 +133,8 @@ def _base(tried: Sequence[Tried], plain: QuantizationConfig) -> QuantizationConf
         and one.config.qat_epochs == 0
         and computes_alike(one.config, plain)
     ]
-    return max(known, key=lambda entry: entry[:2])[2] if known else plain
+    best = max(known, key=lambda entry: entry[:2])[2] if known else plain
+    return replace(best, num_calibration=plain.num_calibration, batch=plain.batch)
 
 
 def _next_count(tried: Sequence[Tried], answers: dict[int, Answer]) -> int:
