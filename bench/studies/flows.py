@@ -75,6 +75,7 @@ class Asked:
     num_photographs: int | None = None
     num_few: int = 300
     num_calibration: int | None = None
+    compiles: bool = True
     threads: int = field(default_factory=num_usable_cores)
     batch: int = 16
     timing_s: float = 60.0
@@ -170,8 +171,8 @@ def _configs(asked: Asked) -> Iterator[QuantizationConfig]:
     """Yield each row's configuration, those of the default engine first."""
     own = default_config().engine
     asked_for = partial(default_config, num_calibration=asked.num_calibration)
-    for flow in asked.flows:
-        for observer in asked.observers:
+    for observer in asked.observers:
+        for flow in asked.flows:
             yield asked_for(engine=own, flow=flow, observer=observer)
     for engine in asked.engines:
         for observer in asked.few_observers:
@@ -247,7 +248,7 @@ def _timed(study: Study, folder: Path, images: Tensor, asked: Asked) -> Study:
     for index, row in enumerate(study.rows):
         first.setdefault((row.config.flow, row.config.engine), index)
     variant = all_variants()[COMPILED]
-    reason = why_not(variant)
+    reason = why_not(variant) if asked.compiles else "--no-compile"
     for (_, engine), index in first.items():
         path = folder / f"{index}" / "int8.safetensors"
         if study.rows[index].same_as is not None:
@@ -289,6 +290,8 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Asked, Path | None]:
     add("--calibration", type=int, help="train photographs to calibrate on (default: quantize's)")
     add("--flows", nargs="+", choices=get_args(Flow), default=get_args(Flow))
     add("--observers", nargs="+", choices=get_args(Observer), default=get_args(Observer))
+    add("--engines", nargs="+", choices=get_args(Engine), default=supported_engines())
+    add("--no-compile", action="store_true", help="measure no compiled package")
     add("--threads", type=int, default=num_usable_cores(), help="default: all cores")
     add("--batch", type=int, default=16, help="photographs a call (default: 16)")
     add("--seconds", type=float, default=60.0, help="of the times' interleaved run (default: 60)")
@@ -299,6 +302,8 @@ def _parse(arguments: Sequence[str] | None) -> tuple[Asked, Path | None]:
         root=parsed.data,
         flows=tuple(parsed.flows),
         observers=tuple(parsed.observers),
+        engines=tuple(parsed.engines),
+        compiles=not parsed.no_compile,
         num_photographs=parsed.photographs,
         num_calibration=parsed.calibration,
         threads=parsed.threads,
