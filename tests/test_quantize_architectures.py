@@ -12,7 +12,7 @@ from torch import nn
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 
 from indoor.evaluate import sqnr_db
-from indoor.model import ARCHS, head_of, replace_head, save_float, thin
+from indoor.model import ARCHS, head_of, read_tensors, replace_head, save_float, thin
 from indoor.quantize import load_int8, load_qdq, quantize, save_int8
 from indoor.records import CheckpointManifest
 from indoor.runtimes import all_variants
@@ -112,3 +112,20 @@ def test_runtimes_compute_it_in_int8(
         assert sqnr_db(reference(images), loaded(images)) > 15
     _, proof = prove(loaded, images)
     assert proof.is_whole, proof.words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", ["fx", pytest.param("pt2e", marks=pytest.mark.runtime)])
+def test_each_flow_fills_the_same_checkpoint(
+    run: tuple[str, nn.Module, nn.Module, Path], tmp_path: Path, flow: str
+) -> None:
+    """By min-max to the same bits, but where a concatenation's terms share a range."""
+    if flow == "pt2e":
+        pytest.importorskip("torchao")
+    arch, model, _, folder = run
+    save_int8(tmp_path / "int8", quantize(model, config(flow=flow), [noise(8)]), about(arch))
+    (eager, _), (found, _) = map(read_tensors, (folder / "int8.safetensors", tmp_path / "int8"))
+    assert found.keys() == eager.keys()
+    others = [name for name, tensor in eager.items() if not torch.equal(found[name], tensor)]
+    share = len(others) / len(eager)
+    assert share < 0.1 if arch in ("googlenet", "inception_v3", "shufflenet_v2_x1_0") else not share
