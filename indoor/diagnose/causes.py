@@ -26,7 +26,7 @@ SPREAD = 8.0
 """Of the weights by input channel, the largest over the median: three bits are spent on it."""
 GAIN_DB = 6.0
 """What a scale a channel must gain: one bit."""
-CONSTANT = 0.4
+CONSTANT = 0.5
 """Of a layer's noise, what a corrected bias takes away: more than half."""
 _HALF_DB = 3.0
 """Half of the power."""
@@ -159,8 +159,8 @@ def _figures(cause: Cause, one: LayerError) -> str:
             )
         case "shifted means":
             what = (
-                f"{one.constant:.0%} of its noise is a constant a channel, by which the means "
-                f"are {one.mean_shift:.2f} standard deviations off"
+                f"{one.constant:.0%} of what its int8 weights change is a constant a channel, by "
+                f"which the means are {one.mean_shift:.2f} standard deviations off"
             )
         case "first or last layer":
             what = (

@@ -35,7 +35,7 @@ class _Sums:
     per_channel_noise: float = 0.0
     rounding_noise: float = 0.0
     clipping_noise: float = 0.0
-    own_noise: float = 0.0
+    shifted_noise: float = 0.0
     logit_noise: float = 0.0
     weight_logit_noise: float = 0.0
     int8_signal: float = 0.0
@@ -48,6 +48,8 @@ class _Sums:
     histogram: Tensor = field(default_factory=lambda: torch.zeros(NUM_CODES, dtype=torch.int64))
     channels: list[Tensor] = field(default_factory=list)
     """A call each: what `_by_channel` returns."""
+    ends: list[Tensor] = field(default_factory=list)
+    """A call each: every channel's least and greatest output, `(2, C)`."""
 
 
 def layer_errors(
@@ -128,12 +130,20 @@ def _add_own(sums: _Sums, pair: Pair, x: Tensor, y: Tensor) -> None:
     """Add what the layer does to float32's own values."""
     sums.signal += _power(y)
     sums.num += y.numel()
-    noisy = y
+    before, changed = y, pair.rounded(y)
     if pair.twin is not None:
         noisy = pair.twin(x)
         sums.weight_noise += _power(noisy - y)
         if pair.per_channel is not None:
             sums.per_channel_noise += _power(pair.per_channel(x) - y)
+        # A bias is added before the ReLU, so means are compared there.
+        has_relu = weighted(pair.point) is not pair.point
+        before = weighted(pair.point)(x) if has_relu else y
+        changed = weighted(pair.twin)(x) if has_relu else noisy
+    sums.shifted_noise += _power(changed - before)
+    sums.channels.append(_by_channel(changed - before, before))
+    others = [0, *range(2, y.dim())]
+    sums.ends.append(torch.stack([y.amin(others), y.amax(others)]))
     codes = pair.codes(y)
     held = codes.clamp(0, NUM_CODES - 1)
     # Half a step beyond the last code still rounds to it.
@@ -143,13 +153,10 @@ def _add_own(sums: _Sums, pair: Pair, x: Tensor, y: Tensor) -> None:
     sums.clipping_noise += _power(error[clipped])
     sums.num_clipped += int(clipped.sum())
     sums.histogram += torch.bincount(held.to(torch.uint8).flatten(), minlength=NUM_CODES)
-    own = pair.rounded(noisy) - y if pair.twin is not None else error
-    sums.own_noise += _power(own)
-    sums.channels.append(_by_channel(own, y))
 
 
 def _by_channel(error: Tensor, y: Tensor) -> Tensor:
-    """Return each channel's count, sums of error, output and its square, ends: `(6, C)`."""
+    """Return each channel's count, and sums of the error, `y` and its square: `(4, C)`."""
     others = [0, *range(2, y.dim())]
     count = torch.full((y.shape[1],), y.numel() / y.shape[1], dtype=torch.float64)
     return torch.stack(
@@ -158,8 +165,6 @@ def _by_channel(error: Tensor, y: Tensor) -> Tensor:
             error.sum(others, dtype=torch.float64),
             y.sum(others, dtype=torch.float64),
             y.square().sum(others, dtype=torch.float64),
-            y.amin(others).double(),
-            y.amax(others).double(),
         ]
     )
 
@@ -218,7 +223,9 @@ def _judge(
         return decibels(math.sqrt(signal), math.sqrt(noise))
 
     has_weights = pair.twin is not None
-    count, error, total, squares, least, most = _all_calls(sums.channels)
+    count, error, total, squares = _alike(sums.channels).sum(0)
+    lowest, highest = _alike(sums.ends).unbind(1)
+    extent = highest.amax(0) - lowest.amin(0)
     means = error / count
     variances = (squares / count - (total / count).square()).clamp_min(0)
     spread = float(variances.mean().sqrt())
@@ -242,8 +249,8 @@ def _judge(
         share=_part(sums.logit_noise, logit_noise),
         clipping=_part(sums.clipping_noise, sums.rounding_noise),
         bulk=bulk,
-        quiet=min(1.0, float((most - least).median()) / (levels * pair.scale)),
-        constant=_part(float((count * means.square()).sum()), sums.own_noise),
+        quiet=min(1.0, float(extent.median()) / (levels * pair.scale)),
+        constant=_part(float((count * means.square()).sum()), sums.shifted_noise),
         input_spread=_input_spread(weighted(pair.point).weight) if has_weights else 1.0,
         per_channel_sqnr_db=sqnr_db(sums.per_channel_noise) if pair.per_channel else None,
         overflowed=_part(sums.num_overflowed, sums.num_judged),
@@ -251,10 +258,9 @@ def _judge(
     )
 
 
-def _all_calls(channels: list[Tensor]) -> tuple[Tensor, ...]:
-    """Return the sums and ends of all calls, each `(C,)`."""
-    calls = torch.stack([one for one in channels if one.shape == channels[0].shape])
-    return (*calls[:, :4].sum(0).unbind(), calls[:, 4].amin(0), calls[:, 5].amax(0))
+def _alike(calls: list[Tensor]) -> Tensor:
+    """Return what was noted at each call, stacked; of calls with other channels the first's."""
+    return torch.stack([one for one in calls if one.shape == calls[0].shape])
 
 
 def _occupied(histogram: Tensor, activation_range: tuple[int, int]) -> tuple[float, float]:

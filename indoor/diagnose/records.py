@@ -56,7 +56,8 @@ class LayerError:
     dead: Share
     """Of the calibrated range, what no value reaches."""
     mean_shift: NotNegative
-    """By how much its error moves the channels' means, in standard deviations of the channels."""
+    """By how much its int8 weights (of a layer without any, its rounding) move the channels' means,
+    before its ReLU, in standard deviations of the channels."""
     share: Share
     """Of the noise in the logits, added up over the layers one by one."""
     clipping: Share = 0.0
@@ -66,7 +67,7 @@ class LayerError:
     quiet: Share = 1.0
     """The part of the calibrated range that the median channel takes."""
     constant: Share = 0.0
-    """Of its own noise, the part that is the same wherever one looks in a channel: a bias."""
+    """Of that change's power, the part that is the same all over a channel, as a bias is."""
     input_spread: float = 1.0
     """Its weights' largest, by input channel: the highest of them over the median."""
     per_channel_sqnr_db: float | None = None
