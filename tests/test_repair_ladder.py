@@ -125,7 +125,9 @@ def test_the_estimate_decides_and_the_interval_proves(
     [
         (tried("plain", 0, 20), tried("plain", 5, 40), None, True),
         (tried("plain", 5, 40), tried("plain", 0, 20), None, False),
-        (tried("plain", 3, 20), tried("plain", 5, 40), None, True),
+        (tried("plain", 3, 20), tried("plain", 5, 40), None, False),
+        (tried("plain", 6, 41), tried("plain", 5, 40), None, True),
+        (tried("plain", 5, 20), tried("plain", 30, 40), None, True),
         (tried("plain", 5, 41), tried("plain", 5, 40), None, True),
         (tried("plain", 1, 41), tried("plain", 0, 40), None, True),
         (tried("plain", 0, 20), tried("plain", 0, 40), speed(1.1, 1.05, 1.2), True),

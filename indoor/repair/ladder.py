@@ -83,7 +83,8 @@ def is_better(
 
     One that holds the bar beats one that does not. Of two that do the faster wins, and where the
     interval of their speedup does not tell, the higher SQNR. Of two that do not, the smaller loss
-    wins, then the higher SQNR.
+    wins where it lies outside the other's interval, else the higher SQNR: a photograph more or less
+    tells nothing, and noise in all logits does.
 
     Args:
         challenger: Judged.
@@ -97,7 +98,8 @@ def is_better(
     holds, held = (answer(one, max_drop_points) != "missed" for one in (new, old))
     if holds != held:
         return holds
-    if not holds and new.difference != old.difference:
+    interval = old.difference_interval
+    if not holds and not interval.low <= new.difference <= interval.high:
         return new.difference > old.difference
     if holds and speed is not None:
         if speed.interval.low > 1:
