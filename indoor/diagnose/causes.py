@@ -16,8 +16,9 @@ LARGE = 0.25
 """The share of all noise that is large for one of some dozens of layers."""
 CLIPPED, CLIPPING = 0.001, 0.9
 """Values that are clipped, and their part of the rounding noise, from which the range is wrong."""
-DEAD = 0.5
-"""Of the range, what no photograph reaches: a bit that is calibrated for nothing."""
+DEAD = 0.75
+"""Of the range, what no photograph reaches: two bits that are calibrated for nothing. More
+photographs than are diagnosed reach twice as far by a few values, which is `BULK`'s to name."""
 BULK = 0.3
 """Of the range, what holds 99.9% of the values: nearly two bits are spent on the others."""
 QUIET = 1 / 16
@@ -27,7 +28,7 @@ SPREAD = 8.0
 GAIN_DB = 6.0
 """What a scale a channel must gain: one bit."""
 CONSTANT = 0.5
-"""Of a layer's noise, what a corrected bias takes away: more than half."""
+"""Of what a layer's weights change, what a corrected bias takes away."""
 _HALF_DB = 3.0
 """Half of the power."""
 
@@ -64,8 +65,12 @@ class _Judged:
 
     @property
     def rounding(self) -> bool:
-        weights = self.one.weight_sqnr_db
-        return self.matters and (weights is None or self.one.activation_sqnr_db < weights + GAIN_DB)
+        one = self.one
+        if one.weight_sqnr_db is None or one.isolated_weight_logit_sqnr_db is None:
+            return self.matters
+        larger = one.activation_sqnr_db < one.weight_sqnr_db
+        decides = one.isolated_weight_logit_sqnr_db > one.isolated_logit_sqnr_db + _HALF_DB
+        return self.matters and (larger or decides)
 
 
 def causes_of(one: LayerError) -> tuple[Cause, ...]:
