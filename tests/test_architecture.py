@@ -41,7 +41,7 @@ ALLOWED = {
     | {"records", "devices", "dataset", "transforms", "model", "machine", "measure"},
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM
-    | {"records", "dataset", "transforms", "model", "evaluate", "machine", "measure"},
+    | {"records", "dataset", "transforms", "model", "train", "evaluate", "machine", "measure"},
     "diagnose": BOTTOM
     | {"records", "transforms", "dataset", "model", "quantize", "evaluate"}
     | {"machine", "measure", "report"},

@@ -9,9 +9,9 @@ from quantizable import config, network, noise
 from torch import Tensor, nn
 from torch.ao.nn.quantized import Conv2d, DeQuantize, Quantize
 
-from bench.studies.hard_models import shift_means
 from indoor.evaluate import sqnr_db
 from indoor.model import fold
+from indoor.model.network import followers
 from indoor.quantize import EngineBound, eager_flow, quantize
 from indoor.quantize.bias_correction import correct_biases
 from indoor.quantize.checkpoints import _tensors_of as tensors_of
@@ -24,8 +24,24 @@ WITHOUT_RELU = ("layer1.0.conv2", "layer2.0.downsample.0", "layer4.1.conv2", "fc
 
 @pytest.fixture(scope="module")
 def float_network() -> nn.Module:
-    """A ResNet-18 whose means int8 weights shift; it is only ever copied."""
-    return shift_means(network(noise(8)), noise(8))
+    """A ResNet-18 whose means int8 weights shift; it is only ever copied.
+
+    Each output channel's weights lie just below or just above the middle between two int8 values.
+    """
+    model, generator = network(noise(8)), torch.Generator().manual_seed(0)
+    for block in model.modules():
+        for name, (norm_name, _) in followers(block).items():
+            layer, norm = block.get_submodule(name), block.get_submodule(str(norm_name))
+            assert isinstance(layer, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_var is not None
+            gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().view(-1, 1, 1, 1)
+            step = (layer.weight.data * gain).abs().amax((1, 2, 3), keepdim=True) / 127.5
+            codes = layer.weight.data * gain / step
+            side = torch.randint(2, (len(codes), 1, 1, 1), generator=generator) * 2 - 1
+            moved = torch.where(codes.abs() < 126, codes.round() + 0.49 * side, codes)
+            layer.weight.data = moved * step / gain
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +151,12 @@ def test_batches_are_computed_as_they_come(
     monkeypatch.setattr(eager_flow, "observe", watched)
     with pytest.raises(TimeoutError, match="2 computed"):
         quantize(float_network, config(bias_corrected=True), batches())
+
+
+def test_a_last_layer_in_float32_is_corrected_too(float_network: nn.Module) -> None:
+    """What the layers before it do to the mean logits is made up for, and nothing rounds them."""
+    asked = config(bias_corrected=True, float_layers=("fc",))
+    model, photographs = quantize(float_network, asked, BATCHES), torch.cat(BATCHES)
+    with torch.inference_mode():
+        expected, actual = (one(photographs).mean(0) for one in (float_network, model))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)

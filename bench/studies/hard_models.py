@@ -1,9 +1,9 @@
 """A trained network made hard to quantize in two ways, and what repairs it.
 
-Rescaled: the channels between some convolutions get ranges up to 128 times as wide, by powers of
-two, so that float32 stays as it is. Shifted: each weight is moved to just below the middle between
-two int8 values, on the side that its output channel was dealt, and the batch norms make up for the
-means: float32 is about as good as before, and int8 rounds a channel's weights in one direction.
+Rescaled: the channels between some convolutions get ranges up to 256 times as wide, by powers of
+two, so that float32 stays as it is. Shifted: the weights of 1 x 1 convolutions are moved by less
+than an int8 step, so that their rounding errors add up to a shift of each output channel's mean and
+to little else; the batch norms make up for it, so that float32 is about as good as before.
 
 Example:
     python -m bench.studies.hard_models --checkpoint float32.safetensors --data ROOT
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bench.studies import run
 from indoor.dataset import load_batches, stratified_sample
 from indoor.devices import use_threads
+from indoor.diagnose.layers import layer_errors
 from indoor.evaluate.pairs import compare
 from indoor.files import write_text
 from indoor.machine import read_machine
@@ -32,9 +33,11 @@ from indoor.quantize import default_config, quantize
 from indoor.quantize.equalisation import pairs, scale_channels
 from indoor.records import PairedEvaluation, QuantizationConfig, Split, to_builtins
 
-OCTAVES = 7
+OCTAVES = 8
 ALMOST_HALF = 0.49
-NUM_RESCALED = 3
+NUM_RESCALED = 5
+NUM_DIAGNOSED = 8
+NUM_POSITIONS, RIDGE = 8192, 20.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "shifted": shift_means(loaded.model, torch.cat(calibration)),
         }
         rows = compare_repairs(networks, calibration, batches, labels)
+        blamed = blame(networks["rescaled"], rows, torch.cat(calibration)[:NUM_DIAGNOSED])
     machine = read_machine()
     record = {
         "study": "hard_models",
@@ -67,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "num_photographs": len(labels),
         "num_calibration": sum(map(len, calibration)),
         "rescaled": hard_pairs(loaded.model),
+        "blamed": blamed,
         "machine": to_builtins(machine),
         "rows": [to_builtins(row) for row in rows],
     }
@@ -76,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{machine.cpu_model}, {len(labels)} test photographs of {record['data']}; "
         f"rescaled behind {', '.join(hard_pairs(loaded.model))}",
         *(_line(row) for row in rows),
+        f"indoor diagnose blames {', '.join(blamed)}",
         sep="\n",
     )
     return 0
@@ -104,8 +110,12 @@ def compare_repairs(
             replace(default, bias_corrected=True),
             plain,
         ),
-        "rescaled": (plain, replace(plain, equalised=True)),
-        "shifted": (default, replace(default, bias_corrected=True)),
+        "rescaled": (
+            plain,
+            replace(plain, equalised=True),
+            replace(default, equalised=True, bias_corrected=True),
+        ),
+        "shifted": (plain, replace(plain, bias_corrected=True)),
     }
     rows = []
     for name, model in networks.items():
@@ -116,6 +126,18 @@ def compare_repairs(
             pair = compare(reference, logits, labels, baseline="float32", candidate="int8")
             rows.append(Row(name, config, pair))
     return rows
+
+
+def blame(model: nn.Module, rows: Sequence[Row], images: Tensor) -> tuple[str, ...]:
+    """Return the layers of the rescaled network that a diagnosis blames, the worst first.
+
+    As many as there are convolutions around the rescaled channels.
+    """
+    config = next(row.config for row in rows if row.network == "rescaled")
+    int8 = quantize(model, config, [images])
+    errors = layer_errors(model, int8, images, activation_range=config.activation_range)
+    worst = sorted(errors, key=lambda error: -error.share)
+    return tuple(error.layer for error in worst[: 2 * NUM_RESCALED])
 
 
 def hard_pairs(model: nn.Module, num: int = NUM_RESCALED) -> tuple[str, ...]:
@@ -130,7 +152,7 @@ def rescale_channels(model: nn.Module, names: Sequence[str], *, seed: int = 0) -
     Args:
         model: A float32 network; it stays as it is.
         names: The first convolutions of some of its `pairs`.
-        seed: Decides each channel's factor, 1 to 128.
+        seed: Decides each channel's factor, 1 to 256.
     """
     result = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
@@ -142,7 +164,7 @@ def rescale_channels(model: nn.Module, names: Sequence[str], *, seed: int = 0) -
 
 
 def shift_means(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
-    """Return a copy whose weights' rounding errors have one sign in each output channel.
+    """Return a copy whose weights' rounding errors shift the means of what they compute.
 
     Args:
         model: A float32 network in eval mode with its batch norms; it stays as it is.
@@ -150,9 +172,8 @@ def shift_means(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module
         seed: Decides each channel's sign.
     """
     result = copy.deepcopy(model)
-    generator = torch.Generator().manual_seed(seed)
     hooks = [
-        convolution.register_forward_pre_hook(partial(_move, block.get_submodule(norm), generator))
+        convolution.register_forward_pre_hook(partial(_move, block.get_submodule(norm), seed))
         for block in result.modules()
         for convolution, norm in (
             (block.get_submodule(name), norm) for name, (norm, _) in followers(block).items()
@@ -166,26 +187,45 @@ def shift_means(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module
     return result
 
 
-def _move(
-    norm: nn.Module, generator: torch.Generator, convolution: nn.Module, inputs: tuple[Tensor]
-) -> None:
+def _move(norm: nn.Module, seed: int, convolution: nn.Module, inputs: tuple[Tensor]) -> None:
     """Move a convolution's weights before it computes, and its batch norm's mean with them."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert isinstance(convolution, nn.Conv2d)
     assert norm.running_var is not None
+    if convolution.kernel_size != (1, 1):  # at the edges another one's mean is another
+        return
     gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)
     folded = convolution.weight * gain
-    # Symmetric qint8 as torch's observers choose it; the largest weight stays and keeps the scale.
-    step = folded.abs().amax((1, 2, 3), keepdim=True) / 127.5
+    # Per tensor, symmetric, as torch's observers choose it; the largest weight keeps the scale.
+    step = folded.abs().max() / 127.5
     codes = folded / step
+    # The same sides in all layers of a width: what blocks add to each other adds up.
+    generator = torch.Generator().manual_seed(seed + len(codes))
     side = torch.randint(2, (len(codes), 1, 1, 1), generator=generator) * 2 - 1
-    moved = torch.where(codes.abs() < 126, codes.round() + ALMOST_HALF * side, codes)
+    stride = convolution.stride[0]
+    errors = _steady_errors(inputs[0][:, :, ::stride, ::stride]).view(1, -1, 1, 1)
+    moved = torch.where(codes.abs() < 126, codes.round() + errors * side, codes)
     difference = torch.where(gain == 0, 0, (moved - codes) * step / gain)
     # A convolution is linear: the mean photograph tells the mean output.
     mean_input = inputs[0].mean(0, keepdim=True)
     shift = convolution._conv_forward(mean_input, difference, None).mean((0, 2, 3))
     convolution.weight += difference
     norm.running_mean += shift
+
+
+def _steady_errors(activations: Tensor) -> Tensor:
+    """Return rounding errors of the weights, `(C,)` in steps, that shift a mean and little else.
+
+    Of all errors whose sum with the channels has the same mean, those by the channels' means over
+    their covariance let it vary least (as in a discriminant), here with most of a ridge.
+    """
+    values = activations.transpose(0, 1).flatten(1)
+    values = values[:, :: max(1, values.shape[1] // NUM_POSITIONS)]
+    covariance = torch.cov(values)
+    ridge = RIDGE * covariance.diagonal().mean().clamp_min(1e-12)
+    errors = torch.linalg.solve(covariance + ridge * torch.eye(len(values)), values.mean(1))
+    largest = errors.abs().quantile(0.8).clamp_min(1e-12)
+    return (errors / largest * ALMOST_HALF).clamp(-ALMOST_HALF, ALMOST_HALF)
 
 
 def photographs(
@@ -208,12 +248,12 @@ def _line(row: Row) -> str:
     config, pair = row.config, row.pair
     repairs = [
         *(["--equalise"] if config.equalised else []),
-        *(["--bias-correct"] if config.bias_corrected else []),
+        *(["--bias-correction"] if config.bias_corrected else []),
     ]
     right = pair.num_both_right + pair.num_only_baseline_right
     accuracy = right / pair.num_photographs
     return (
-        f"{row.network:9} {config.observer:10} {config.weights:12} {' '.join(repairs) or '-':15} "
+        f"{row.network:9} {config.observer:10} {config.weights:12} {' '.join(repairs) or '-':29} "
         f"float32 {accuracy:7.2%}  int8 {accuracy + pair.difference:7.2%}  "
         f"{pair.difference * 100:+7.2f} points ({pair.difference_interval.low * 100:+.2f} to "
         f"{pair.difference_interval.high * 100:+.2f})  agreement {pair.agreement.value:7.2%}  "

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.ao.nn.quantized import Linear
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
-from torch.nn import functional
 
 from indoor.model import fold
 from indoor.quantize.engines import known_deprecations_filtered
+from indoor.quantize.float_layer import FloatLayer, how_convolved, multiply
 
 MOST_PHOTOGRAPHS = 256
 """More tell nothing new of a mean, and their activations would fill the memory."""
@@ -51,7 +50,7 @@ def correct_biases(
         hooks = [
             module.register_forward_pre_hook(partial(_correct, expected[name]))
             for name, module in corrected.get_submodule("network").named_modules()
-            if isinstance(module, WeightedQuantizedModule)
+            if isinstance(module, WeightedQuantizedModule | FloatLayer)
         ]
         corrected(photographs)
     for hook in hooks:
@@ -85,14 +84,13 @@ def _correct(expected: Tensor, layer: Any, inputs: tuple[Tensor]) -> None:
     (activations,) = inputs
     parts = (part.dequantize().sum(0, keepdim=True) for part in torch.split(activations, _CHUNK))
     mean_input = torch.stack(list(parts)).sum(0) / len(activations)
-    packed, bias = layer._weight_bias()
-    weight = packed.dequantize()
-    if isinstance(layer, Linear):
-        outputs = functional.linear(mean_input, weight, bias)
+    if isinstance(layer, FloatLayer):
+        outputs = multiply(mean_input, layer.weight, layer.bias, layer.convolution)
+        layer.bias = layer.bias + (expected - _channel_means(outputs))
     else:
-        how = (layer.stride, layer.padding, layer.dilation, layer.groups)
-        outputs = functional.conv2d(mean_input, weight, bias, *how)
-    layer.set_weight_bias(packed, bias + (expected - _channel_means(outputs)))
+        packed, bias = layer._weight_bias()
+        outputs = multiply(mean_input, packed.dequantize(), bias, how_convolved(layer))
+        layer.set_weight_bias(packed, bias + (expected - _channel_means(outputs)))
 
 
 def _channel_means(outputs: Tensor) -> Tensor:

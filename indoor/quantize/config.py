@@ -101,7 +101,6 @@ def validate_config(config: QuantizationConfig) -> None:
     _check_choice("flow", config.flow, get_args(Flow))
     _check_choice("observer", config.observer, get_args(Observer))
     _check_choice("weights", config.weights, get_args(WeightGranularity))
-    _refuse_unbuilt(config)
     if config.num_calibration < 1:
         raise IndoorError(
             f"number of calibration photographs {config.num_calibration}: expected 1 or more; "
@@ -114,19 +113,17 @@ def validate_config(config: QuantizationConfig) -> None:
             f"epochs of training with quantization {config.qat_epochs}: expected 0 or more; "
             "0, the default, trains none"
         )
-
-
-def _refuse_unbuilt(config: QuantizationConfig) -> None:
-    """Raise IndoorError where a field asks for what this version does not do yet."""
-    asked = {
-        f"--qat-epochs {config.qat_epochs}": config.qat_epochs > 0,
-    }
-    for option, is_asked in asked.items():
-        if is_asked:
-            raise IndoorError(
-                f"{option}: this version cannot do that; expected a configuration without it; "
-                "leave it out"
-            )
+    if config.qat_epochs and config.flow != "eager":
+        raise IndoorError(
+            f"--qat-epochs {config.qat_epochs} with flow {config.flow}: expected flow eager, which "
+            "alone trains with quantization in the network; leave one of both out"
+        )
+    if config.qat_epochs and config.float_layers:
+        raise IndoorError(
+            f"--qat-epochs {config.qat_epochs} with --float-layers "
+            f"{','.join(config.float_layers)}: expected one of both, since a training rounds every "
+            "layer; leave one of them out"
+        )
 
 
 def qconfig_of(config: QuantizationConfig) -> QConfig:

@@ -12,6 +12,7 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 
 from indoor.errors import IndoorError
 from indoor.hints import TORCHAO, lacking
+from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize import eager_flow
 from indoor.quantize.bias_correction import correct_biases
 from indoor.quantize.config import validate_config
@@ -19,6 +20,7 @@ from indoor.quantize.eager_flow import require_quantizable
 from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
 from indoor.quantize.equalisation import equalise
 from indoor.quantize.float_layer import keep_in_float
+from indoor.quantize.qat import Training, train_quantized
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
@@ -40,7 +42,12 @@ class Flow(Protocol):
 
 
 def quantize(
-    model: nn.Module, config: QuantizationConfig, calibration: Iterable[Tensor]
+    model: nn.Module,
+    config: QuantizationConfig,
+    calibration: Iterable[Tensor],
+    *,
+    training: Training | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> nn.Module:
     """Return an int8 model made from a float one.
 
@@ -54,6 +61,8 @@ def quantize(
         config: Flow, engine, range, observers, weights and repairs. `num_calibration`, `batch` and
             `seed` say how `calibration` was drawn; they are not used here.
         calibration: Batches float32 `(B, 3, H, W)`, passed through the transform of inference.
+        training: What it trains on where `qat_epochs` is 1 or more.
+        progress: Hears of the training.
 
     Returns:
         A model in eval mode from float32 `(B, 3, H, W)` to float32 logits `(B, C)`, which keeps
@@ -71,6 +80,11 @@ def quantize(
     model = equalise(model) if config.equalised else model
     with torch.no_grad():
         observed = _calibrated(flow, model, config, batches)
+    if config.qat_epochs:
+        if training is None:
+            raise ValueError(f"qat_epochs is {config.qat_epochs} and training None")
+        observed = train_quantized(model, observed, config, training, progress=progress)
+    with torch.no_grad():
         converted = flow.convert_observed(observed, model, config)
     # torchvision's own helper sets no qconfig for x86 and onednn and hands back a float network.
     modules = converted.network.named_modules()

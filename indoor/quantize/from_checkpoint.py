@@ -28,6 +28,7 @@ from indoor.quantize.collapse import WatchedBatches, check, refuse_collapse
 from indoor.quantize.config import default_config, validate_config
 from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import is_exact, vnni_supported
+from indoor.quantize.qat import Training
 from indoor.records import (
     CheckpointManifest,
     DataIdentity,
@@ -37,6 +38,7 @@ from indoor.records import (
     QuantizationRecord,
     Split,
 )
+from indoor.train.head import epoch_order
 
 NUM_CHECK = 128
 """Photographs of the validation split that a check looks at, where there are as many."""
@@ -196,7 +198,7 @@ def make_int8(
     Args:
         source: Its model is not changed.
         config: How.
-        limited: Passes the calibration's batches on; it may end them early, or raise.
+        limited: Passes batches of calibration and training on; it may end them early, or raise.
         progress: Hears of each batch.
 
     Raises:
@@ -207,7 +209,19 @@ def make_int8(
     calibration = WatchedBatches(
         limited(_inputs(train, chosen, config.batch, "calibrating on train photographs", progress))
     )
-    model = quantize(source.model, config, calibration)
+    training = None
+    if config.qat_epochs:
+        photographs = source.tuned(len(train), config.seed)
+
+        def batches(epoch: int) -> Iterator[Tensor]:
+            order = epoch_order(len(photographs), config.seed, epoch).tolist()
+            indices = [photographs[place] for place in order]
+            return limited(
+                images for images, _ in load_batches(train, config.batch, indices=indices)
+            )
+
+        training = Training(len(photographs), batches)
+    model = quantize(source.model, config, calibration, training=training, progress=progress)
     seen = calibration.statistics
     names = [train.samples[index].name for index in chosen[: seen.num_photographs]]
     return Made(model=model, config=config, seen=seen, calibration_sha256=_hash_names(names))
