@@ -197,6 +197,7 @@ def test_written_out_it_computes_the_same(int8_network: nn.Module, run_folder: P
     "name",
     [
         "int8",
+        pytest.param("int8-onnxruntime", marks=pytest.mark.runtime),
         pytest.param("int8-openvino", marks=pytest.mark.runtime),
         pytest.param("int8-inductor", marks=[pytest.mark.runtime, pytest.mark.compiles]),
     ],

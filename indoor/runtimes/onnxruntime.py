@@ -43,6 +43,10 @@ EXTRA = "onnxruntime"
 
 DATA_ONLY = True
 
+ROUNDING = "WeightBiasQuantization"
+"""Its optimizer that makes int8 of any float32 layer between int8 ones, even of those that a
+quantization keeps in float32 on purpose."""
+
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
@@ -108,4 +112,6 @@ def open_session(path: Path, options: dict[str, Any]) -> Any:
     chosen.add_session_config_entry("session.force_spinning_stop", "1")
     for name, value in options.items():
         setattr(chosen, name, value)
-    return onnxruntime.InferenceSession(path, chosen, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        path, chosen, providers=["CPUExecutionProvider"], disabled_optimizers=[ROUNDING]
+    )

@@ -76,16 +76,16 @@ def export(checkpoint: Path, path: Path) -> None:
 
 
 def _round_biases(graph: Any) -> None:
-    """Have a linear layer's bias be int32 if its factors are int8, in steps of their product.
+    """Have a layer's bias be int32 if its factors are int8, in steps of their product.
 
-    Else ONNX Runtime dequantizes all of its weights in each call. For convolutions it does this
-    itself.
+    Else ONNX Runtime computes the layer in float32. It would round biases by itself, but with them
+    the weights of layers that are to stay in float32 (`onnxruntime.open_session`).
     """
     from onnx import helper, numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
-    for layer in [node for node in graph.node if node.op_type == "Gemm"]:
+    for layer in [node for node in graph.node if node.op_type in ("Conv", "Gemm")]:
         if layer.input[1] in constants:
             continue
         source, weight = (makers[name] for name in layer.input[:2])
