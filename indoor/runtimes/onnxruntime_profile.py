@@ -97,7 +97,14 @@ def _constants(path: Path) -> dict[str, dict[str, _Tensor]]:
         t.name: _Tensor(_TYPES.get(names[t.data_type].lower(), ""), tuple(t.dims))
         for t in graph.initializer
     }
+    # A bias that was left beside its quantization tells the layer's name as well.
+    dequantized = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    biases = {out: name for out, name in dequantized.items() if name.endswith(_NAMES[1])}
     return {
-        node.name: {name: tensors[name] for name in node.input if name in tensors}
+        node.name: {
+            name: tensors[name]
+            for name in (biases.get(given, given) for given in node.input)
+            if name in tensors
+        }
         for node in graph.node
     }

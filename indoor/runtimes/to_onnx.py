@@ -94,14 +94,15 @@ def _round_biases(graph: Any) -> None:
         scales = (numpy_helper.to_array(constants[node.input[1]]) for node in (source, weight))
         step = math.prod(scales)
         bias = numpy_helper.to_array(constants[layer.input[2]])
-        names = [f"{layer.input[2]}.{part}" for part in ("rounded", "scale", "dequantized")]
+        given = layer.input[2]
+        names = [given, f"{given}.scale", f"{given}.dequantized"]
+        graph.initializer.remove(constants[given])
         rounded = (bias / step).round().astype("int32")
         graph.initializer.extend(map(numpy_helper.from_array, (rounded, step), names))
         graph.node.insert(
             list(graph.node).index(layer),
             helper.make_node(weight.op_type, names[:2], names[2:], axis=0),
         )
-        graph.initializer.remove(constants[layer.input[2]])
         layer.input[2] = names[2]
 
 
