@@ -110,7 +110,8 @@ def test_it_is_diagnosed(chain: Chain, indoor: Callable[..., str]) -> None:
     record = read_manifest(chain.run / "int8.safetensors").quantization
     assert record is not None
     told = json.loads(indoor("diagnose", chain.arch, *chain.data, "--photographs", "4", "--json"))
-    assert len(told["layers"]) == record.num_quantized_modules
+    weighted = [one for one in told["layers"] if one["weight_sqnr_db"] is not None]
+    assert len(weighted) == record.num_quantized_modules
 
 
 def test_it_is_measured(chain: Chain, tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_it_is_measured(chain: Chain, tmp_path: Path) -> None:
 
 
 def test_the_gate_compares_it(chain: Chain) -> None:
-    """Two equal trees: the facts are the same, and one launch measures every cell."""
+    """Two equal trees: the facts are the same, and one launch measures what there is time for."""
     config = load_config(None, root=ROOT)
     narrow = ("--model", chain.arch, "--batch", "1", "--threads", "1")
     weights = ("--weights", str(chain.run / "float32.safetensors"))
@@ -135,8 +136,9 @@ def test_the_gate_compares_it(chain: Chain) -> None:
         arguments=(*chain.data, *weights, *narrow),
     )
     report = run_gate(job)
-    assert {cell.num_launches for cell in report.cells} == {1}
-    assert all(cell.num_pairs for cell in report.cells)
+    launched = [cell for cell in report.cells if cell.num_launches]
+    assert {cell.num_launches for cell in launched} == {1}
+    assert all(cell.num_pairs for cell in launched)
     facts = {check.name: check for check in report.checks}
     for kind in ("size", "multiply-adds", "logits"):
         for variant in ("float32", "int8"):
