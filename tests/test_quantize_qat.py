@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor, nn
 
 from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
-from indoor.quantize import count_quantized_modules, quantize, validate_config
+from indoor.quantize import (
+    count_quantized_modules,
+    load_int8,
+    quantize,
+    quantize_checkpoint,
+    validate_config,
+)
 from indoor.quantize.qat import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,3 +91,14 @@ def test_what_does_not_go_with_a_training_is_refused(
     """In one line that names both options."""
     with pytest.raises(IndoorError, match=f"--qat-epochs 2 .*{expected}"):
         validate_config(config(qat_epochs=2, **changes))
+
+
+def test_a_checkpoint_is_trained_on_its_train_photographs(
+    home: Path, photographs: Path, tmp_path: Path
+) -> None:
+    """The record says for how many epochs, and the file reads as any other."""
+    checkpoint, out = home / "runs" / "tiny" / "float32.safetensors", tmp_path / "int8.safetensors"
+    asked = config(qat_epochs=1, batch=4)
+    record = quantize_checkpoint(checkpoint, photographs, asked, out=out, force=True)
+    assert record.config.qat_epochs == 1
+    assert load_int8(out).manifest.quantization == record
