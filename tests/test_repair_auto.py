@@ -294,3 +294,15 @@ def test_a_layer_in_float32_is_named_by_a_diagnosis_and_timed(
     assert found.against_plain is not None
     assert found.plain_s is not None
     assert all(one.against_plain is None for one in search.tried if one is not found)
+
+
+def test_training_sees_no_photograph_that_judges(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QAT is the last step, on the photographs that are there for tuning."""
+    monkeypatch.setattr(ladder, "QAT_EPOCHS", (1,))
+    monkeypatch.setattr(ladder, "answer", lambda *_: "missed")
+    clock = Ticking()
+    search = job.search(minutes=60, progress=clock, clock=clock)
+    found = search.tried[-1]
+    assert (found.step, found.config.qat_epochs, found.failed) == ("QAT", 1, None)
+    calibrated = START.num_calibration
+    assert found.made_s == calibrated + search.held_out.num_tuned
