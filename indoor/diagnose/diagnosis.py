@@ -20,7 +20,7 @@ from indoor.quantize import WatchedBatches, load_int8, vnni_supported
 from indoor.records import QuantizationConfig
 
 NUM_PHOTOGRAPHS = 16
-"""Photographs by default: they take some 100 s of one core for a ResNet-50 (DECISIONS.md)."""
+"""Photographs by default: they take 145 s of one core for a ResNet-50 (DECISIONS.md)."""
 
 
 def diagnose(
