@@ -12,7 +12,7 @@ import pytest
 import torch
 from quantizable import config, network, noise
 from test_int8_checkpoints import manifest
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
@@ -133,7 +133,16 @@ def test_another_shape_is_refused(compiled: CompiledNetwork) -> None:
 def part_of(checkpoint: Path) -> nn.Module:
     """Return the last five convolutions of an int8 network, most of its weights."""
     whole: Any = load_qdq(checkpoint, round_sums=False)
-    return nn.Sequential(whole.layer3[1].add_relu.rounded, whole.layer4)
+    nodes = {node.target: node for node in whole.graph.nodes}
+    rounding, end = nodes["layer4.0.conv1"].args[0], nodes["avgpool"].args[0]
+    graph = fx.Graph()
+    copied = {rounding.args[0]: graph.placeholder("x")}
+    node = rounding
+    while end not in copied:
+        copied[node] = graph.node_copy(node, copied.__getitem__)
+        node = node.next
+    graph.output(copied[end])
+    return fx.GraphModule(whole, graph)
 
 
 def features(seed: int = 3) -> Tensor:

@@ -421,7 +421,7 @@ def cut(state: dict[str, Tensor], **changes: Tensor | None) -> dict[str, Tensor]
 
 
 RELATIVES: dict[str, tuple[dict[str, Tensor], str]] = {
-    "resnet34": (network("resnet34"), "holds a resnet34, expected torchvision's resnet18 or"),
+    "resnet34": (network("resnet34"), "holds a resnet34, expected torchvision's resnet18, "),
     "resnet101": (network("resnet101"), "holds a resnet101, expected"),
     "resnet152": (network("resnet152"), "holds a resnet152, expected"),
     "resnet34 wrapped": (renamed(network("resnet34"), "module."), "holds a resnet34, expected"),
