@@ -15,6 +15,7 @@ from torch import Tensor
 
 from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
+from indoor.explain.twin import twin_images, twin_run
 from indoor.machine import num_usable_cores
 from indoor.measure.threads import MAX_IDLE_CPUS, idle_cpus, watch_threads
 from indoor.model import load_float, multiply_adds
@@ -110,6 +111,18 @@ def test_each_operator_is_timed(loaded: Loaded) -> None:
     one = {"float32": 4, "bfloat16": 2, "int8": 1}[loaded.variant.precision]
     assert one * 512 * 3 <= (fc.num_bytes or 0) <= 4 * (512 * 3 + 2 * 512 + 9)
     assert torch.equal(loaded(images), before)
+
+
+@pytest.mark.parametrize("name", ["int8-onnxruntime", "int8-openvino"])
+def test_biases_of_zero_leave_int8_as_it_is(home: Path, name: str) -> None:
+    """The exporter leaves such a bias out; the thin twin's are zero."""
+    pytest.importorskip(ALL[name].runtime)
+    with twin_run(home / "runs" / "tiny") as folder:
+        twin = load_here(ALL[name], folder)
+        images = twin_images(folder)
+        assert share(twin.network.ran(images), "int8") == 1
+        expected = load_here(ALL["int8"], folder)(images)
+        assert sqnr_db(expected, twin(images)) > 20 or torch.equal(expected, twin(images))
 
 
 def test_the_artefact_is_one_file_of_nobodys_machine(loaded: Loaded) -> None:

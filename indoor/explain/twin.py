@@ -29,7 +29,7 @@ def twin_images(twin: Path) -> torch.Tensor:
 def twin_run(run_folder: Path) -> Iterator[Path]:
     """Make a folder with the twin's checkpoints, as `run_folder` holds the network's own.
 
-    The weights are random; int8 is quantized as the run's was, on noise.
+    The weights are random; int8 has the layers of the run's, and numbers that come from noise.
 
     Raises:
         IndoorError: The run's checkpoints are missing or cannot be used.
@@ -44,7 +44,14 @@ def twin_run(run_folder: Path) -> Iterator[Path]:
         if whole.is_file():
             int8 = _twin(read_manifest(whole))
             assert int8.quantization is not None
-            quantized = quantize(model, int8.quantization.config, [twin_images(folder)])
+            config = replace(
+                int8.quantization.config,
+                flow="eager",
+                equalised=False,
+                bias_corrected=False,
+                qat_epochs=0,
+            )
+            quantized = quantize(model, config, [twin_images(folder)])
             save_int8(folder / INT8, quantized, int8)
         yield folder
 

@@ -86,7 +86,8 @@ def _round_biases(graph: Any) -> None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
     for layer in [node for node in graph.node if node.op_type in ("Conv", "Gemm")]:
-        if layer.input[1] in constants:
+        # The exporter leaves out a bias that is zero throughout.
+        if layer.input[1] in constants or len(layer.input) < 3:
             continue
         source, weight = (makers[name] for name in layer.input[:2])
         while source.op_type != weight.op_type:  # past the reshaping
