@@ -13,7 +13,7 @@ from indoor.records import QuantizationConfig
 from indoor.repair.auto import MAX_DROP_POINTS, MINUTES, find_int8
 from indoor.repair.records import answer
 from indoor.repair.render import options_of, search_blocks
-from indoor.report.caption import describe_assumed
+from indoor.report.caption import assumed_lines
 from indoor.report.text import as_text
 
 MISSED = 1
@@ -59,8 +59,7 @@ def run_auto(
     run = run_word(folder)
     again = command_line("quantize", run, **how, seed=parsed.seed, **options_of(best.config))
     following = command_line("evaluate", run, **how)
-    assumed = describe_assumed(loaded.manifest.weights)
-    said = (f"assumed: {assumed}",) if assumed else ()
+    said = assumed_lines(loaded.manifest.weights)
     # Lines of their own, since a command that is wrapped cannot be pasted.
     lines = (*said, f"the same again: {again}", f"checkpoint: {out}", f"next: {following}")
     text = as_text(search_blocks(search), width=width(), color=use_color())

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.ao.nn.quantized import FloatFunctional, Quantize
 
 from indoor.diagnose.records import Kind
-from indoor.quantize.engines import EngineBound, known_deprecations_filtered
+from indoor.quantize import eager_flow
+from indoor.quantize.engines import EngineBound
 
 NUM_CODES = 256
 """Whatever range was calibrated: a kernel's outputs are clamped to uint8's."""
@@ -48,15 +49,16 @@ class Pair:
 
 
 def fused_copy(model: nn.Module) -> nn.Module:
-    """Return an eval copy whose modules are named and fused as the int8 network's are."""
-    fused: Any = copy.deepcopy(model).eval()
-    with known_deprecations_filtered():
-        if callable(getattr(fused, "fuse_model", None)):
-            fused.fuse_model(is_qat=False)
+    """Return an eval copy whose modules are named and fused as the int8 network's are.
+
+    Raises:
+        ValueError: It is not quantizable.
+    """
+    fused = eager_flow.fused_copy(model)
+    module: Any
     for module in fused.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # what a layer gave is kept, and compared
-    assert isinstance(fused, nn.Module)
     return fused.requires_grad_(False).to(memory_format=torch.channels_last)
 
 

@@ -91,7 +91,7 @@ def layer_traffic(
     length = getattr(torch, precision).itemsize
     return tuple(
         (read.numel() * length, weights.numel() * length, written.numel() * length)
-        for read, weights, written in layer_calls(arch, num_classes, batch, size)
+        for _, read, weights, written in layer_calls(arch, num_classes, batch, size)
     )
 
 

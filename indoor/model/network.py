@@ -180,14 +180,14 @@ def _multiply_adds(arch: str, num_classes: int, size: int) -> Mapping[str, int]:
     # A weight is (out, in / groups, ...): each output needs one row.
     return {
         name: output.numel() * weight[0].numel()
-        for name, _, weight, output in _calls(arch, num_classes, 1, size)
+        for name, _, weight, output in layer_calls(arch, num_classes, 1, size)
     }
 
 
 def layer_calls(
     arch: str, num_classes: int, batch: int, size: int
-) -> tuple[tuple[Tensor, Tensor, Tensor], ...]:
-    """Return each convolution's and linear layer's input, weights and output, without memory.
+) -> list[tuple[str, Tensor, Tensor, Tensor]]:
+    """Return each convolution's and linear layer's name, input, weights and output.
 
     Args:
         arch: One of `ARCHS`, or `thin` of one.
@@ -196,18 +196,11 @@ def layer_calls(
         size: Their height and width.
 
     Returns:
-        Tensors on the meta device, in the order of the calls.
+        Tensors without memory, on the meta device, in the order of the calls.
 
     Raises:
         ValueError: An unknown architecture, or no class.
     """
-    calls = _calls(arch, num_classes, batch, size)
-    return tuple((read, weight, written) for _, read, weight, written in calls)
-
-
-def _calls(
-    arch: str, num_classes: int, batch: int, size: int
-) -> list[tuple[str, Tensor, Tensor, Tensor]]:
     network = build_empty(arch, num_classes)
     calls: list[tuple[str, Tensor, Tensor, Tensor]] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.ao.nn.quantized import FloatFunctional
-from torch.ao.quantization import QConfig, convert, prepare
+from torch.ao.quantization import convert, prepare
 
 from indoor.quantize.config import qconfig_of
 from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
@@ -16,7 +16,13 @@ from indoor.records import QuantizationConfig
 
 def observe(model: nn.Module, config: QuantizationConfig, example: Tensor) -> nn.Module:  # noqa: ARG001
     """Return a fused copy of the float network with observers (`conversion.Flow`)."""
-    return prepare_copy(model, qconfig_of(config))
+    prepared: Any = fused_copy(model)
+    prepared.qconfig = qconfig_of(config)
+    with known_deprecations_filtered():
+        prepare(prepared, inplace=True)  # type: ignore[no-untyped-call]
+    _write_over(prepared)
+    assert isinstance(prepared, nn.Module)
+    return prepared
 
 
 def convert_observed(
@@ -25,7 +31,9 @@ def convert_observed(
     config: QuantizationConfig,
 ) -> EngineBound:
     """Turn an observed network into int8, in place (`conversion.Flow`)."""
-    return convert_copy(observed, config)
+    with using_engine(config.engine), known_deprecations_filtered():
+        convert(observed, inplace=True)  # type: ignore[no-untyped-call]
+    return EngineBound(observed, config.engine)
 
 
 def fused_copy(model: nn.Module) -> nn.Module:
@@ -40,24 +48,6 @@ def fused_copy(model: nn.Module) -> nn.Module:
         fused.fuse_model(is_qat=False)
     assert isinstance(fused, nn.Module)
     return fused
-
-
-def prepare_copy(model: nn.Module, qconfig: QConfig) -> nn.Module:
-    """Return a fused copy of the float network with the observers of a qconfig."""
-    prepared: Any = fused_copy(model)
-    prepared.qconfig = qconfig
-    with known_deprecations_filtered():
-        prepare(prepared, inplace=True)  # type: ignore[no-untyped-call]
-    _write_over(prepared)
-    assert isinstance(prepared, nn.Module)
-    return prepared
-
-
-def convert_copy(prepared: nn.Module, config: QuantizationConfig) -> EngineBound:
-    """Turn a prepared network into int8, in place, and bind it to the configured engine."""
-    with using_engine(config.engine), known_deprecations_filtered():
-        convert(prepared, inplace=True)  # type: ignore[no-untyped-call]
-    return EngineBound(prepared, config.engine)
 
 
 def require_quantizable(model: nn.Module) -> None:

@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from torch.ao.nn.intrinsic.quantized import ConvReLU2d
 from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from indoor.errors import IndoorError
-from indoor.model import head_of
-from indoor.model.network import followers
+from indoor.model import fold, head_of
 
 
 def keep_in_float(network: nn.Module, float_model: nn.Module, names: Sequence[str]) -> None:
@@ -27,6 +25,9 @@ def keep_in_float(network: nn.Module, float_model: nn.Module, names: Sequence[st
     Raises:
         IndoorError: There is no such layer.
     """
+    if not names:
+        return
+    folded = fold(float_model)
     known = {n: m for n, m in network.named_modules() if isinstance(m, WeightedQuantizedModule)}
     last, _ = head_of(float_model)
     for name in dict.fromkeys(names):
@@ -38,7 +39,9 @@ def keep_in_float(network: nn.Module, float_model: nn.Module, names: Sequence[st
             )
         quantized: Any = known[name]
         output = None if name == last else (float(quantized.scale), int(quantized.zero_point))
-        weight, bias = _folded(float_model, name)
+        original: Any = folded.get_submodule(name)
+        weight = original.weight.clone(memory_format=torch.contiguous_format)
+        bias = torch.zeros(len(weight)) if original.bias is None else original.bias.detach()
         rectifies = isinstance(quantized, ConvReLU2d)
         layer = FloatLayer(quantized, weight, bias, output, rectifies=rectifies)
         network.set_submodule(name, layer.eval())
@@ -100,20 +103,3 @@ def how_convolved(layer: Any) -> tuple[Any, ...] | None:
     if not hasattr(layer, "kernel_size"):
         return None
     return layer.stride, layer.padding, layer.dilation, layer.groups
-
-
-def _folded(model: nn.Module, name: str) -> tuple[Tensor, Tensor]:
-    """Return a layer's weights and bias, with its batch norm in them; both are copies."""
-    path, _, own = name.rpartition(".")
-    layer: Any = model.get_submodule(name)
-    norm_name, _ = followers(model.get_submodule(path)).get(own, (None, None))
-    with torch.no_grad():
-        weight: Tensor = layer.weight.detach().clone()
-        bias = None if layer.bias is None else layer.bias.detach().clone()
-        if norm_name is not None:
-            norm: Any = model.get_submodule(f"{path}.{norm_name}" if path else norm_name)
-            statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-            weight, bias = fuse_conv_bn_weights(weight, bias, *statistics)
-        if bias is None:
-            bias = torch.zeros(len(weight))
-    return weight.detach(), bias.detach()

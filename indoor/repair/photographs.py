@@ -19,6 +19,7 @@ from indoor.measure.proportions import wilson
 from indoor.model import fuse, hash_tensors, recorded_split
 from indoor.progress import Progress
 from indoor.quantize import Source
+from indoor.quantize.collapse import TRY_EVERY
 from indoor.repair.records import HeldOut, Part
 from indoor.repair.time_limit import TimeLimit
 from indoor.transforms import augment, photograph_generator
@@ -32,9 +33,6 @@ even for them."""
 
 TIME_SHARE = 0.2
 """Of the time float32 may take; each candidate takes about a third of that."""
-
-_TRY_EVERY = 8
-"""Of so many batches one is computed by float32 itself beside its quick form."""
 
 Run = Callable[[Tensor], Tensor]
 
@@ -116,7 +114,7 @@ def ask_float32(
     """
     slow = source.model
     try:
-        return _ask(Exact(fuse(slow), slow, _TRY_EVERY), source, places, limit, progress)
+        return _ask(Exact(fuse(slow), slow, TRY_EVERY), source, places, limit, progress)
     except OtherLogitsError:  # here the quick form computes something else
         return _ask(slow, source, places, limit, progress)
 

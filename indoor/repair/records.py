@@ -105,8 +105,6 @@ class Search:
     """A new best whose int8 is being written; it counts once that lies there."""
     ended: Literal["finished", "out of time"] | None = None
     seconds: NotNegative = 0.0
-    skipped: tuple[str, ...] = ()
-    """Steps that were left out, each with the reason."""
 
     @property
     def chosen(self) -> Tried | None:

@@ -1,6 +1,5 @@
 """A search that goes on: a candidate is made, judged, kept where it is the best, and recorded."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -206,15 +205,9 @@ class Session:
         self, model: nn.Module, *, is_limited: bool = False
     ) -> tuple[PairedEvaluation, Tensor, InputStatistics]:
         """Return a network beside float32, its logits, and what it was fed."""
-        judges, labels = self.judges, deque[Tensor]()
-
-        def images() -> Iterator[Tensor]:
-            for photographs, true in load_batches(judges.scenes, BATCH):
-                labels.append(true)
-                yield photographs
-
-        watched = WatchedBatches(images())
-        batches = ((photographs, labels.popleft()) for photographs in watched)
+        judges = self.judges
+        watched = WatchedBatches(images for images, _ in load_batches(judges.scenes, BATCH))
+        batches = zip(watched, torch.split(judges.labels, BATCH), strict=True)
         logits, _ = predict(
             model,
             self.limit.checked(batches) if is_limited else batches,

@@ -98,38 +98,27 @@ def run_epoch(
     Returns:
         The head's learning rate at the epoch's last step.
     """
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(generator_for("dropout", seed, epoch).initial_seed())
-        return _run_batches(run, batches, schedule, epoch, device, progress)
-
-
-def _run_batches(
-    run: Run,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    schedule: Schedule,
-    epoch: int,
-    device: torch.device,
-    progress: Progress,
-) -> float:
     dtype = autocast_dtype(device)
     run.model.train()
     step = (epoch - 1) * schedule.steps_per_epoch
-    for images, labels in batches:
-        factor = learning_rate_factor(step, schedule.num_steps, schedule.num_warmup)
-        for group in run.optimizer.param_groups:
-            group["lr"] = group["full_lr"] * factor
-        images = images.to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            logits = run.model(images)
-        loss = nn.functional.cross_entropy(
-            logits.float(), labels.to(device), label_smoothing=LABEL_SMOOTHING
-        )
-        run.optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        run.optimizer.step()
-        update_average(run.average, run.model, step, schedule.average_decay)
-        step += 1
-        progress.advance(len(images))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator_for("dropout", seed, epoch).initial_seed())
+        for images, labels in batches:
+            factor = learning_rate_factor(step, schedule.num_steps, schedule.num_warmup)
+            for group in run.optimizer.param_groups:
+                group["lr"] = group["full_lr"] * factor
+            images = images.to(device).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                logits = run.model(images)
+            loss = nn.functional.cross_entropy(
+                logits.float(), labels.to(device), label_smoothing=LABEL_SMOOTHING
+            )
+            run.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            run.optimizer.step()
+            update_average(run.average, run.model, step, schedule.average_decay)
+            step += 1
+            progress.advance(len(images))
     return max(float(group["lr"]) for group in run.optimizer.param_groups)
 
 
