@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+WORKER = ROOT / "indoor" / "measure" / "worker"
 
 BOTTOM = {"errors", "files", "hints", "locks", "progress"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate"}
@@ -198,22 +199,24 @@ def test_torch_quantization_has_one_importer(path: Path) -> None:
     "path", sources("indoor", "bench"), ids=lambda p: p.relative_to(ROOT).as_posix()
 )
 def test_pytest_benchmarks_inside_has_two_users(path: Path) -> None:
-    """Only the worker's file and the suite's adapter touch its private names."""
-    if path.relative_to(ROOT).as_posix() in {"indoor/measure/worker.py", "bench/adapter.py"}:
+    """Only the worker's folder and the suite's adapter touch its private names."""
+    if path.parent == WORKER or path == ROOT / "bench" / "adapter.py":
         return
     assert not BENCHMARKS_INSIDE.findall(path.read_text(encoding="utf-8"))
 
 
-def test_the_workers_file_needs_only_the_standard_library() -> None:
+def test_the_workers_folder_needs_only_the_standard_library() -> None:
     """It is copied into strangers' suites, and a runtime's process loads no pytest with it."""
-    worker = ROOT / "indoor" / "measure" / "worker.py"
-    known = {*sys.stdlib_module_names, "pytest", "pytest_benchmark"}
-    assert {name.split(".")[0] for name, _ in imports(worker)} <= known
+    files = sorted(WORKER.glob("*.py"))
+    own = {file.stem for file in files}
+    known = {*sys.stdlib_module_names, *own, "pytest", "pytest_benchmark"}
+    assert {name.split(".")[0] for file in files for name, _ in imports(file)} <= known
     code = (
-        "import runpy, sys; runpy.run_path(sys.argv[1]); "
-        "sys.exit(bool({'pytest', 'pluggy', 'pytest_benchmark'} & set(sys.modules)))"
+        "import sys; sys.path.append(sys.argv[1]); import worker; "
+        "sys.exit(bool({'pytest', 'pluggy', 'pytest_benchmark', 'indoor'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code, worker], check=False).returncode == 0
+    command = [sys.executable, "-c", code, str(WORKER.parent)]
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())

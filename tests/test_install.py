@@ -126,7 +126,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
         if path.is_file() and path.parent.name != "__pycache__"
     }
     assert held == there
-    assert {"indoor/py.typed", "indoor/measure/worker.py"} <= held
+    assert {"indoor/py.typed", "indoor/measure/worker/plugin.py"} <= held
 
 
 def test_the_sdist_holds_what_an_installation_reads(source: Path) -> None:

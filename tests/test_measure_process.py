@@ -25,8 +25,9 @@ from indoor.measure.process import ChildLostError, ChildProcess, run_logged
 from indoor.measure.worker import timed
 
 SERVES = """
-import runpy, subprocess, sys, time
-tools = runpy.run_path(sys.argv[1])
+import importlib, subprocess, sys, time
+sys.path.append(sys.argv[1])
+tools = vars(importlib.import_module("worker"))
 link = tools["Link"]()
 calls = 0
 
@@ -63,7 +64,7 @@ def start(tmp_path: Path) -> Start:
     def started(program: str) -> Iterator[ChildProcess]:
         child = ChildProcess(
             "child",
-            [sys.executable, "-c", program, worker.__file__],
+            [sys.executable, "-c", program, str(Path(worker.__file__).parents[1])],
             log=tmp_path / "log.txt",
             folder=tmp_path,
             environment={},

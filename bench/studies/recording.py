@@ -46,11 +46,13 @@ from indoor.gate.worker import (
     Gauge,
     LaunchRules,
     collect_cells,
+    install_plugin,
     run_launch,
 )
 from indoor.machine import code_identity, num_usable_cores, read_machine
-from indoor.measure import paired_speedup, worker
+from indoor.measure import paired_speedup
 from indoor.measure.pairs import Clock, LocalCall, Plan, Series, measure_interleaved
+from indoor.measure.worker import timed
 from indoor.records import write_record
 
 OUT = "INDOOR_GATE_CALIBRATE_OUT"
@@ -108,11 +110,9 @@ def record(
     blank = _blank_report(plan, seed)
     with tempfile.TemporaryDirectory(prefix="indoor-gate-record-") as scratch:
         folder = Path(scratch)
-        for source, name in (
-            (Path(worker.__file__), PLUGIN),
-            (Path(__file__).with_name("slowdown.py"), _SLOWDOWN_PLUGIN),
-        ):
-            shutil.copyfile(source, folder / f"{name}.py")
+        install_plugin(folder)
+        slowdown_plugin = Path(__file__).with_name("slowdown.py")
+        shutil.copyfile(slowdown_plugin, folder / f"{_SLOWDOWN_PLUGIN}.py")
         rules = LaunchRules(
             plan=plan, start_s=900, hang_s=300, logs=folder, check_imports=lambda _arm, _files: None
         )
@@ -194,7 +194,7 @@ def calibrate_cell(
 
     def measure(seed: int, **calls: Callable[[], object]) -> dict[str, Series]:
         subjects = {
-            name: LocalCall(worker.timed(call, clock), clock=clock) for name, call in calls.items()
+            name: LocalCall(timed(call, clock), clock=clock) for name, call in calls.items()
         }
         return measure_interleaved(subjects, plan, seed=seed, clock=clock)
 

@@ -18,9 +18,9 @@ from indoor.gate.settings import GateConfig
 from indoor.gate.sides.imports import check_imports, import_paths
 from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
-from indoor.gate.worker import PLUGIN, Arm, Collected
+from indoor.gate.worker import PLUGIN, Arm, Collected, install_plugin
 from indoor.machine import files_sha256
-from indoor.measure import worker
+from indoor.measure.worker import python
 
 FACTS_PLUGIN = "indoor_gate_facts"
 HOME = "{home}"
@@ -34,7 +34,6 @@ _SCRATCH = "indoor-gate-scratch-"
 _IMPORT_S = 120
 """For a Python to import pytest, on a slow disk as well."""
 
-_PLUGIN_FILE = Path(worker.__file__)
 _PROBE = """
 import runpy, sys
 import pytest, pytest_benchmark
@@ -149,7 +148,7 @@ class Sides:
             own,
             other,
             {name: file for _, _, name, file in files - self.checked},
-            [self.plugins / f"{name}.py" for name in (PLUGIN, FACTS_PLUGIN)],
+            list(self.plugins.rglob("*.py")),
             suite=self.job.config.suite,
             paths=self.job.config.paths,
             repository=self.repository,
@@ -204,7 +203,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         plugins = scratch / "plugins"
         plugins.mkdir()
-        shutil.copyfile(_PLUGIN_FILE, plugins / f"{PLUGIN}.py")
+        install_plugin(plugins)
         if job.config.facts is not None and job.use_facts:
             source = head.root / job.config.facts
             if not source.is_file():
@@ -239,7 +238,7 @@ def _python(given: Path | None, option: str) -> Path:
         )
     try:
         done = subprocess.run(  # noqa: S603 - the user's own interpreter
-            [path, "-c", _PROBE, _PLUGIN_FILE],
+            [path, "-c", _PROBE, python.__file__],
             capture_output=True,
             check=False,
             timeout=_IMPORT_S,

@@ -6,6 +6,7 @@ from indoor.gate.worker.arms import (
     Collected,
     LaunchRules,
     collect_cells,
+    install_plugin,
     passes_without_other_sides,
 )
 from indoor.gate.worker.launch import CONTROL, CellFailure, Gauge, LaunchOutcome, run_launch
@@ -20,6 +21,7 @@ __all__ = [
     "LaunchOutcome",
     "LaunchRules",
     "collect_cells",
+    "install_plugin",
     "passes_without_other_sides",
     "run_launch",
 ]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from indoor.errors import IndoorError
 from indoor.gate.settings import PlanRules
 from indoor.machine import unredirected_environment
+from indoor.measure import worker as plugin_source
 from indoor.measure.process import ChildLostError, ChildProcess
 
 PLUGIN = "indoor_gate_worker"
@@ -78,6 +80,14 @@ class Collected:
     python: str
     packages: dict[str, str]
     installed_from: dict[str, str] = field(default_factory=dict)
+
+
+def install_plugin(folder: Path) -> None:
+    """Copy the worker's plugin to a folder, so that a suite's Python finds it by its name there."""
+    place = folder / PLUGIN
+    place.mkdir()
+    for file in sorted(Path(plugin_source.__file__).parent.glob("*.py")):
+        shutil.copyfile(file, place / file.name)
 
 
 def start_worker(arm: Arm, log: Path, environment: Mapping[str, str]) -> ChildProcess:
