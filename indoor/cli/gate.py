@@ -75,9 +75,13 @@ def _config(parsed: argparse.Namespace) -> GateConfig:
     """Return the settings: the command line's words beat the file's."""
     suite = Path(parsed.suite) if parsed.suite else None
     config = load_config(parsed.config, suite, root=find_root(Path.cwd()))
-    if parsed.minutes is not None:
-        config = replace(config, plan=replace(config.plan, max_minutes=parsed.minutes))
-    return config
+    words = {
+        "max_minutes": parsed.minutes,
+        "accepted": parsed.accept,
+        "strict": parsed.strict or None,
+    }
+    said = {name: word for name, word in words.items() if word is not None}
+    return replace(config, plan=replace(config.plan, **said))
 
 
 def _say(line: str) -> None:

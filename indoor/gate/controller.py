@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 from indoor.errors import IndoorError
-from indoor.gate.decide.decisions import CellRules
 from indoor.gate.facts.preparation import prepare_sides
 from indoor.gate.launches import measure_cells
+from indoor.gate.limits import rules_for
 from indoor.gate.records import CheckReport, GateReport, GateVerdict
-from indoor.gate.settings import rules_for, selects, unmatched_globs
+from indoor.gate.settings import selects, unmatched_globs
 from indoor.gate.sides.setup import GateJob, Sides, open_sides
 from indoor.gate.tally import Tally
 from indoor.gate.wording import matches
@@ -157,8 +157,6 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
             tally.note(f"{name} vanished, which allow_vanished allows")
     tally.new = tuple(name for name in head if name not in base)
     tally.rules = {
-        name: CellRules(*rules_for(config, name, head[name] or base[name]))
-        for name in base
-        if name in head
+        name: rules_for(config, name, head[name] or base[name]) for name in base if name in head
     }
     return True
