@@ -61,13 +61,12 @@ ALLOWED = {
 IN_GATE = {
     "wording": set(),
     "settings": {"wording"},
-    "limits": {"wording", "settings"},
     "records": {"settings"},
     "worker": {"records", "settings"},
     "sides": {"settings", "worker"},
-    "decide": {"wording", "limits", "records", "settings", "worker"},
+    "decide": {"wording", "records", "settings", "worker"},
     "facts": {"records", "decide", "sides", "worker"},
-    "report": {"wording", "records", "decide"},
+    "report": {"wording", "records"},
 }
 """Files or folders of `indoor/gate/` that are a step, and what each may import of the others."""
 

@@ -14,8 +14,8 @@ from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import GateReport
 from indoor.gate.report import render_gate
 from indoor.gate.selftest import render_self_test, self_test
-from indoor.gate.settings import GateConfig, load_config
-from indoor.gate.sides.repository import find_root
+from indoor.gate.settings import GateConfig
+from indoor.gate.sides.rules import choose_rules
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE
 
@@ -36,7 +36,17 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 
 def _gate(parsed: argparse.Namespace) -> Outcome:
-    config = _config(parsed)
+    ruling = choose_rules(
+        Path.cwd(),
+        path=parsed.config,
+        suite=Path(parsed.suite) if parsed.suite else None,
+        base=parsed.base,
+        head=parsed.head,
+        by_head=parsed.head_rules,
+    )
+    config = ruling.config
+    if parsed.minutes is not None:  # the command line's words beat the file's
+        config = replace(config, plan=replace(config.plan, max_minutes=parsed.minutes))
     if parsed.out is not None:
         check_new_file(parsed.out, option="--out")
     job = GateJob(
@@ -46,6 +56,10 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
         base_python=parsed.base_python,
         head_python=parsed.head_python,
         config=config,
+        rule_changes=ruling.changes,
+        head_allows=ruling.head_allows,
+        use_head_marks=parsed.head_rules,
+        accept_changed=parsed.accept_changed,
         arguments=tuple(parsed.suite_arguments),
         seed=parsed.seed,
         out=parsed.out and parsed.out.absolute(),
@@ -69,19 +83,6 @@ def _self_test(parsed: argparse.Namespace) -> Outcome:
         text=render_self_test(report, width=width(), color=use_color()),
         status=report.exit_status,
     )
-
-
-def _config(parsed: argparse.Namespace) -> GateConfig:
-    """Return the settings: the command line's words beat the file's."""
-    suite = Path(parsed.suite) if parsed.suite else None
-    config = load_config(parsed.config, suite, root=find_root(Path.cwd()))
-    words = {
-        "max_minutes": parsed.minutes,
-        "accepted": parsed.accept,
-        "strict": parsed.strict or None,
-    }
-    said = {name: word for name, word in words.items() if word is not None}
-    return replace(config, plan=replace(config.plan, **said))
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, minutes, natural, share
+from indoor.cli.parser import command, group, minutes, natural
 
 
 def add_gate(commands: Any) -> None:
@@ -37,7 +37,12 @@ def add_gate(commands: Any) -> None:
             "--config",
             type=Path,
             metavar="FILE",
-            help="the settings (default: gate.toml in the suite's folder)",
+            help="the settings (default: gate.toml in the suite's folder), as base has them",
+        ),
+        measured(
+            "--head-rules",
+            action="store_true",
+            help="let head's settings and marks count instead of base's",
         ),
         measured(
             "--suite", metavar="PATH", help="the benchmarks (default: the settings', else bench)"
@@ -62,23 +67,16 @@ def add_gate(commands: Any) -> None:
             action="store_true",
             help="exit 0 where the gate could not tell (default: exit 3)",
         ),
+        output(
+            "--accept-changed",
+            action="store_true",
+            help="somebody looked at the tests that head changed (default: exit 3 for them)",
+        ),
         measured(
             "--minutes",
             type=minutes,
             metavar="M",
             help="judge by then (default: the settings', else 12)",
-        ),
-        measured(
-            "--accept",
-            type=share,
-            metavar="SHARE",
-            help="the widest tolerance that passes once the minutes are used (default: the "
-            "settings', else 5%%)",
-        ),
-        measured(
-            "--strict",
-            action="store_true",
-            help="accept the first tolerance alone, 3%% by default",
         ),
         measured(
             "--no-facts", action="store_true", help="time only; skip sizes, memory and accuracy"
@@ -121,11 +119,6 @@ def _check(
                 "expected at most --seed and --json beside --self-test; leave the rest out"
             )
         return
-    if parsed.strict and parsed.accept is not None:
-        gate.error(
-            f"--accept {parsed.accept:g} beside --strict, which accepts the first tolerance alone; "
-            "expected one of the two"
-        )
     if not (parsed.base or parsed.base_python):
         gate.error("nothing to compare with: give --base REV, --base-python FILE or --self-test")
     if parsed.head and not parsed.base:

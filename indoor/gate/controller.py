@@ -2,19 +2,20 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from indoor.errors import IndoorError
+from indoor.gate.decide.decisions import CellRules
 from indoor.gate.facts.preparation import prepare_sides
 from indoor.gate.launches import measure_cells
-from indoor.gate.limits import rules_for
-from indoor.gate.records import CheckReport, GateReport, GateVerdict
-from indoor.gate.settings import selects, unmatched_globs
+from indoor.gate.records import ChangedTest, CheckReport, GateReport, GateVerdict
+from indoor.gate.settings import rules_for, selects, unmatched_globs
 from indoor.gate.sides.setup import GateJob, Sides, open_sides
+from indoor.gate.sides.suite_code import changed_tests
 from indoor.gate.tally import Tally
-from indoor.gate.wording import matches
+from indoor.gate.wording import listed, matches
 from indoor.gate.worker import LaunchRules, collect_cells
 from indoor.locks import machine_lock
 from indoor.measure.process import ChildLostError
@@ -152,11 +153,36 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
     for glob in unmatched_globs(config, [*found["base"], *found["head"]]):
         tally.note(f"{glob} in gate.toml matches no cell")
     tally.vanished = tuple(name for name in base if name not in head)
+    changed: list[ChangedTest] = []
     for name in tally.vanished:
         if any(matches(name, glob) for glob in config.allow_vanished):
             tally.note(f"{name} vanished, which allow_vanished allows")
+        elif any(matches(name, glob) for glob in sides.job.head_allows):
+            changed.append(ChangedTest(name=name, what="it vanished, which head's settings allow"))
     tally.new = tuple(name for name in head if name not in base)
-    tally.rules = {
-        name: rules_for(config, name, head[name] or base[name]) for name in base if name in head
-    }
+    both = [name for name in base if name in head]
+    marks = head if sides.job.use_head_marks else base
+    tally.rules = {name: CellRules(*rules_for(config, name, marks[name])) for name in both}
+    if other := [name for name in both if base[name] != head[name] and marks is base]:
+        tally.rule_changes += (
+            f"head's gate marks say otherwise for {listed(other)}; they are judged by base's, and "
+            "by head's with --head-rules",
+        )
+    tally.changed = (*changed, *_changed_tests(sides, tally, both))
     return True
+
+
+def _changed_tests(sides: Sides, tally: Tally, cells: Iterable[str]) -> Iterator[ChangedTest]:
+    """Yield what head measures by other code than base does."""
+    if sides.base.root == sides.head.root:
+        return
+    code = {
+        side: {name: collected.code[name] for name in cells}
+        for side, collected in tally.collected.items()
+    }
+    suite = sides.job.config.suite
+    found = changed_tests(sides.base.root, sides.head.root, suite, code["base"], code["head"])
+    for name, what in found.items():
+        yield ChangedTest(name=name, what=what)
+    if (facts := sides.changed_facts()) is not None:
+        yield ChangedTest(name="what needs no clock", what=facts)

@@ -49,9 +49,8 @@ class CellReport:
     """The verdict on one cell.
 
     `ratio` is head's time / base's (above 1: slower) and `interval` its unadjusted 95% interval;
-    the verdict itself uses bounds adjusted for all cells and looks, `slowdown_at_least` and
-    `slowdown_at_most` (slowdowns, such as 0.012). None where nothing was measured, and in gates of
-    before the ladder of tolerances.
+    the verdict itself uses bounds adjusted for all cells and looks, which `reason` names. None
+    where nothing was measured.
     """
 
     name: str
@@ -69,12 +68,6 @@ class CellReport:
     base_s: float | None = None
     """Median seconds of one iteration on base."""
     advice: str = ""
-    accepted: float | None = None
-    """The widest rung that is a PASS."""
-    rung: float | None = None
-    """The smallest tolerance of the ladder that is cleared, accepted or not."""
-    slowdown_at_least: float | None = None
-    slowdown_at_most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +121,15 @@ class GatedVariant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangedTest:
+    """A cell, or the plugin of facts, that head measures by other code than base does."""
+
+    name: str
+    what: str
+    """Which parts of which files."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GateReport:
     """A whole gate run; `partial` where it was interrupted or something broke."""
 
@@ -154,3 +156,8 @@ class GateReport:
     traces: tuple[CellTrace, ...] = ()
     notes: tuple[str, ...] = ()
     variants: tuple[GatedVariant, ...] = ()
+    rule_changes: tuple[str, ...] = ()
+    """What head's settings and marks say otherwise than those that this run was judged by."""
+    changed: tuple[ChangedTest, ...] = ()
+    changes_accepted: bool = False
+    """Whether somebody looked at them."""

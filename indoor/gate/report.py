@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from indoor.gate.decide.verdicts import name_verdict
 from indoor.gate.records import (
     CellReport,
     GatedVariant,
@@ -13,7 +12,7 @@ from indoor.gate.records import (
     InstrumentReport,
     SideIdentity,
 )
-from indoor.gate.wording import shorten
+from indoor.gate.wording import listed, shorten
 from indoor.records import to_json
 from indoor.report.blocks import (
     Block,
@@ -79,10 +78,11 @@ def render_gate(
     Raises:
         ValueError: The format is unknown.
     """
-    title = f"Gate: {name_verdict(report)}{' (partial)' if report.partial else ''}"
+    title = f"Gate: {report.verdict.value}{' (partial)' if report.partial else ''}"
     opening = (
         Heading(title, level=1, tone=_TONES[report.verdict]),
         Paragraph(clean(report.reason), "strong"),
+        *_what_changed(report),
     )
     sections = tuple(_sections(report))
     match format:
@@ -117,6 +117,24 @@ def describe_packages(base: Mapping[str, str], head: Mapping[str, str]) -> str:
     return ", ".join(changes) if changes else f"the same {len(names)} on both sides"
 
 
+def _what_changed(report: GateReport) -> Iterator[Block]:
+    """Yield whose rules did not count, and what is measured by other code than base's."""
+    lines = [f"Rules: {line}." for line in report.rule_changes]
+    if report.changed:
+        _, short = shorten([cell.name for cell in report.cells])
+        names = listed([short.get(one.name, one.name) for one in report.changed])
+        lines.append(
+            f"Changed: {names}: head measures other work than base there (below), which was "
+            + (
+                "accepted."
+                if report.changes_accepted
+                else "not accepted: look at it, then pass --accept-changed."
+            )
+        )
+    if lines:
+        yield Items(tuple(map(clean, lines)))
+
+
 def _blocks(sections: Iterable[_Section]) -> Iterator[Block]:
     for section in sections:
         yield Heading(section.title)
@@ -135,6 +153,11 @@ def _sections(report: GateReport) -> Iterator[_Section]:
         yield _Section(title="What needs no clock", blocks=(_checks(report),))
     if report.vanished or report.new:
         yield _Section(title="Cells on one side only", blocks=(_one_sided(report),))
+    if report.changed:
+        changed = Items(
+            tuple(clean(f"{short.get(one.name, one.name)}: {one.what}") for one in report.changed)
+        )
+        yield _Section(title="Changed tests", blocks=(changed,))
     yield _instrument(report.instrument, short)
     if report.notes:
         notes = Items(tuple(map(clean, report.notes)))
@@ -192,12 +215,12 @@ def _cells(report: GateReport, shared: str, short: Mapping[str, str]) -> Iterato
         rows=tuple(
             Judged(
                 name=clean(short[cell.name]),
-                verdict=_verdict(cell),
+                verdict=cell.verdict.value,
                 tone=_TONES[cell.verdict],
                 figures=(
                     slowdown(cell.ratio),
                     slowdown_interval(cell.interval),
-                    _limits(cell),
+                    f"{share(cell.margin)}, {share(cell.tolerance)}",
                     f"{cell.num_pairs} in {cell.num_launches}",
                     time_of_one(cell.base_s),
                 ),
@@ -206,35 +229,11 @@ def _cells(report: GateReport, shared: str, short: Mapping[str, str]) -> Iterato
             for cell in report.cells
         ),
     )
-    passed = "the second (the tolerance)"
-    if any(_has_ladder(cell) for cell in report.cells):
-        passed += (
-            ", or, once the minutes are used, below the wider one that is named, up to the third "
-            "(what is accepted)"
-        )
     yield Paragraph(
         "Slowdown is head's time / base's - 1, its interval unadjusted. FAIL: shown to be above "
-        f"the first limit (the margin), and reproduced. PASS: shown to be below {passed}."
+        "the first limit (the margin), and reproduced. PASS: shown to be below the second (the "
+        "tolerance)."
     )
-
-
-def _verdict(cell: CellReport) -> str:
-    """Return a cell's verdict with the rung it passed at, such as `PASS at 5%`."""
-    if cell.verdict is not GateVerdict.PASS or cell.rung is None:
-        return cell.verdict.value
-    return f"{cell.verdict.value} at {share(cell.rung)}"
-
-
-def _has_ladder(cell: CellReport) -> bool:
-    return cell.accepted is not None and cell.accepted > cell.tolerance
-
-
-def _limits(cell: CellReport) -> str:
-    """Return a cell's margin, tolerance, and what is accepted where that is wider."""
-    limits = [cell.margin, cell.tolerance]
-    if cell.accepted is not None and _has_ladder(cell):
-        limits.append(cell.accepted)
-    return ", ".join(map(share, limits))
 
 
 def _checks(report: GateReport) -> Verdicts:

@@ -1,4 +1,4 @@
-"""What may be set for a gate, the defaults, how `gate.toml` is read."""
+"""What may be set for a gate, the defaults, how `gate.toml` is read, and what holds for a cell."""
 
 import itertools
 import math
@@ -14,13 +14,11 @@ import msgspec
 from indoor.errors import IndoorError
 from indoor.gate.wording import matches
 
-_FILE_NAME = "gate.toml"
+FILE_NAME = "gate.toml"
 
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
-    "bool": "true or false",
-    "array | null": "a list",
     "str": "text",
     "str | null": "text",
     "float | null": "a number",
@@ -35,20 +33,15 @@ _KINDS = {
 class PlanRules:
     """The rules of a run: fixed before the first pair, stored with the result.
 
-    A slowdown is candidate time / baseline time - 1. Cells that are not shown to be less than
-    `tolerance` slower take a rung of `wider` once the minutes are used; up to the rung `accepted`
-    that is a PASS, with `strict` none of them is (`indoor.gate.limits`). `looks` are the numbers of
-    launches after which cells are judged, rising. `alpha_fail` is the run's one-sided error for
-    calling a cell slower (or faster) than the margin, over all cells and looks; `alpha_pass` is a
-    cell's one-sided error for a PASS, over all looks; `alpha_instrument` is that of the A/A arm and
-    of the control, each and over all looks.
+    A slowdown is candidate time / baseline time - 1. `looks` are the numbers of launches after
+    which cells are judged, rising. `alpha_fail` is the run's one-sided error for calling a cell
+    slower (or faster) than the margin, over all cells and looks; `alpha_pass` is a cell's
+    one-sided error for a PASS, over all looks; `alpha_instrument` is that of the A/A arm and of the
+    control, each and over all looks.
     """
 
     margin: float = 0.01
     tolerance: float = 0.03
-    wider: tuple[float, ...] = (0.05, 0.10)
-    accepted: float = 0.05
-    strict: bool = False
     looks: tuple[int, ...] = (6, 10, 16, 24, 36)
     num_confirming: int = 4
     alpha_fail: float = 0.01
@@ -75,8 +68,6 @@ class CellOverride:
     glob: str
     margin: float | None = None
     tolerance: float | None = None
-    wider: tuple[float, ...] | None = None
-    accepted: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +124,34 @@ def load_config(
             in it is wrong.
     """
     root = (root or Path()).resolve()
-    inside = _inside(root, suite) if suite is not None else None
+    inside = suite_within(root, suite) if suite is not None else None
     if path is None:
         place = root / (inside or GateConfig.suite)
-        beside = (place if place.is_dir() else place.parent) / _FILE_NAME
+        beside = (place if place.is_dir() else place.parent) / FILE_NAME
         path = beside if beside.is_file() else None
-    table = _read(path) if path is not None else {}
-    if inside is not None:
-        table["suite"] = inside
     where = str(path) if path is not None else "the gate's settings"
+    return parse_config(_read(path) if path is not None else "", where, inside)
+
+
+def parse_config(text: str, where: str, suite: str | None = None) -> GateConfig:
+    """Return the settings that a gate.toml's text names.
+
+    Args:
+        text: The file's.
+        where: How a message names the file.
+        suite: What beats the file's own suite, from the tree's root; None for nothing.
+
+    Raises:
+        IndoorError: It is not TOML, or a key, a type or a value in it is wrong.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise IndoorError(
+            f"{where} is not TOML: {error}; expected lines such as select = ['bench/*']; correct it"
+        ) from error
+    if suite is not None:
+        table["suite"] = suite
     _refuse_unknown(table, where)
     try:
         config = msgspec.convert(table, GateConfig)
@@ -151,10 +161,55 @@ def load_config(
     return config
 
 
+def suite_within(root: Path, suite: Path) -> str:
+    """Return a suite's path from the tree's root; IndoorError where it lies elsewhere."""
+    # The suite itself may be a link within the tree; it is found under its own name on both sides.
+    place = suite.parent.resolve() / suite.name
+    if not place.is_relative_to(root):
+        raise IndoorError(
+            f"the suite {suite} lies outside {root}; expected a folder or file of the code that is "
+            "compared, so that each side has its own; name one with --suite"
+        )
+    return place.relative_to(root).as_posix()
+
+
 def check_config(config: GateConfig, where: str) -> None:
     """Raise IndoorError where a value cannot be worked with; `where` names who said it."""
     for key, value, expected in _faults(config):
         raise IndoorError(f"{where}: {key} is {value!r}; expected {expected}; correct it")
+
+
+def rules_for(
+    config: GateConfig, name: str, marker: Mapping[str, object] | None = None
+) -> tuple[float, float]:
+    """Return a cell's margin and tolerance.
+
+    Args:
+        config: The settings; its `cells` beat the marker, its `plan` gives what nothing else names.
+        name: The cell's node id.
+        marker: What `pytest.mark.gate(margin=..., tolerance=...)` on the test says, if it is there.
+
+    Raises:
+        IndoorError: The marker says something else, or margin and tolerance do not fit.
+    """
+    rules = {"margin": config.plan.margin, "tolerance": config.plan.tolerance}
+    for key, value in (marker or {}).items():
+        if key not in rules or isinstance(value, bool) or not isinstance(value, int | float):
+            raise IndoorError(
+                f"{name}: its gate mark says {key}={value!r}; expected margin or tolerance as a "
+                "number such as 0.02; correct the mark in the suite"
+            )
+        rules[key] = float(value)
+    for override in config.cells:
+        if matches(name, override.glob):
+            rules |= {key: v for key in rules if (v := getattr(override, key)) is not None}
+    margin, tolerance = rules["margin"], rules["tolerance"]
+    if not 0 < margin < tolerance < 1:
+        raise IndoorError(
+            f"{name}: margin {margin:g} and tolerance {tolerance:g} do not fit; expected 0 < "
+            f"margin < tolerance < 1; give both in its gate mark or in gate.toml"
+        )
+    return margin, tolerance
 
 
 def selects(config: GateConfig, name: str) -> bool:
@@ -169,29 +224,17 @@ def unmatched_globs(config: GateConfig, names: Iterable[str]) -> tuple[str, ...]
     return tuple(g for g in dict.fromkeys(globs) if not any(matches(name, g) for name in cells))
 
 
-def _inside(root: Path, suite: Path) -> str:
-    # The suite itself may be a link within the tree; it is found under its own name on both sides.
-    place = suite.parent.resolve() / suite.name
-    if not place.is_relative_to(root):
-        raise IndoorError(
-            f"the suite {suite} lies outside {root}; expected a folder or file of the code that is "
-            "compared, so that each side has its own; name one with --suite"
-        )
-    return place.relative_to(root).as_posix()
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise IndoorError(
             f"cannot read {path}: {error.strerror or error}; expected the gate's settings; check "
             "the path, or leave --config out for the defaults"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise IndoorError(
-            f"{path} is not TOML: {error}; expected lines such as select = ['bench/*']; correct it"
+            f"{path} is not TOML: {error}; expected text in UTF-8; correct it"
         ) from error
 
 
@@ -262,7 +305,6 @@ def _plan_faults(plan: PlanRules) -> Iterator[tuple[str, object, str]]:
         yield "plan.margin", plan.margin, "a share between 0 and 1, such as 0.01"
     if not plan.margin < plan.tolerance < 1:
         yield "plan.tolerance", plan.tolerance, f"above the margin ({plan.margin:g}), below 1"
-    yield from _rung_faults("plan", plan.wider, plan.accepted)
     looks = plan.looks
     rising = all(early < late for early, late in itertools.pairwise(looks))
     if not looks or looks[0] < 2 or not rising:
@@ -283,24 +325,11 @@ def _plan_faults(plan: PlanRules) -> Iterator[tuple[str, object, str]]:
 
 def _override_faults(key: str, cell: CellOverride) -> Iterator[tuple[str, object, str]]:
     """Judge an override by itself: what it leaves out may come from a test's mark."""
-    limits = (cell.margin, cell.tolerance, cell.wider, cell.accepted)
-    if not cell.glob or all(limit is None for limit in limits):
-        yield key, cell, "a glob and a margin, a tolerance, wider ones or an accepted one"
+    if not cell.glob or (cell.margin is None and cell.tolerance is None):
+        yield key, cell, "a glob and a margin, a tolerance or both"
     for name in ("margin", "tolerance"):
         value = getattr(cell, name)
         if value is not None and not 0 < value < 1:
             yield f"{key}.{name}", value, "a share between 0 and 1, such as 0.02"
     if cell.margin is not None and cell.tolerance is not None and cell.margin >= cell.tolerance:
         yield f"{key}.tolerance", cell.tolerance, f"above the margin ({cell.margin:g})"
-    yield from _rung_faults(key, cell.wider or (), cell.accepted)
-
-
-def _rung_faults(
-    key: str, wider: tuple[float, ...], accepted: float | None
-) -> Iterator[tuple[str, object, str]]:
-    shares = {f"{key}.wider[{index}]": rung for index, rung in enumerate(wider)}
-    if accepted is not None:
-        shares[f"{key}.accepted"] = accepted
-    for name, rung in shares.items():
-        if not 0 < rung < 1:
-            yield name, rung, "a share between 0 and 1, such as 0.05"

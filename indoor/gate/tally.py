@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from indoor.gate.decide.decisions import CellDecision, advice, report_cell
+from indoor.gate.decide.decisions import CellDecision, CellRules, advice, report_cell
 from indoor.gate.decide.verdicts import combine
-from indoor.gate.limits import CellRules
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellReport,
     CellTrace,
+    ChangedTest,
     CheckReport,
     GatedVariant,
     GateReport,
@@ -46,6 +46,8 @@ class Tally:
         self.variants: tuple[GatedVariant, ...] = ()
         self.vanished: tuple[str, ...] = ()
         self.new: tuple[str, ...] = ()
+        self.rule_changes: tuple[str, ...] = job.rule_changes
+        self.changed: tuple[ChangedTest, ...] = ()
         self.decisions: dict[str, CellDecision] = {}
         self.broken_cells: dict[str, CellReport] = {}
         """Cells that their failing tests decided."""
@@ -95,7 +97,7 @@ class Tally:
             cells,
             self.checks,
             vanished=self.vanished,
-            allowed=self._job.config.allow_vanished,
+            allowed=(*self._job.config.allow_vanished, *self._job.head_allows),
             instrument=self.instrument,
             partial=partial,
         )
@@ -129,6 +131,9 @@ class Tally:
             ),
             notes=tuple(self._notes),
             variants=self.variants,
+            rule_changes=self.rule_changes,
+            changed=self.changed,
+            changes_accepted=self._job.accept_changed,
         )
 
     def _cell(self, name: str) -> CellReport:
@@ -147,9 +152,6 @@ class Tally:
             rules,
             decision.summary,
             advice=advice(decision),
-            rung=decision.rung,
-            slowdown_at_least=decision.slowdown_at_least,
-            slowdown_at_most=decision.slowdown_at_most,
             base_s=statistics.median(base) if decision.summary else None,
         )
 

@@ -129,8 +129,13 @@ def files_sha256(files: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def run_git(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run_git(repo: Path, *words: str, standard_input: str = "") -> subprocess.CompletedProcess[str]:
     """Run git on a repository without its hooks, whatever hook this process was started from.
+
+    Args:
+        repo: A folder of the repository.
+        words: Git's command and its arguments.
+        standard_input: What git reads, if it does.
 
     Returns:
         The finished process; the caller judges its status.
@@ -153,7 +158,7 @@ def run_git(repo: Path, *words: str) -> subprocess.CompletedProcess[str]:
             check=False,
             timeout=_GIT_S,
             env={**unredirected_environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
+            input=standard_input,
             start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:

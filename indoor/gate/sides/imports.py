@@ -10,7 +10,7 @@ from indoor.gate.sides.trees import Tree
 _NEVER_INSTALLED = frozenset({"conftest", "setup"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
-_PROJECT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg")
+PROJECT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg")
 
 _REINSTALL = (
     "an editable or a second install would be measured instead: install the project without -e, or "
@@ -35,7 +35,7 @@ def import_paths(root: Path, suite: str, extra: Collection[str] = ()) -> list[Pa
     found = [folder for name in extra if (folder := root / name).is_dir()]
     for name in (Path(suite), *Path(suite).parents):
         folder = root / name
-        if folder == root or any((folder / mark).is_file() for mark in _PROJECT_MARKS):
+        if folder == root or any((folder / mark).is_file() for mark in PROJECT_MARKS):
             found += [folder / "src", folder] if (folder / "src").is_dir() else [folder]
     return list(dict.fromkeys((*found, root)))
 
@@ -113,7 +113,7 @@ def check_imports(
         path = Path(file).resolve()
         if path in allowed:
             continue
-        tree = _tree_of(path, roots, environments)
+        tree = tree_of(path, roots, environments)
         if tree == here:
             continue
         top = name.split(".")[0]
@@ -145,7 +145,7 @@ def _outer_names(name: str) -> Iterator[str]:
     return (".".join(parts[: end + 1]) for end in range(len(parts)))
 
 
-def _tree_of(path: Path, roots: Sequence[Path], environments: dict[Path, bool]) -> Path | None:
+def tree_of(path: Path, roots: Sequence[Path], environments: dict[Path, bool]) -> Path | None:
     """Return the innermost root around a file; None also within an environment in a root.
 
     A `.venv` often lies in the working tree, and what is installed there belongs to no side.

@@ -68,6 +68,30 @@ def resolve_revision(repo: Path, revision: str) -> str:
     )
 
 
+def read_committed(repo: Path, commit: str, path: str) -> str | None:
+    """Return the text of a file as a commit has it, links within the tree followed.
+
+    Returns:
+        None where the commit has no such file.
+    """
+    done = run_git(
+        repo, "cat-file", "--batch", "--follow-symlinks", standard_input=f"{commit}:{path}\n"
+    )
+    told, _, content = done.stdout.partition("\n")
+    # Else it is missing, a folder, or a link that leads nowhere.
+    return content.removesuffix("\n") if told.split()[1:2] == ["blob"] else None
+
+
+def has_folder(repo: Path, commit: str, path: str) -> bool:
+    """Return whether a commit has a folder of that name, or a link to one."""
+    done = run_git(
+        repo,
+        *("cat-file", "--batch-check", "--follow-symlinks"),
+        standard_input=f"{commit}:{'' if path == '.' else path}\n",
+    )
+    return done.stdout.split()[1:2] == ["tree"]
+
+
 def uncopied_parts(root: Path) -> tuple[str, ...]:
     """Return what a worktree of this repository lacks, one sentence each, for the report."""
     notes: list[str] = []

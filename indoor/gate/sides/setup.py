@@ -17,6 +17,7 @@ from indoor.errors import IndoorError
 from indoor.gate.settings import GateConfig
 from indoor.gate.sides.imports import check_imports, import_paths
 from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
+from indoor.gate.sides.suite_code import same_code
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import PLUGIN, Arm, Collected, install_plugin
 from indoor.machine import files_sha256
@@ -63,6 +64,14 @@ class GateJob:
     base_python: Path | None = None
     head_python: Path | None = None
     config: GateConfig = field(default_factory=GateConfig)
+    rule_changes: tuple[str, ...] = ()
+    """What head's settings say otherwise, one sentence each (`choose_rules`)."""
+    head_allows: tuple[str, ...] = ()
+    """Globs of cells that by head's settings alone may vanish."""
+    use_head_marks: bool = False
+    """Whether the limits in marks are head's rather than base's."""
+    accept_changed: bool = False
+    """Whether somebody looked at the tests that head changed."""
     arguments: tuple[str, ...] = ()
     seed: int = 0
     out: Path | None = None
@@ -118,6 +127,14 @@ class Sides:
     def has_facts(self) -> bool:
         """Return whether there is a plugin that collects what needs no clock."""
         return (self.plugins / f"{FACTS_PLUGIN}.py").is_file()
+
+    def changed_facts(self) -> str | None:
+        """Return the plugin's path where base has another; None where both have the same."""
+        path = self.job.config.facts
+        if path is None or not self.has_facts() or not (self.base.root / path).is_file():
+            return None
+        is_same = same_code(self.base.root / path, self.head.root / path)
+        return None if is_same else path
 
     def needs_home(self) -> bool:
         """Return whether the suite's arguments ask for a folder of the side's own."""

@@ -70,16 +70,31 @@ class LaunchRules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TestCode:
+    """Where a cell's test, its fixtures and its conftests lie.
+
+    `names` are what `files` call them; that of a method is dotted.
+    """
+
+    __test__ = False
+
+    files: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Collected:
     """The cells of an arm's suite with their markers, and what the arm's Python is.
 
-    `installed_from` holds the folders that installed modules were copied from, by import name.
+    `installed_from` holds the folders that installed modules were copied from, by import name;
+    `code` says where each cell's test, fixtures and conftests lie.
     """
 
     cells: dict[str, dict[str, Any]]
     python: str
     packages: dict[str, str]
     installed_from: dict[str, str] = field(default_factory=dict)
+    code: dict[str, TestCode] = field(default_factory=dict)
 
 
 def install_plugin(folder: Path) -> None:
@@ -126,7 +141,11 @@ def collect_cells(arm: Arm, rules: LaunchRules) -> Collected:
         told = worker.receive(rules.start_s)
         described = worker.ask("describe", rules.start_s)
         described.pop("event")
-        collected = Collected(cells=told["cells"], **described)
+        code = {
+            name: TestCode(files=tuple(one["files"]), names=tuple(one["names"]))
+            for name, one in described.pop("code").items()
+        }
+        collected = Collected(cells=told["cells"], code=code, **described)
         arm = replace(arm, installed_from=collected.installed_from)
         rules.check_imports(arm, told["modules"])
         return collected

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Generator  # noqa: UP035 - for older Pythons
 
-from .cells import rules_of
+from .cells import code_of, rules_of
 from .clocks import stay_on
 from .link import LINK, Link, die_with_parent
 from .python import describe_python
@@ -42,7 +42,8 @@ class Worker:
         rules = {name: rules_of(item) for name, item in cells.items()}
         self._link.tell("collected", cells=rules, modules=self._new_modules())
         while (message := self._link.listen())["do"] == "describe":
-            self._link.tell("described", **describe_python())
+            code = {name: code_of(item) for name, item in cells.items()}
+            self._link.tell("described", **describe_python(), code=code)
         order, self._peers = message["cells"], tuple(message["peers"])
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in order])
         items[:] = [cells[name] for name in order]
@@ -137,8 +138,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import pytest
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    limits = "margin, tolerance, wider, accepted"
-    config.addinivalue_line("markers", f"gate({limits}): limits of indoor gate")
+    config.addinivalue_line("markers", "gate(margin, tolerance): limits of indoor gate")
     die_with_parent()
     if LINK not in os.environ:
         return  # it collects facts, and times nothing
