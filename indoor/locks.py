@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,17 @@ _POLL_S = 0.5
 
 _REMIND_S = 60.0
 
+_LOCKS = Path("/tmp")  # noqa: S108 - TMPDIR differs between a shell, cron and CI of one user
+LOCKS_FOLDER = "INDOOR_GATE_LOCKS"
+"""The variable that names another folder: gates that are bound to CPUs of their own."""
+
 
 @contextmanager
 def machine_lock(wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the right to measure: two gates at once would time each other.
 
-    The lock is a file in the folder of temporary files that names the user. XDG_RUNTIME_DIR is not
-    used, since a login, cron and a CI runner of one user have different ones or none.
+    The lock is a file in /tmp that names the user. A login, cron and a CI runner of one user may
+    have different TMPDIR and XDG_RUNTIME_DIR, or none.
 
     Args:
         wait_s: How long to wait for another gate of this user to end; 0 or more.
@@ -32,7 +35,7 @@ def machine_lock(wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
         IndoorError: Another gate still measures after `wait_s`, or the file cannot be written.
         OSError: The disk is full.
     """
-    path = Path(tempfile.gettempdir()) / f"indoor-gate-{os.getuid()}.lock"
+    path = Path(os.environ.get(LOCKS_FOLDER) or _LOCKS) / f"indoor-gate-{os.getuid()}.lock"
     try:
         descriptor = wait_for_lock(path, "another gate on this machine", say, wait_s)
     except OSError as error:
@@ -40,7 +43,7 @@ def machine_lock(wait_s: float, say: Callable[[str], None]) -> Iterator[None]:
             raise  # no mistake in the call: the gate says that the machine cannot go on
         raise IndoorError(
             f"cannot lock {path}: {error.strerror or error}; expected a file of your own on a "
-            "local disk; remove it, or set TMPDIR to a folder of your own"
+            f"local disk; remove it, or set {LOCKS_FOLDER} to a folder of your own"
         ) from error
     if descriptor is None:
         raise IndoorError(

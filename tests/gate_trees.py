@@ -20,6 +20,7 @@ from indoor.gate.controller import run_gate
 from indoor.gate.records import CellReport, GateReport
 from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.setup import GateJob
+from indoor.locks import LOCKS_FOLDER
 from indoor.machine import unredirected_environment
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -220,6 +221,7 @@ def own_temporary_files(folder: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
         patch.setenv("TMPDIR", str(folder))
+        patch.setenv(LOCKS_FOLDER, str(folder))
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield folder
 

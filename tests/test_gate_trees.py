@@ -19,6 +19,7 @@ from typing import NoReturn
 import pytest
 from gate_trees import LEAN, NAP, PLAN, config, environment_with, naps, write_tree
 
+from indoor import locks
 from indoor.errors import IndoorError
 from indoor.gate.sides import setup as sides_module
 from indoor.gate.sides.imports import check_imports, import_paths, provided_names
@@ -26,7 +27,7 @@ from indoor.gate.sides.repository import find_repository, resolve_revision, unco
 from indoor.gate.sides.setup import HOME, NUM_HOMES, GateJob, Sides, open_sides
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import Collected, LaunchRules, collect_cells
-from indoor.locks import machine_lock, take_lock
+from indoor.locks import LOCKS_FOLDER, machine_lock, take_lock
 from indoor.machine import code, unredirected_environment
 from indoor.measure import worker as worker_plugin
 
@@ -75,6 +76,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setenv(LOCKS_FOLDER, str(folder))
     return folder
 
 
@@ -881,6 +883,35 @@ def test_a_second_gate_waits_and_says_for_whom(
     assert said == [
         f"waiting up to 60 s for another gate on this machine (process {first.pid}) to end"
     ]
+
+
+def test_the_lock_is_one_wherever_temporary_files_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell and cron with a TMPDIR each see each other's gate; who names a folder is apart."""
+    monkeypatch.setattr(locks, "_LOCKS", tmp_path)
+    monkeypatch.delenv(LOCKS_FOLDER, raising=False)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "one"))
+    with machine_lock(0, print):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "two"))
+        with pytest.raises(IndoorError, match="another gate"), machine_lock(0, print):
+            pytest.fail("two gates measure at once")
+        monkeypatch.setenv(LOCKS_FOLDER, str(tmp_path / "two"))
+        with machine_lock(0, lambda line: pytest.fail(line)):
+            pass
+
+
+def test_a_gate_leaves_the_logs_of_one_that_runs(tmp_path: Path, temporary: Path) -> None:
+    """Two that are bound to CPUs of their own share temporary files; what a dead one left goes."""
+    left = temporary / "indoor-gate-scratch-left"
+    left.mkdir()
+    with opened(tmp_path) as first:
+        assert not left.exists()
+        with opened(tmp_path):
+            assert first.plugins.is_dir()
+    assert list(temporary.glob("indoor-gate-*")) == []
 
 
 def test_a_wait_ends(temporary: Path) -> None:

@@ -80,6 +80,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)} | {
         "PATH": f"{own / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "TMPDIR": str(folder / "temporary"),
+        "INDOOR_GATE_LOCKS": str(folder / "temporary"),
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
 

@@ -88,6 +88,7 @@ class _Measuring:
                 if not request.confirms or not took:
                     took = [*took, ended - started][-2:]
                 left = max(0, int((deadline - ended) / (sum(took) / len(took))))
+                self._tell_pace(ended - started, left)
                 request = procedure.send(self._take(outcome, request, left))
         except StopIteration as stop:
             decisions: dict[str, CellDecision] = stop.value
@@ -101,6 +102,19 @@ class _Measuring:
         )
         if self._stopped is not None:
             raise self._stopped
+
+    def _tell_pace(self, launch_s: float, launches_left: int) -> None:
+        """Say early where time will be up before the first look; the first launch is no measure."""
+        first, num_done = self._plan.looks[0], self._num_launches + 1
+        if self._stopped or num_done + launches_left >= first:
+            return
+        if num_done == 2 or (num_done == 1 and not launches_left):
+            needed = math.ceil(launch_s * (first + self._plan.num_confirming) / 60)
+            self._tally.note(
+                f"a launch takes {launch_s:.0f} s, so {self._plan.max_minutes:g} minutes hold "
+                f"{num_done + launches_left} of the {first} that the first look is to see: give "
+                f"it {needed} (--minutes), or fewer cells (select)"
+            )
 
     def _launch(self, request: LaunchRequest) -> LaunchOutcome:
         try:

@@ -52,6 +52,11 @@ class PlanRules:
     max_pairs: int = 40
     max_minutes: float = 12.0
 
+    @property
+    def cells_s(self) -> float:
+        """Seconds of a launch for all its cells, so that the middle look comes in time."""
+        return 60 * self.max_minutes / self.looks[len(self.looks) // 2]
+
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyRules:

@@ -18,8 +18,16 @@ from indoor.gate.settings import GateConfig
 from indoor.gate.sides.imports import check_imports, import_paths
 from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
 from indoor.gate.sides.suite_code import same_code
-from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
+from indoor.gate.sides.trees import (
+    LOCK,
+    Tree,
+    base_tree,
+    head_tree,
+    new_folder,
+    remove_leftovers,
+)
 from indoor.gate.worker import PLUGIN, Arm, Collected, install_plugin
+from indoor.locks import take_lock
 from indoor.machine import files_sha256
 from indoor.measure.worker import python
 
@@ -216,7 +224,8 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
                     "to import, from the root; correct gate.toml"
                 )
         _remove_old_scratch()
-        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH)).resolve()
+        scratch, in_use = new_folder(_SCRATCH)
+        stack.callback(os.close, in_use)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         plugins = scratch / "plugins"
         plugins.mkdir()
@@ -304,11 +313,14 @@ def _holds_sources(folder: Path, name: str, root: Path) -> bool:
 
 
 def _remove_old_scratch() -> None:
-    """Remove the logs of gates that were killed: no two gates of a user measure at a time."""
+    """Remove the logs of gates that were killed; those of one that runs are locked."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         with suppress(OSError):
-            if folder.stat().st_uid == os.getuid():
+            if folder.stat().st_uid != os.getuid():
+                continue
+            if (lock := take_lock(folder / LOCK)) is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
 
 def _cache(job: GateJob) -> Path:

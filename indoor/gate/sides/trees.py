@@ -15,7 +15,7 @@ from indoor.machine import identify_code, run_git, why_git_failed
 
 _PREFIX = "indoor-gate-"
 _TREE = "tree"
-_LOCK = "lock"
+LOCK = "lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def base_tree(repo: Path, revision: str, python: Path) -> Iterator[Tree]:
         IndoorError: The revision is unknown, or git cannot check it out (a full disk, say).
     """
     commit = resolve_revision(repo, revision)
-    folder, descriptor = _new_folder()
+    folder, descriptor = new_folder(_PREFIX)
     root = folder / _TREE
     try:
         done = run_git(repo, "worktree", "add", "--detach", str(root), commit)
@@ -101,12 +101,12 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
         folder = root.parent
         if root.name != _TREE or not folder.name.startswith(_PREFIX):
             continue
-        if root.exists() and not (folder / _LOCK).is_file():
+        if root.exists() and not (folder / LOCK).is_file():
             continue  # a name like ours, but the work of somebody else
         descriptor: int | None = None
         try:
             if folder.is_dir():
-                descriptor = take_lock(folder / _LOCK)
+                descriptor = take_lock(folder / LOCK)
                 if descriptor is None:
                     notes.append(f"another gate is using {folder.name}: left alone")
                     continue
@@ -126,18 +126,22 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _new_folder() -> tuple[Path, int]:
-    """Return a new folder for a worktree, and the descriptor that marks it as in use."""
+def new_folder(prefix: str) -> tuple[Path, int]:
+    """Return a new temporary folder, and the descriptor that marks it as in use until it is closed.
+
+    Raises:
+        IndoorError: There is no place for it, or its disk knows no locks.
+    """
     try:
         # Resolved, since git and the workers name files by their real path.
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+        folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
     except OSError as error:
         raise IndoorError(
-            f"cannot make a folder for the base's code: {error.strerror or error}; expected space "
+            f"cannot make a folder for the gate's files: {error.strerror or error}; expected space "
             "among the temporary files; free some, or set TMPDIR to another folder"
         ) from error
     try:
-        descriptor = take_lock(folder / _LOCK)
+        descriptor = take_lock(folder / LOCK)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise IndoorError(

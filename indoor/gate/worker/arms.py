@@ -15,9 +15,12 @@ from indoor.measure import worker as plugin_source
 from indoor.measure.process import ChildLostError, ChildProcess
 
 PLUGIN = "indoor_gate_worker"
+OPTIONS_PLUGIN = f"{PLUGIN}.options"
 
 _NOT_RUNNABLE = (errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
-_DROPPED_VARIABLES = ("PYTEST_", "COV_", "INDOOR_GATE_", "INDOOR_LINK")
+_DROPPED_VARIABLES = ("PYTEST_", "COV_", "COVERAGE_", "INDOOR_GATE_", "INDOOR_LINK")
+_KEPT_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+"""What a user says to every pytest; the others are of the one that the gate may run in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +43,19 @@ class Arm:
 
     def command(self) -> list[str]:
         """Return the process's command line."""
-        plugins = [word for plugin in self.plugins for word in ("-p", plugin)]
+        plugins = [word for name in (*self.plugins, OPTIONS_PLUGIN) for word in ("-p", name)]
         # Without --rootdir, settings in a folder above would name head's cells otherwise.
-        own = [f"--rootdir={self.root}", "-p", "no:cacheprovider"]
-        return [str(self.python), "-m", "pytest", *own, *plugins, *self.words]
+        own = [f"--rootdir={self.root}", *plugins]
+        return [str(self.python), "-m", "pytest", *own, *self.words]
 
     def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Return the process's whole environment."""
         known = unredirected_environment()
-        kept = {k: v for k, v in known.items() if not k.startswith(_DROPPED_VARIABLES)}
-        kept.pop("COVERAGE_PROCESS_START", None)
+        kept = {
+            k: v
+            for k, v in known.items()
+            if k in _KEPT_VARIABLES or not k.startswith(_DROPPED_VARIABLES)
+        }
         path = os.pathsep.join(str(folder) for folder in self.search_path)
         return kept | {"PYTHONPATH": path} | dict(self.environment) | dict(extra)
 

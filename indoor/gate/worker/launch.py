@@ -26,8 +26,8 @@ CONTROL_ITERATIONS = 300
 """About 2 ms of copies within the second-level cache."""
 
 LONG_S = 0.1
-"""Filling the caches again takes a few milliseconds; of a round as long it is no matter, and a
-second round would cost as much as another pair."""
+"""Filling the caches again takes a few milliseconds; of a round as long, setup included, it is no
+matter, and a second round would cost as much as another pair."""
 
 SPIN_S = 0.015
 """A team of threads spins for some 6 ms when its work is done (libgomp's default), in the other
@@ -51,6 +51,7 @@ class Gauge:
     iterations: int
     num_pairs: int
     pair_s: float
+    """Of the wall's time: a test's setup counts."""
     num_discarded: int = NUM_DISCARDED
     other_share: float = 0.0
     """Of a round's CPU time, what other threads than the test's take; the larger of both sides."""
@@ -242,22 +243,26 @@ class _Launch:
     def _find_gauge(self, cell: str, arms: Sequence[str]) -> Gauge:
         """Calibrate the timer on base, and give the cell its share of a launch.
 
-        The others are asked as well, since head may use more threads than base does.
+        The others are asked as well, since head may use more threads or time than base does.
         """
         plan = self.rules.plan
-        found, *others = [
-            call.ask("calibrate", min_s=ROUND_S) for call in self._calls(arms).values()
-        ]
-        num_discarded = NUM_DISCARDED if float(found["seconds"]) < LONG_S else 0
+        told = [call.ask("calibrate", min_s=ROUND_S) for call in self._calls(arms).values()]
+        iterations = int(told[0]["iterations"])
+        # On the wall, setup included, which is what a launch has to spend.
+        round_s = sum(
+            one["beside_s"] + one["seconds"] / one["iterations"] * iterations for one in told
+        ) / len(told)
+        num_discarded = NUM_DISCARDED if round_s < LONG_S else 0
         # A coarse timer may see nothing pass; its ratios are then no numbers, and nothing is shown.
-        pair_s = max(1e-9, 2 * (1 + num_discarded) * float(found["seconds"]))
-        num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(plan.launch_s / pair_s)))
+        pair_s = max(1e-9, 2 * (1 + num_discarded) * round_s)
+        cell_s = min(plan.launch_s, plan.cells_s / len(self.cells))
+        num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(cell_s / pair_s)))
         gauge = Gauge(
-            iterations=int(found["iterations"]),
+            iterations=iterations,
             num_pairs=num_pairs,
             pair_s=pair_s,
             num_discarded=num_discarded,
-            other_share=max(float(told["other_share"]) for told in (found, *others)),
+            other_share=max(float(one["other_share"]) for one in told),
         )
         self.gauges[cell] = self.outcome.gauges[cell] = gauge
         return gauge

@@ -171,10 +171,22 @@ def answer(
         settles = message.get("settles", False)
         return vars(take_turn(once, message["num_discarded"], settles=settles, peers=peers))
     assert message["do"] == "calibrate", message
+    beside: list[float] = []
+
+    def watched(iterations: int) -> float:
+        began = time.perf_counter()
+        seconds = time_round(iterations)
+        beside.append(time.perf_counter() - began - seconds)
+        return seconds
+
     if fixed_iterations is None:
-        iterations, seconds = calibrate(time_round, message["min_s"])
+        iterations, seconds = calibrate(watched, message["min_s"])
     else:
         iterations = fixed_iterations
-        seconds = fastest_round(time_round, iterations, message["min_s"])
-    share = other_share(functools.partial(time_round, iterations))
-    return {"iterations": iterations, "seconds": seconds, "other_share": share}
+        seconds = fastest_round(watched, iterations, message["min_s"])
+    return {
+        "iterations": iterations,
+        "seconds": seconds,
+        "beside_s": max(0.0, min(beside)),  # what a round costs besides: its setup, say
+        "other_share": other_share(functools.partial(time_round, iterations)),
+    }
