@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 WORKER = ROOT / "indoor" / "measure" / "worker"
 
 BOTTOM = {"errors", "files", "hints", "locks", "progress"}
-NUMBERS = {"measure", "runs", "report", "recommend", "gate"}
+NUMBERS = {"measure", "runs", "report", "recommend", "gate", "history"}
 NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline")
 """Files of `indoor/explain/` that know no torch; the others there measure."""
 NUMBERS_OF_DIAGNOSE = ("records", "causes", "render", "plot")
@@ -33,6 +33,7 @@ ALLOWED = {
     "report": {"errors", "files", "records", "machine", "measure", "runs"},
     "recommend": {"errors", "hints", "records", "measure", "runs", "report"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
+    "history": {"errors", "files", "locks", "records", "machine", "measure", "report", "gate"},
     "devices": {"errors", "machine"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},

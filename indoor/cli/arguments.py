@@ -9,6 +9,7 @@ from indoor import __version__
 from indoor.cli.diagnose_arguments import add_diagnose
 from indoor.cli.explain_arguments import add_explain
 from indoor.cli.gate_arguments import add_gate
+from indoor.cli.history_arguments import add_history
 from indoor.cli.network_arguments import add_networks
 from indoor.cli.parser import Parser, command, group, milliseconds, natural, points, positive
 
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_explain(commands)
     _add_results(commands)
     add_gate(commands)
+    add_history(commands)
     _add_doctor(commands)
     return parser
 

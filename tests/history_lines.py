@@ -1,0 +1,58 @@
+"""Kept lines that no gate measured, for tests of what is said of them."""
+
+import math
+from collections.abc import Sequence
+
+from indoor.gate.records import GateVerdict
+from indoor.history.chain import Z
+from indoor.history.records import KeptCell, KeptCommit, KeptGate
+
+CELL = "benchmarks/test_work.py::test_sort"
+
+Link = tuple[int, int, float, float]
+"""Positions of base and head, the ratio, and the standard error of its logarithm."""
+
+
+def name(position: int) -> str:
+    """The commit at a position, which its first digits tell."""
+    return f"{position:04x}".ljust(40, "0")
+
+
+def kept_gate(
+    base: int | str, ratio: float, error: float, machine: str = "one", cell: str = CELL
+) -> KeptGate:
+    """A link against the commit at a position, or against one that is on no branch of ours."""
+    return KeptGate(
+        base=base if isinstance(base, str) else name(base),
+        base_position=None if isinstance(base, str) else base,
+        began_at=f"2026-11-27T00:00:00+00:00 {base} {ratio}",
+        cpu_model=machine,
+        num_cores=2,
+        verdict=GateVerdict.INCONCLUSIVE,
+        cells={
+            cell: KeptCell(
+                ratio=ratio,
+                low=ratio * math.exp(-Z * error),
+                high=ratio * math.exp(Z * error),
+                num_launches=6,
+            )
+        },
+    )
+
+
+def kept_lines(links: Sequence[Link]) -> tuple[KeptCommit, ...]:
+    """One line a commit for the links, each commit's subject its position in words."""
+    heads = sorted({head for _, head, _, _ in links})
+    return tuple(
+        KeptCommit(
+            commit=name(position),
+            position=position,
+            subject=f"change {position}",
+            gates=tuple(
+                kept_gate(base, ratio, error)
+                for base, head, ratio, error in links
+                if head == position
+            ),
+        )
+        for position in heads
+    )
