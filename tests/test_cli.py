@@ -238,6 +238,52 @@ def test_a_gates_file_may_lie_in_a_folder_that_is_not_there_yet(
 
 
 @pytest.mark.parametrize(
+    ("words", "accepted", "strict"),
+    [
+        ([], 0.05, False),
+        (["--accept", "10%"], 0.1, False),
+        (["--accept", "0.07"], 0.07, False),
+        (["--strict"], 0.05, True),
+    ],
+)
+def test_the_command_line_chooses_the_accepted_rung(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    accepted: float,
+    strict: bool,
+) -> None:
+    """A share in percent or as a number, or the first rung alone; the settings' without."""
+    asked: list[GateJob] = []
+
+    def stub(job: GateJob) -> GateReport:
+        asked.append(job)
+        return gate(PASSED)
+
+    monkeypatch.setattr("indoor.cli.gate.run_gate", stub)
+    assert run("gate", "--base", "HEAD", *words) == 0
+    plan = asked[0].config.plan
+    assert (plan.accepted, plan.strict) == (accepted, strict)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--accept", "10"], "'10' is not a share such as 5% or 0.05"),
+        (["--accept", "x%"], "'x%' is not a share such as 5% or 0.05"),
+        (["--accept", "5%", "--strict"], "--accept 0.05 beside --strict"),
+    ],
+)
+def test_an_accepted_rung_that_is_none_is_a_mistake(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    """One line says what was expected, and nothing is measured."""
+    assert run("gate", "--base", "HEAD", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["--base", "HEAD"],
@@ -250,6 +296,8 @@ def test_a_gates_file_may_lie_in_a_folder_that_is_not_there_yet(
         ["--out", "gate.json"],
         ["--allow-inconclusive"],
         ["--minutes", "3"],
+        ["--accept", "10%"],
+        ["--strict"],
         ["--no-facts"],
         ["--format", "markdown"],
     ],

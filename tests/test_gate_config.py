@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indoor.errors import IndoorError
+from indoor.gate.limits import CellRules, rules_for
 from indoor.gate.settings import (
     AccuracyRules,
     CellOverride,
     GateConfig,
     PlanRules,
     load_config,
-    rules_for,
     selects,
     unmatched_globs,
 )
@@ -176,6 +176,12 @@ def test_a_wrong_key_or_type_is_named(tmp_path: Path, text: str, message: str) -
         ("[plan]\nmargin = nan", "plan.margin is nan; expected a share"),
         ("[plan]\nmargin = 0.03", r"plan.tolerance is 0.03; expected above the margin \(0.03\)"),
         ("[plan]\ntolerance = 1", "plan.tolerance is 1.0; expected above the margin"),
+        ("[plan]\naccepted = 5", "plan.accepted is 5.0; expected a share"),
+        ("[plan]\nwider = [0.05, 10]", r"plan.wider\[1\] is 10.0; expected a share"),
+        ("[plan]\nwider = 0.05", "plan.wider is 0.05; expected a list"),
+        ("[plan]\nstrict = 1", "plan.strict is 1; expected true or false"),
+        ("[[cells]]\nglob = 'x'\naccepted = 0", r"cells\[0\].accepted is 0.0; expected a share"),
+        ("[[cells]]\nglob = 'x'\nwider = [1]", r"cells\[0\].wider\[0\] is 1.0; expected a share"),
         ("[plan]\nlooks = []", r"plan.looks is \[\]; expected rising"),
         ("[plan]\nlooks = [1, 4]", r"plan.looks is \[1, 4\]; expected rising .* from 2 on"),
         ("[plan]\nlooks = [6, 6]", r"plan.looks is \[6, 6\]; expected rising"),
@@ -227,24 +233,73 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
         load_config(tmp_path / "missing.toml")
 
 
+def limits(
+    config: GateConfig, name: str, mark: dict[str, object] | None = None
+) -> tuple[float, float]:
+    """Return a cell's margin and tolerance."""
+    rules = rules_for(config, name, mark)
+    return rules.margin, rules.tolerance
+
+
 def test_the_last_matching_entry_wins(tmp_path: Path) -> None:
     """Each threshold comes from the last entry that names it; the plan gives the others."""
     config = load_config(written(tmp_path, FULL), root=tmp_path)
-    assert rules_for(config, "t.py::t[float32-1]") == (0.02, 0.05)
-    assert rules_for(config, "t.py::t[int8-8]") == (0.02, 0.06)
-    assert rules_for(config, "t.py::t[int8-1]") == (0.03, 0.06)
+    assert limits(config, "t.py::t[float32-1]") == (0.02, 0.05)
+    assert limits(config, "t.py::t[int8-8]") == (0.02, 0.06)
+    assert limits(config, "t.py::t[int8-1]") == (0.03, 0.06)
     later = replace(config, cells=(*config.cells, CellOverride(glob="*", margin=0.04)))
-    assert rules_for(later, "t.py::t[int8-1]") == (0.04, 0.06)
+    assert limits(later, "t.py::t[int8-1]") == (0.04, 0.06)
 
 
 def test_the_file_beats_the_mark_and_the_mark_the_plan(tmp_path: Path) -> None:
     """A mark on a test counts unless the user's file says otherwise for that cell."""
     config = load_config(written(tmp_path, FULL), root=tmp_path)
     mark = {"margin": 0.005, "tolerance": 0.2}
-    assert rules_for(config, "t.py::t[float32-1]", mark) == (0.005, 0.2)
-    assert rules_for(config, "t.py::t[int8-8]", mark) == (0.005, 0.06)
-    assert rules_for(config, "t.py::t[float32-1]", {"margin": 0.04}) == (0.04, 0.05)
-    assert rules_for(config, "t.py::t[float32-1]", {}) == (0.02, 0.05)
+    assert limits(config, "t.py::t[float32-1]", mark) == (0.005, 0.2)
+    assert limits(config, "t.py::t[int8-8]", mark) == (0.005, 0.06)
+    assert limits(config, "t.py::t[float32-1]", {"margin": 0.04}) == (0.04, 0.05)
+    assert limits(config, "t.py::t[float32-1]", {}) == (0.02, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("plan", "mark", "override", "expected"),
+    [
+        ({}, {}, {}, (0.03, (0.05, 0.1), 0.05)),
+        ({"accepted": 0.07}, {}, {}, (0.03, (0.05, 0.07, 0.1), 0.07)),
+        ({"tolerance": 0.08}, {}, {}, (0.08, (0.1,), 0.08)),
+        ({"strict": True}, {"accepted": 0.1}, {}, (0.03, (0.05, 0.1), 0.03)),
+        ({"wider": ()}, {}, {}, (0.03, (0.05,), 0.05)),
+        ({}, {"wider": [0.2], "accepted": 0.2}, {}, (0.03, (0.2,), 0.2)),
+        ({}, {"accepted": 0.2}, {"accepted": 0.04}, (0.03, (0.04, 0.05, 0.1), 0.04)),
+        ({}, {"tolerance": 0.5}, {"wider": (0.6, 0.55)}, (0.5, (0.55, 0.6), 0.5)),
+    ],
+)
+def test_settings_and_mark_choose_the_rungs_and_the_accepted_one(
+    plan: dict, mark: dict, override: dict, expected: tuple[float, tuple[float, ...], float]
+) -> None:
+    """The tolerance is the first rung, an accepted one always a rung, nothing below is any."""
+    cells = (CellOverride(glob="*", **override),) if override else ()
+    config = GateConfig(plan=PlanRules(**plan), cells=cells)
+    tolerance, wider, accepted = expected
+    assert rules_for(config, "t.py::t", mark) == CellRules(0.01, tolerance, wider, accepted)
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        ({"wider": 0.1}, r"says wider=0.1; expected .* or wider as a list"),
+        ({"wider": ["5%"]}, r"says wider=\['5%'\]; expected"),
+        ({"accepted": [0.1]}, r"says accepted=\[0.1\]; expected"),
+        ({"accepted": 5}, "has a rung of 5; expected shares between 0 and 1"),
+        ({"wider": [0.05, float("nan")]}, "has a rung of nan; expected shares"),
+    ],
+)
+def test_a_mark_without_a_ladder_to_stand_on_is_refused(
+    mark: dict[str, object], words: str
+) -> None:
+    """What is no list of shares, or no share, is told with the cell and the remedy."""
+    with pytest.raises(IndoorError, match=rf"t.py::t: its gate mark {words}.*; correct"):
+        rules_for(GateConfig(), "t.py::t", mark)
 
 
 @pytest.mark.parametrize("mark", [{"margins": 0.1}, {"margin": "1%"}, {"tolerance": True}])

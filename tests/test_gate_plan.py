@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
-from indoor.gate.decide.decisions import CellDecision, CellRules, advice
+from indoor.gate.decide.decisions import CellDecision, advice
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.limits import CellRules
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
 from indoor.gate.wording import percent
@@ -25,11 +26,14 @@ Answer = Callable[[LaunchRequest, int], LaunchResult]
 
 
 def drive(
-    answer: Answer, cells: tuple[str, ...] = ("a",), plan: PlanRules = PLAN
+    answer: Answer,
+    cells: tuple[str, ...] = ("a",),
+    plan: PlanRules = PLAN,
+    rules: CellRules = RULES,
 ) -> tuple[dict[str, CellDecision], list[LaunchRequest]]:
     """Return the decisions and every request."""
     requests: list[LaunchRequest] = []
-    procedure = run_plan(dict.fromkeys(cells, RULES), plan)
+    procedure = run_plan(dict.fromkeys(cells, rules), plan)
     try:
         request = next(procedure)
         while True:
@@ -451,6 +455,103 @@ def test_a_factor_decides_the_verdict(factor: float, expected: GateVerdict) -> N
     """The examples above meet all verdicts, from the noise of a cell that passes without one."""
     assert verdict_of(noisy(0, 0), ONE_LOOK) is GateVerdict.PASS
     assert verdict_of(noisy(0, factor - 1), ONE_LOOK) is expected
+
+
+LADDER = CellRules(margin=0.01, tolerance=0.03, wider=(0.05, 0.1), accepted=0.05)
+
+
+def swinging(center: float, spread: float) -> Callable[[int], np.ndarray]:
+    """Return launches that lie to either side of a slowdown by turns."""
+    return lambda number: pairs_around(center + spread * (-1) ** number)
+
+
+@pytest.mark.parametrize(
+    ("spread", "verdict", "rung"),
+    [
+        (0.01, GateVerdict.PASS, 0.03),
+        (0.03, GateVerdict.PASS, 0.05),
+        (0.06, GateVerdict.INCONCLUSIVE, 0.1),
+        (0.2, GateVerdict.INCONCLUSIVE, None),
+    ],
+)
+def test_a_cell_takes_the_smallest_rung_that_its_bound_clears(
+    spread: float, verdict: GateVerdict, rung: float | None
+) -> None:
+    """Up to the accepted one it passes, a wider one is told, and none is no pass."""
+    decisions, _ = drive(limited(swinging(0.0, spread), 20), rules=LADDER)
+    decision = decisions["a"]
+    assert (decision.verdict, decision.rung) == (verdict, rung)
+    assert decision.slowdown_at_most is not None
+    if rung is not None:
+        at_most = percent(decision.slowdown_at_most)
+        assert f"no slowdown above {percent(rung)} (at most {at_most})" in decision.reason
+    if rung == 0.05:
+        assert decision.reason.endswith("; 3% could not be shown in the time")
+        assert advice(decision) == ""
+    if rung == 0.1:
+        assert decision.reason.startswith("time ran out after 20 launches: no slowdown above 10%")
+        assert decision.reason.endswith(", but 5% is the most that is accepted")
+        assert advice(decision).endswith("or accept 10% here (--accept 10%)")
+
+
+def test_no_wider_rung_is_taken_before_the_minutes_are_used() -> None:
+    """What clears 5% at the first look is measured on to the last one."""
+    decisions, requests = drive(limited(swinging(0.0, 0.02), 8), rules=LADDER)
+    alone, few = drive(limited(swinging(0.0, 0.02), 6), rules=LADDER)
+    assert (alone["a"].rung, len(few)) == (0.05, 6)
+    assert (decisions["a"].rung, len(requests)) == (0.03, 8)
+
+
+def test_a_run_that_broke_off_takes_no_wider_rung() -> None:
+    """Its minutes were not used: what the bound clears by then is no PASS."""
+
+    def answer(request: LaunchRequest, number: int) -> LaunchResult:
+        pairs = swinging(0.0, 0.02)(number)
+        return LaunchResult(dict.fromkeys(request.cells, pairs), broke_off=number == 5)
+
+    decision = drive(answer, rules=LADDER)[0]["a"]
+    assert (decision.verdict, decision.rung) == (GateVerdict.INCONCLUSIVE, None)
+
+
+def test_a_cell_in_doubt_takes_no_rung() -> None:
+    """Shown to be slower and not reproduced in time: open, though its bound clears 10%."""
+
+    def answer(request: LaunchRequest, number: int) -> LaunchResult:
+        brought = {c: pairs_around(0.02) for c in request.cells}
+        return LaunchResult(brought, launches_left=0 if number == 6 else None)
+
+    decision = drive(answer, rules=LADDER)[0]["a"]
+    assert (decision.verdict, decision.rung) == (GateVerdict.INCONCLUSIVE, None)
+    assert decision.slowdown_at_most is not None
+    assert decision.slowdown_at_most < 0.05
+    assert "not reproduced in time" in decision.reason
+
+
+def test_a_ladder_changes_no_other_verdict() -> None:
+    """Of 120 gates on a busy machine, with and without it, the same are FAIL, IMPROVED and PASS."""
+    other: Counter[GateVerdict] = Counter()
+    for seed in range(40):
+        for slowdown in (0.0, 0.03, 0.05):
+            plain, ladder = (
+                drive(
+                    noisy(seed, slowdown, pair_sd=0.08, launch_sd=0.03, num_pairs=8),
+                    plan=replace(PLAN, looks=(6, 12)),
+                    rules=rules,
+                )[0]["a"]
+                for rules in (RULES, LADDER)
+            )
+            if plain.verdict is GateVerdict.INCONCLUSIVE:
+                other[ladder.verdict] += 1
+            else:
+                assert ladder.verdict is plain.verdict
+    assert set(other) == {GateVerdict.PASS, GateVerdict.INCONCLUSIVE}
+
+
+def test_rungs_that_do_not_rise_are_refused() -> None:
+    """A ladder has rising rungs, one of which is accepted."""
+    for wrong in ({"wider": (0.1, 0.05)}, {"wider": (0.02,)}, {"wider": (0.05,), "accepted": 0.1}):
+        with pytest.raises(ValueError, match="expected rising rungs and one of them"):
+            CellRules(margin=0.01, tolerance=0.03, **wrong)  # type: ignore[arg-type]
 
 
 def test_false_alarms_and_power_by_simulation() -> None:

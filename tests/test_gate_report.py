@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from indoor.gate.decide.verdicts import combine, exit_status
-from indoor.gate.records import CheckReport, GatedVariant, GateReport, GateVerdict
+from indoor.gate.records import CellReport, CheckReport, GatedVariant, GateReport, GateVerdict
 from indoor.gate.report import describe_packages, render_gate
 from indoor.gate.wording import shorten
 from indoor.records import Interval, from_json, to_json
@@ -200,6 +200,72 @@ def test_unknown_is_never_a_pass(
     )
     status = exit_status(run, allow_inconclusive=allow_inconclusive)
     assert (status == 0) == (run.verdict in _GREEN or is_waved)
+
+
+# The ladder of tolerances
+
+
+def rung(verdict: GateVerdict, share: float | None, at_most: float, name: str = "a") -> CellReport:
+    """A cell that cleared a rung of 3, 5, 10%, of which 5% is accepted."""
+    return cell(
+        f"t.py::test_x[{name}]", verdict, rung=share, accepted=0.05, slowdown_at_most=at_most
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "title", "status"),
+    [
+        ([rung(GateVerdict.PASS, 0.03, 0.026)], "PASS at 3% (at most +2.6%)", 0),
+        ([rung(GateVerdict.PASS, 0.03, -0.004)], "PASS at 3% (at most -0.4%)", 0),
+        (
+            [rung(GateVerdict.PASS, 0.03, 0.01), rung(GateVerdict.PASS, 0.05, 0.041, "b")],
+            "PASS at 5% (at most +4.1%)",
+            0,
+        ),
+        (
+            [rung(GateVerdict.IMPROVED, None, -0.02), rung(GateVerdict.PASS, 0.05, 0.041, "b")],
+            "IMPROVED, the rest PASS at 5% (at most +4.1%)",
+            0,
+        ),
+        ([rung(GateVerdict.IMPROVED, None, -0.02)], "IMPROVED", 0),
+        (
+            [rung(GateVerdict.PASS, 0.03, 0.02), rung(GateVerdict.INCONCLUSIVE, 0.1, 0.072, "b")],
+            "INCONCLUSIVE, PASS only at 10% (at most +7.2%)",
+            3,
+        ),
+        (
+            [rung(GateVerdict.PASS, 0.05, 0.04), rung(GateVerdict.INCONCLUSIVE, None, 0.2, "b")],
+            "INCONCLUSIVE",
+            3,
+        ),
+        ([rung(GateVerdict.PASS, 0.05, 0.04), SLOWER], "FAIL", 1),
+    ],
+)
+def test_the_first_line_names_the_rung_of_the_worst_cell(
+    cells: list[CellReport], title: str, status: int
+) -> None:
+    """A run passes where its worst cell does, with the bound that holds for all of them."""
+    run = gate(*cells)
+    assert render_gate(run).splitlines()[0] == f"Gate: {title}"
+    assert render_gate(run, format="markdown").startswith(f"## Gate: {title}\n")
+    assert exit_status(run) == status
+
+
+def test_the_table_names_each_cells_rung_and_what_is_accepted() -> None:
+    """The verdict's column has the rung, that of limits the accepted one."""
+    wider = rung(GateVerdict.PASS, 0.05, 0.041, "b")
+    run = gate(rung(GateVerdict.PASS, 0.03, 0.01), wider)
+    text = render_gate(run, width=120)
+    assert re.search(r"^a +PASS at 3% .* 1%, 3%, 5% ", text, re.MULTILINE)
+    assert re.search(r"^b +PASS at 5% ", text, re.MULTILINE)
+    assert "once the minutes are used, below the wider one that is named" in " ".join(text.split())
+    assert run.reason == (
+        "2 cells without a slowdown above 5% (b: no tighter limit could be shown in the time)."
+    )
+    only = gate(rung(GateVerdict.INCONCLUSIVE, 0.1, 0.07))
+    assert only.reason == (
+        "1 of 1 cell cleared only 10%, more than is accepted: test_x[a]. That is not a pass."
+    )
 
 
 # The exit status

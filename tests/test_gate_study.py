@@ -28,8 +28,10 @@ from bench.studies import run as run_study
 from bench.studies import slowdown as gate_slowdown
 from bench.studies.complete import SUITES, count_false_alarms, hog_cpu
 from bench.studies.gate import replay_files
+from bench.studies.gate_tables import render_studies
+from bench.studies.noise import MEASURES, reduce_noise
 from bench.studies.recording import OUT, SECONDS, SHARE, calibrate_cell
-from bench.studies.records import RIVALS, FalseAlarmStudy, ReplayStudy, Tally, render_studies
+from bench.studies.records import RIVALS, FalseAlarmStudy, ReplayStudy, Tally
 from bench.studies.replay import describe_noise, join_runs, replay
 from bench.studies.rivals import compare_fail, judge_as_rivals, mann_whitney, replay_rivals
 from bench.studies.slowdown import SLOWDOWN, UNITS, ExtraWork, slow_suite
@@ -279,6 +281,88 @@ def test_a_cell_that_ended_early_is_drawn_from_the_launches_it_has() -> None:
     assert replay((one, two), PlanRules(), 4, 0, 0.1).runs.num_total == 4
 
 
+def swapped(traces: tuple[CellTrace, ...]) -> tuple[CellTrace, ...]:
+    """Return the traces with base and head exchanged."""
+    return tuple(
+        replace(
+            trace,
+            launches=tuple(
+                replace(x, seconds={"base": x.seconds["head"], "head": x.seconds["base"]})
+                for x in trace.launches
+            ),
+        )
+        for trace in traces
+    )
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_measure_against_noise_does_not_know_which_arm_is_which(measure: str) -> None:
+    """Swapped arms give the negative log-ratios, the control is no cell, and pairs stay pairs."""
+    traces = shared_machine(6)
+    recorded = (*traces, replace(shared_machine(6, seed=7)[0], name="control"))
+    kept, mirrored = (reduce_noise(t, measure) for t in (recorded, swapped(recorded)))
+    assert [trace.name for trace in kept] == list(CELLS)
+    for ours, theirs in zip(kept, mirrored, strict=True):
+        assert len(ours.launches) == len(theirs.launches) > 0
+        for one, other in zip(ours.launches, theirs.launches, strict=True):
+            plain, turned = (
+                np.log(x.seconds["head"]) - np.log(x.seconds["base"]) for x in (one, other)
+            )
+            assert plain == pytest.approx(-turned, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("measure", "base"),
+    [
+        ("none", (5.0, 1.0, 3.0, 2.0, 4.0, 6.0, 9.0)),
+        ("min-of-2", (1.0, 2.0, 4.0)),
+        ("min-of-3", (1.0, 2.0)),
+        ("median-of-3", (3.0, 4.0)),
+        ("mean-of-2", (3.0, 2.5, 5.0)),
+        ("calmest-half", (1.0, 3.0, 2.0, 4.0)),
+    ],
+)
+def test_rounds_on_end_make_one(measure: str, base: tuple[float, ...]) -> None:
+    """Seven rounds in groups, a rest left out; or the pairs that took least, in their order."""
+    launch = LaunchTrace(
+        launch=1,
+        confirms=False,
+        seconds=dict.fromkeys(("base", "head"), (5.0, 1.0, 3.0, 2.0, 4.0, 6.0, 9.0)),
+    )
+    (trace,) = reduce_noise((CellTrace(name="x", iterations=1, launches=(launch,)),), measure)
+    assert trace.launches[0].seconds == {"base": base, "head": base}
+
+
+def test_a_launch_is_dropped_or_corrected_by_its_control() -> None:
+    """Where the control moves with the cell, its covariate takes the whole movement out."""
+
+    def trace(name: str, ratios: tuple[float, ...]) -> CellTrace:
+        launches = tuple(
+            LaunchTrace(launch=i, confirms=False, seconds={"base": (1.0,), "head": (ratio,)})
+            for i, ratio in enumerate(ratios)
+        )
+        return CellTrace(name=name, iterations=1, launches=launches)
+
+    traces = (trace("x", (1.1, 1 / 1.1, 1.0)), trace("control", (1.05, 1 / 1.05, 1.0)))
+    (kept,) = reduce_noise(traces, "control-unmoved")
+    assert [launch.launch for launch in kept.launches] == [2]
+    (corrected,) = reduce_noise(traces, "control-covariate")
+    assert [x.seconds["head"][0] for x in corrected.launches] == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_a_replay_tells_at_which_rung_its_gates_end() -> None:
+    """Wide noise and few launches: what is not below 3% is below 5 or 10%, or below none."""
+    ours = replay(shared_machine(), PlanRules(looks=(3, 5)), 60, 0, 0.0)
+    assert set(ours.rungs) <= {"3%", "5%", "10%"}
+    assert sum(ours.rungs.values()) <= 60
+    assert ours.rungs["5%"] > 0
+    accepted = ours.rungs.get("3%", 0) + ours.rungs["5%"]
+    assert ours.runs.num_inconclusive == 60 - accepted
+    strict = replay(shared_machine(), PlanRules(looks=(3, 5), strict=True), 60, 0, 0.0)
+    assert strict.rungs == ours.rungs
+    assert strict.runs.num_inconclusive == 60 - ours.rungs.get("3%", 0)
+
+
 @pytest.mark.parametrize(
     ("traces", "message"),
     [
@@ -329,7 +413,7 @@ def test_the_replay_command_writes_what_the_table_command_prints(
     assert all(f"| {name} | " in printed for name in RIVALS.values())
     assert "| float32-1 | 10 (200) |" in printed
     widths = Counter(line.count(" | ") for line in printed.splitlines() if line.startswith("|"))
-    assert len(widths) == 2, "each table's rows have as many cells"
+    assert len(widths) == 3, "each table's rows have as many cells"
 
 
 def test_recorded_traces_are_replayed(tmp_path: Path) -> None:
@@ -390,7 +474,7 @@ def test_false_alarms_are_counted_and_gone_on_with(tmp_path: Path) -> None:
     assert study.tally == Tally(num_total=5, num_fail=1)
     assert [path.name for path in tmp_path.glob("study-*")] == ["study-seed1.json"]
     assert (
-        "| ordinary functions | 1 of 5 (20.0%, at most 65.8%) | 0 | 0 | 0 | 1.0 |"
+        "| ordinary functions | 1 of 5 (20.0%, at most 65.8%) | 0 | 0 | 0 | 0 | 1.0 |"
         in render_studies([study])
     )
 
@@ -403,6 +487,31 @@ def test_another_study_is_not_gone_on_with(tmp_path: Path) -> None:
         count_false_alarms(out, 2, hog=True, run=lambda *_: gate_report())
 
 
+def test_gates_add_up_while_the_deciding_code_is_the_same(tmp_path: Path) -> None:
+    """Another commit goes on with the study; another decision does not."""
+    out = tmp_path / "study.json"
+    count_false_alarms(out, 1, run=lambda *_: gate_report())
+    known = read_record(out, FalseAlarmStudy)
+    write_record(out, replace(known, commit="another"))
+    assert len(count_false_alarms(out, 2, run=lambda *_: gate_report()).runs) == 2
+    one, other = known, replace(known, commit="another", runs=(replace(known.runs[0], seed=9),))
+    assert "| ordinary functions | 0 of 2 (0%" in render_studies([one, other])
+    write_record(out, replace(known, deciding="0" * 16))
+    with pytest.raises(IndoorError, match=r"holds another study \(deciding differ\)"):
+        count_false_alarms(out, 2, run=lambda *_: gate_report())
+
+
+def test_networks_and_ordinary_functions_have_no_rate_in_common(tmp_path: Path) -> None:
+    """Each kind is added up by itself, and a kind with one row not at all."""
+    count_false_alarms(tmp_path / "a.json", 2, run=lambda *_: gate_report())
+    one = read_record(tmp_path / "a.json", FalseAlarmStudy)
+    table = render_studies(
+        [one, replace(one, title="ordinary functions, Zen 9"), replace(one, title="ResNet-50 (1)")]
+    )
+    assert "| **ordinary functions, together** | 0 of 4 (0%" in table
+    assert table.count("together") == 1
+
+
 def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
     """Gates of other seeds add up; the same gate twice, or another plan, does not."""
     first, second = tmp_path / "a.json", tmp_path / "b.json"
@@ -413,7 +522,9 @@ def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
     other = replace(studies[1], plan=PlanRules())
     apart = render_studies([studies[0], other])
     assert "| ordinary functions | 0 of 3 (0%" in apart
-    assert apart.splitlines()[-1].startswith("| **together** | 0 of 5 (0%, at most ")
+    assert apart.splitlines()[-1].startswith(
+        "| **ordinary functions, together** | 0 of 5 (0%, at most "
+    )
     with pytest.raises(IndoorError, match="hold gates of the same seed, expected each gate once"):
         render_studies([studies[0], studies[0]])
 

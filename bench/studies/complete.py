@@ -1,5 +1,6 @@
 """Complete gates of identical code on small suites, one after another, and a CPU hog."""
 
+import hashlib
 import subprocess
 import sys
 import tempfile
@@ -11,13 +12,19 @@ from pathlib import Path
 from bench.options import ROOT
 from bench.studies.records import FalseAlarmStudy, RunOutcome
 from indoor.errors import IndoorError
+from indoor.gate import decide
 from indoor.gate.controller import run_gate
+from indoor.gate.decide.verdicts import widest_rung
 from indoor.gate.records import GateReport, GateVerdict
 from indoor.gate.settings import GateConfig, PlanRules
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.machine import code_identity, num_usable_cores, read_machine
+from indoor.measure import pair_statistics
 from indoor.records import read_record, write_record
+
+GATE = Path(decide.__file__).parent.parent
+"""The room whose deciding code is hashed."""
 
 RunSeeded = Callable[[Path, Path, PlanRules, int], GateReport]
 
@@ -130,6 +137,7 @@ def count_false_alarms(
             verdict=report.verdict,
             reason=report.reason,
             cells={cell.name: cell.verdict for cell in report.cells},
+            rung=widest_rung(report.cells),
             num_launches=max((cell.num_launches for cell in report.cells), default=0),
             measure_s=report.measure_s,
         )
@@ -163,6 +171,15 @@ def _run_gate(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
     return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
 
 
+def deciding_code() -> str:
+    """Return a hash of the code that turns pairs into verdicts, whatever else has changed."""
+    files = (*GATE.glob("decide/*.py"), GATE / "limits.py", Path(pair_statistics.__file__))
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _open(out: Path, title: str, hog: bool) -> FalseAlarmStudy:
     new = FalseAlarmStudy(
         title=title,
@@ -171,11 +188,12 @@ def _open(out: Path, title: str, hog: bool) -> FalseAlarmStudy:
         commit=code_identity(ROOT)[0],
         hog=hog,
         plan=EXAMPLE_PLAN,
+        deciding=deciding_code(),
     )
     if not out.exists():
         return new
     known = read_record(out, FalseAlarmStudy)
-    names = ("study", "title", "cpu_model", "num_cores", "commit", "hog", "plan")
+    names = ("study", "title", "cpu_model", "num_cores", "deciding", "hog", "plan")
     if differing := [name for name in names if getattr(known, name) != getattr(new, name)]:
         raise IndoorError(
             f"{out} holds another study ({', '.join(differing)} differ); expected the same to go "

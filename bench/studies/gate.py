@@ -17,13 +17,14 @@ from pathlib import Path
 
 from bench.options import ROOT
 from bench.studies import run
+from bench.studies.gate_tables import render_studies
+from bench.studies.noise import MEASURES, reduce_noise
 from bench.studies.reading import read_reports
-from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed, render_studies
+from bench.studies.records import FalseAlarmStudy, Rates, ReplayStudy, Slowed
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
 from indoor.gate.records import CellTrace, GateReport
 from indoor.gate.settings import PlanRules
-from indoor.gate.worker import CONTROL
 from indoor.records import from_json, write_record
 
 SLOWDOWNS = (0.0, 0.02, 0.03, 0.05, 0.1)
@@ -50,6 +51,7 @@ def replay_files(
     rival_launches: int,
     slower: Mapping[float, Sequence[Path]] | None = None,
     max_launches: int | None = None,
+    measure: str = "none",
     say: Callable[[str], None] = lambda _line: None,
 ) -> ReplayStudy:
     """Replay gates of identical code from the traces in gate reports.
@@ -64,6 +66,7 @@ def replay_files(
         rival_launches: Launches whose rounds make one side for the usual rules.
         slower: By slowdown, JSON of gates whose head really was that much slower.
         max_launches: Those that the plan's minutes hold; None for as many as its looks ask for.
+        measure: What is done to the launches against noise, one of `bench.studies.noise.MEASURES`.
         say: Hears a line after each slowdown.
 
     Raises:
@@ -74,8 +77,7 @@ def replay_files(
     from bench.studies.rivals import replay_rivals
 
     def traces_of(reports: Sequence[GateReport]) -> tuple[CellTrace, ...]:
-        # The frozen control is no cell.
-        return join_runs([[t for t in report.traces if t.name != CONTROL] for report in reports])
+        return reduce_noise(join_runs([report.traces for report in reports]), measure)
 
     reports = read_reports(files)
     machines = sorted({f"{report.cpu_model}, {report.num_cores} cores" for report in reports})
@@ -110,6 +112,7 @@ def replay_files(
         num_gates=num_gates,
         rival_launches=rival_launches,
         max_launches=max_launches,
+        measure=measure,
         cells=describe_noise(traces),
         rates=tuple(rates),
     )
@@ -129,13 +132,20 @@ def _replay(parsed: argparse.Namespace) -> int:
         raise IndoorError(f"--slower {unknown[0]:g}: expected one of {SLOWDOWNS}")
     study = replay_files(
         parsed.files,
-        PlanRules(margin=parsed.margin, tolerance=parsed.tolerance, looks=tuple(parsed.looks)),
+        PlanRules(
+            margin=parsed.margin,
+            tolerance=parsed.tolerance,
+            wider=tuple(parsed.wider),
+            accepted=parsed.accepted,
+            looks=tuple(parsed.looks),
+        ),
         title=parsed.title,
         num_gates=parsed.gates,
         seed=parsed.seed,
         rival_launches=parsed.rival_launches,
         slower=slower,
         max_launches=parsed.launches,
+        measure=parsed.measure,
         say=_say,
     )
     if parsed.out:
@@ -231,6 +241,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rival-launches", type=_positive, default=1, help="a side's launches")
     add("--margin", type=float, default=plan.margin)
     add("--tolerance", type=float, default=plan.tolerance)
+    add("--measure", choices=MEASURES, default="none", help="what is done against noise")
+    add("--wider", type=float, nargs="*", default=plan.wider, help="the ladder's other rungs")
+    add("--accepted", type=float, default=plan.accepted, help="the widest rung that passes")
     add("--looks", type=_positive, nargs="+", default=plan.looks)
     add("--slower", action="append", default=[], metavar="SHARE=FILE", help="really slower traces")
 

@@ -1,6 +1,7 @@
 """Independent gates drawn from recorded traces: how often ours is wrong."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,11 +10,14 @@ import numpy.typing as npt
 
 from bench.studies.records import OURS, CellNoise, Rates, Tally
 from indoor.errors import IndoorError
-from indoor.gate.decide.decisions import CellRules
+from indoor.gate.decide.decisions import CellDecision
 from indoor.gate.decide.evidence import summarize
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.decide.verdicts import widest_rung
+from indoor.gate.limits import rules_for
 from indoor.gate.records import CellTrace, GateVerdict
-from indoor.gate.settings import PlanRules
+from indoor.gate.settings import GateConfig, PlanRules
+from indoor.gate.wording import percent
 
 LAUNCHES_PER_RUN = 100_000
 """Keeps the launches of joined runs apart, in the order of time."""
@@ -66,9 +70,11 @@ def replay(
     """
     pool = Pool(traces)
     slow_pool = None if slower is None else Pool(slower)
-    rules = {name: CellRules(margin=plan.margin, tolerance=plan.tolerance) for name in pool.names}
+    config = GateConfig(plan=plan)
+    rules = {name: rules_for(config, name) for name in pool.names}
     runs: list[GateVerdict] = []
     slowed: dict[str, list[GateVerdict]] = {name: [] for name in pool.names}
+    rungs: Counter[str] = Counter()
     num_launches: list[int] = []
     for gate in range(num_gates):
         random = np.random.default_rng([seed, gate])
@@ -86,17 +92,21 @@ def replay(
                 left = None if max_launches is None else max_launches - count
                 request = steps.send(LaunchResult(pairs=pairs, launches_left=left))
         except StopIteration as end:
-            verdicts = {name: decision.verdict for name, decision in end.value.items()}
+            decisions: dict[str, CellDecision] = end.value
         worst = (GateVerdict.FAIL, GateVerdict.INCONCLUSIVE, GateVerdict.IMPROVED)
-        found = set(verdicts.values())
+        found = {decision.verdict for decision in decisions.values()}
         runs.append(next((verdict for verdict in worst if verdict in found), GateVerdict.PASS))
-        slowed[slow].append(verdicts[slow])
+        rung = widest_rung(decisions.values())
+        if rung is not None and GateVerdict.FAIL not in found:
+            rungs[percent(rung)] += 1
+        slowed[slow].append(decisions[slow].verdict)
         num_launches.append(count)
     return Rates(
         rule=OURS,
         slowdown=slowdown,
         runs=Tally.of(runs),
         slowed={name: Tally.of(found) for name, found in slowed.items()} if slowdown else {},
+        rungs=dict(rungs),
         launches_mean=float(np.mean(num_launches)),
         launches_p95=float(np.quantile(num_launches, 0.95)),
     )

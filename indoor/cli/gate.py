@@ -44,9 +44,14 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
         head=parsed.head,
         by_head=parsed.head_rules,
     )
-    config = ruling.config
-    if parsed.minutes is not None:  # the command line's words beat the file's
-        config = replace(config, plan=replace(config.plan, max_minutes=parsed.minutes))
+    words = {
+        "max_minutes": parsed.minutes,
+        "accepted": parsed.accept,
+        "strict": parsed.strict or None,
+    }
+    said = {name: word for name, word in words.items() if word is not None}
+    # The command line's words beat the file's.
+    config = replace(ruling.config, plan=replace(ruling.config.plan, **said))
     if parsed.out is not None:
         check_new_file(parsed.out, option="--out")
     job = GateJob(

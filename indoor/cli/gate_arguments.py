@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, minutes, natural
+from indoor.cli.parser import command, group, minutes, natural, share
 
 
 def add_gate(commands: Any) -> None:
@@ -79,6 +79,18 @@ def add_gate(commands: Any) -> None:
             help="judge by then (default: the settings', else 12)",
         ),
         measured(
+            "--accept",
+            type=share,
+            metavar="SHARE",
+            help="the widest tolerance that passes once the minutes are used (default: the "
+            "settings', else 5%%)",
+        ),
+        measured(
+            "--strict",
+            action="store_true",
+            help="accept the first tolerance alone, 3%% by default",
+        ),
+        measured(
             "--no-facts", action="store_true", help="time only; skip sizes, memory and accuracy"
         ),
     ]
@@ -119,6 +131,11 @@ def _check(
                 "expected at most --seed and --json beside --self-test; leave the rest out"
             )
         return
+    if parsed.strict and parsed.accept is not None:
+        gate.error(
+            f"--accept {parsed.accept:g} beside --strict, which accepts the first tolerance alone; "
+            "expected one of the two"
+        )
     if not (parsed.base or parsed.base_python):
         gate.error("nothing to compare with: give --base REV, --base-python FILE or --self-test")
     if parsed.head and not parsed.base:

@@ -141,6 +141,18 @@ def number_of(unit: str, *, above: bool = True) -> Callable[[str], float]:
     return read
 
 
+def share(text: str) -> float:
+    """Read a share between 0 and 1, written 5% or 0.05."""
+    number, is_percent = text.removesuffix("%"), text.endswith("%")
+    try:
+        value = float(number) / (100 if is_percent else 1)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 5% or 0.05")
+    return value
+
+
 minutes = number_of("minutes")
 milliseconds = number_of("milliseconds")
 points = number_of("points", above=False)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 from indoor.errors import IndoorError
-from indoor.gate.decide.decisions import CellRules
 from indoor.gate.facts.preparation import prepare_sides
 from indoor.gate.launches import measure_cells
+from indoor.gate.limits import rules_for
 from indoor.gate.records import ChangedTest, CheckReport, GateReport, GateVerdict
-from indoor.gate.settings import rules_for, selects, unmatched_globs
+from indoor.gate.settings import selects, unmatched_globs
 from indoor.gate.sides.setup import GateJob, Sides, open_sides
 from indoor.gate.sides.suite_code import changed_tests
 from indoor.gate.tally import Tally
@@ -162,7 +162,7 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
     tally.new = tuple(name for name in head if name not in base)
     both = [name for name in base if name in head]
     marks = head if sides.job.use_head_marks else base
-    tally.rules = {name: CellRules(*rules_for(config, name, marks[name])) for name in both}
+    tally.rules = {name: rules_for(config, name, marks[name]) for name in both}
     if other := [name for name in both if base[name] != head[name] and marks is base]:
         tally.rule_changes += (
             f"head's gate marks say otherwise for {listed(other)}; they are judged by base's, and "

@@ -49,8 +49,9 @@ class CellReport:
     """The verdict on one cell.
 
     `ratio` is head's time / base's (above 1: slower) and `interval` its unadjusted 95% interval;
-    the verdict itself uses bounds adjusted for all cells and looks, which `reason` names. None
-    where nothing was measured.
+    the verdict itself uses bounds adjusted for all cells and looks, `slowdown_at_least` and
+    `slowdown_at_most` (slowdowns, such as 0.012). None where nothing was measured, and in gates of
+    before the ladder of tolerances.
     """
 
     name: str
@@ -68,6 +69,12 @@ class CellReport:
     base_s: float | None = None
     """Median seconds of one iteration on base."""
     advice: str = ""
+    accepted: float | None = None
+    """The widest rung that is a PASS."""
+    rung: float | None = None
+    """The smallest tolerance of the ladder that is cleared, accepted or not."""
+    slowdown_at_least: float | None = None
+    slowdown_at_most: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

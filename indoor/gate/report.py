@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from indoor.gate.decide.verdicts import name_verdict
 from indoor.gate.records import (
     CellReport,
     GatedVariant,
@@ -78,7 +79,7 @@ def render_gate(
     Raises:
         ValueError: The format is unknown.
     """
-    title = f"Gate: {report.verdict.value}{' (partial)' if report.partial else ''}"
+    title = f"Gate: {name_verdict(report)}{' (partial)' if report.partial else ''}"
     opening = (
         Heading(title, level=1, tone=_TONES[report.verdict]),
         Paragraph(clean(report.reason), "strong"),
@@ -215,12 +216,12 @@ def _cells(report: GateReport, shared: str, short: Mapping[str, str]) -> Iterato
         rows=tuple(
             Judged(
                 name=clean(short[cell.name]),
-                verdict=cell.verdict.value,
+                verdict=_verdict(cell),
                 tone=_TONES[cell.verdict],
                 figures=(
                     slowdown(cell.ratio),
                     slowdown_interval(cell.interval),
-                    f"{share(cell.margin)}, {share(cell.tolerance)}",
+                    _limits(cell),
                     f"{cell.num_pairs} in {cell.num_launches}",
                     time_of_one(cell.base_s),
                 ),
@@ -229,11 +230,35 @@ def _cells(report: GateReport, shared: str, short: Mapping[str, str]) -> Iterato
             for cell in report.cells
         ),
     )
+    passed = "the second (the tolerance)"
+    if any(_has_ladder(cell) for cell in report.cells):
+        passed += (
+            ", or, once the minutes are used, below the wider one that is named, up to the third "
+            "(what is accepted)"
+        )
     yield Paragraph(
         "Slowdown is head's time / base's - 1, its interval unadjusted. FAIL: shown to be above "
-        "the first limit (the margin), and reproduced. PASS: shown to be below the second (the "
-        "tolerance)."
+        f"the first limit (the margin), and reproduced. PASS: shown to be below {passed}."
     )
+
+
+def _verdict(cell: CellReport) -> str:
+    """Return a cell's verdict with the rung it passed at, such as `PASS at 5%`."""
+    if cell.verdict is not GateVerdict.PASS or cell.rung is None:
+        return cell.verdict.value
+    return f"{cell.verdict.value} at {share(cell.rung)}"
+
+
+def _has_ladder(cell: CellReport) -> bool:
+    return cell.accepted is not None and cell.accepted > cell.tolerance
+
+
+def _limits(cell: CellReport) -> str:
+    """Return a cell's margin, tolerance, and what is accepted where that is wider."""
+    limits = [cell.margin, cell.tolerance]
+    if cell.accepted is not None and _has_ladder(cell):
+        limits.append(cell.accepted)
+    return ", ".join(map(share, limits))
 
 
 def _checks(report: GateReport) -> Verdicts:

@@ -1,4 +1,4 @@
-"""What may be set for a gate, the defaults, how `gate.toml` is read, and what holds for a cell."""
+"""What may be set for a gate, the defaults, how `gate.toml` is read."""
 
 import itertools
 import math
@@ -19,6 +19,8 @@ FILE_NAME = "gate.toml"
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
+    "bool": "true or false",
+    "array | null": "a list",
     "str": "text",
     "str | null": "text",
     "float | null": "a number",
@@ -33,15 +35,20 @@ _KINDS = {
 class PlanRules:
     """The rules of a run: fixed before the first pair, stored with the result.
 
-    A slowdown is candidate time / baseline time - 1. `looks` are the numbers of launches after
-    which cells are judged, rising. `alpha_fail` is the run's one-sided error for calling a cell
-    slower (or faster) than the margin, over all cells and looks; `alpha_pass` is a cell's
-    one-sided error for a PASS, over all looks; `alpha_instrument` is that of the A/A arm and of the
-    control, each and over all looks.
+    A slowdown is candidate time / baseline time - 1. Cells that are not shown to be less than
+    `tolerance` slower take a rung of `wider` once the minutes are used; up to the rung `accepted`
+    that is a PASS, with `strict` none of them is (`indoor.gate.limits`). `looks` are the numbers of
+    launches after which cells are judged, rising. `alpha_fail` is the run's one-sided error for
+    calling a cell slower (or faster) than the margin, over all cells and looks; `alpha_pass` is a
+    cell's one-sided error for a PASS, over all looks; `alpha_instrument` is that of the A/A arm and
+    of the control, each and over all looks.
     """
 
     margin: float = 0.01
     tolerance: float = 0.03
+    wider: tuple[float, ...] = (0.05, 0.10)
+    accepted: float = 0.05
+    strict: bool = False
     looks: tuple[int, ...] = (6, 10, 16, 24, 36)
     num_confirming: int = 4
     alpha_fail: float = 0.01
@@ -73,6 +80,8 @@ class CellOverride:
     glob: str
     margin: float | None = None
     tolerance: float | None = None
+    wider: tuple[float, ...] | None = None
+    accepted: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,39 +193,6 @@ def check_config(config: GateConfig, where: str) -> None:
         raise IndoorError(f"{where}: {key} is {value!r}; expected {expected}; correct it")
 
 
-def rules_for(
-    config: GateConfig, name: str, marker: Mapping[str, object] | None = None
-) -> tuple[float, float]:
-    """Return a cell's margin and tolerance.
-
-    Args:
-        config: The settings; its `cells` beat the marker, its `plan` gives what nothing else names.
-        name: The cell's node id.
-        marker: What `pytest.mark.gate(margin=..., tolerance=...)` on the test says, if it is there.
-
-    Raises:
-        IndoorError: The marker says something else, or margin and tolerance do not fit.
-    """
-    rules = {"margin": config.plan.margin, "tolerance": config.plan.tolerance}
-    for key, value in (marker or {}).items():
-        if key not in rules or isinstance(value, bool) or not isinstance(value, int | float):
-            raise IndoorError(
-                f"{name}: its gate mark says {key}={value!r}; expected margin or tolerance as a "
-                "number such as 0.02; correct the mark in the suite"
-            )
-        rules[key] = float(value)
-    for override in config.cells:
-        if matches(name, override.glob):
-            rules |= {key: v for key in rules if (v := getattr(override, key)) is not None}
-    margin, tolerance = rules["margin"], rules["tolerance"]
-    if not 0 < margin < tolerance < 1:
-        raise IndoorError(
-            f"{name}: margin {margin:g} and tolerance {tolerance:g} do not fit; expected 0 < "
-            f"margin < tolerance < 1; give both in its gate mark or in gate.toml"
-        )
-    return margin, tolerance
-
-
 def selects(config: GateConfig, name: str) -> bool:
     """Tell whether the gate measures a cell."""
     return not config.select or any(matches(name, glob) for glob in config.select)
@@ -310,6 +286,7 @@ def _plan_faults(plan: PlanRules) -> Iterator[tuple[str, object, str]]:
         yield "plan.margin", plan.margin, "a share between 0 and 1, such as 0.01"
     if not plan.margin < plan.tolerance < 1:
         yield "plan.tolerance", plan.tolerance, f"above the margin ({plan.margin:g}), below 1"
+    yield from _rung_faults("plan", plan.wider, plan.accepted)
     looks = plan.looks
     rising = all(early < late for early, late in itertools.pairwise(looks))
     if not looks or looks[0] < 2 or not rising:
@@ -330,11 +307,24 @@ def _plan_faults(plan: PlanRules) -> Iterator[tuple[str, object, str]]:
 
 def _override_faults(key: str, cell: CellOverride) -> Iterator[tuple[str, object, str]]:
     """Judge an override by itself: what it leaves out may come from a test's mark."""
-    if not cell.glob or (cell.margin is None and cell.tolerance is None):
-        yield key, cell, "a glob and a margin, a tolerance or both"
+    limits = (cell.margin, cell.tolerance, cell.wider, cell.accepted)
+    if not cell.glob or all(limit is None for limit in limits):
+        yield key, cell, "a glob and a margin, a tolerance, wider ones or an accepted one"
     for name in ("margin", "tolerance"):
         value = getattr(cell, name)
         if value is not None and not 0 < value < 1:
             yield f"{key}.{name}", value, "a share between 0 and 1, such as 0.02"
     if cell.margin is not None and cell.tolerance is not None and cell.margin >= cell.tolerance:
         yield f"{key}.tolerance", cell.tolerance, f"above the margin ({cell.margin:g})"
+    yield from _rung_faults(key, cell.wider or (), cell.accepted)
+
+
+def _rung_faults(
+    key: str, wider: tuple[float, ...], accepted: float | None
+) -> Iterator[tuple[str, object, str]]:
+    shares = {f"{key}.wider[{index}]": rung for index, rung in enumerate(wider)}
+    if accepted is not None:
+        shares[f"{key}.accepted"] = accepted
+    for name, rung in shares.items():
+        if not 0 < rung < 1:
+            yield name, rung, "a share between 0 and 1, such as 0.05"

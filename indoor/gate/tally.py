@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from indoor.gate.decide.decisions import CellDecision, CellRules, advice, report_cell
+from indoor.gate.decide.decisions import CellDecision, advice, report_cell
 from indoor.gate.decide.verdicts import combine
+from indoor.gate.limits import CellRules
 from indoor.gate.records import (
     GATE_SCHEMA_VERSION,
     CellReport,
@@ -152,6 +153,9 @@ class Tally:
             rules,
             decision.summary,
             advice=advice(decision),
+            rung=decision.rung,
+            slowdown_at_least=decision.slowdown_at_least,
+            slowdown_at_most=decision.slowdown_at_most,
             base_s=statistics.median(base) if decision.summary else None,
         )
 

@@ -49,6 +49,11 @@ def percent(share: float) -> str:
     return f"{'0' if text == '-0' else text}%"
 
 
+def at_most(slowdown: float) -> str:
+    """Return a slowdown's upper bound as `at most +4.1%`."""
+    return f"at most {'+' if slowdown > 0 else ''}{percent(slowdown)}"
+
+
 def percent_range(low: float, high: float) -> str:
     """Return shares as `1.2 to 3.4%`."""
     return f"{percent(low).removesuffix('%')} to {percent(high)}"

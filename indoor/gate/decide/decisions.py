@@ -1,4 +1,4 @@
-"""One cell: its limits, what is known of it, its decision, and the words that say why."""
+"""One cell: what is known of it, its decision, and the words that say why."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from indoor.gate.decide.evidence import Evidence, Summary, gather, summarize
+from indoor.gate.limits import CellRules
 from indoor.gate.records import CellReport, GateVerdict
 from indoor.gate.settings import PlanRules
 from indoor.gate.wording import count, percent, percent_range
@@ -19,25 +20,6 @@ class End(Enum):
 
     TIME_UP = "time ran out"
     BROKEN_OFF = "the run broke off"
-
-
-@dataclass(frozen=True)
-class CellRules:
-    """A cell's limits on its slowdown (head's time / base's - 1).
-
-    FAIL needs more than `margin`, PASS needs less than `tolerance`; 0 < margin < tolerance.
-    """
-
-    margin: float
-    tolerance: float
-
-    def __post_init__(self) -> None:
-        """Refuse limits between which no verdict would make sense."""
-        if not 0 < self.margin < self.tolerance < math.inf:
-            raise ValueError(
-                f"margin is {self.margin} and tolerance is {self.tolerance}, "
-                "expected 0 < margin < tolerance"
-            )
 
 
 @dataclass(frozen=True)
@@ -76,6 +58,11 @@ class CellDecision:
     """The fresh launches that were asked to reproduce a finding about this cell."""
     end: End | None = None
     """Why the run ended early, where that left the cell open."""
+    rung: float | None = None
+    """The smallest of the cell's tolerances that its upper bound clears; above what is accepted it
+    passes nothing. None: it clears none, or none counts."""
+    accepted: float
+    """The widest rung that is a PASS."""
 
 
 @dataclass
@@ -101,7 +88,13 @@ class CellState:
 
 
 def decide(
-    cell: CellState, verdict: GateVerdict, plan: PlanRules, num_cells: int, end: End | None = None
+    cell: CellState,
+    verdict: GateVerdict,
+    plan: PlanRules,
+    num_cells: int,
+    end: End | None = None,
+    *,
+    rung: float | None = None,
 ) -> None:
     """Set a cell's decision: the verdict, its figures, and what it rests on in words.
 
@@ -111,6 +104,7 @@ def decide(
         plan: The rules of the run.
         num_cells: All cells of the run, for which the bounds are adjusted.
         end: Why the run ended before the plan's last look; None if it did not.
+        rung: The smallest tolerance that the look's upper bound clears; always there for a PASS.
     """
     summary = summarize(cell.launches)
     low, high = cell.bounds.low, cell.bounds.high
@@ -126,16 +120,18 @@ def decide(
             assert high is not None
             reason = f"takes {percent_range(-high, -low)} less time {reproduced}"
         case GateVerdict.PASS:
-            assert high is not None
-            at_most = (
-                f"at most {percent(high)}"
-                if high >= 0
-                else f"takes at least {percent(-high)} less time"
-            )
-            reason = f"no slowdown above {percent(cell.rules.tolerance)} ({at_most})"
+            assert rung is not None
+            reason = _describe_rung(cell, rung)
+            if rung > cell.rules.tolerance:
+                reason += f"; {percent(cell.rules.tolerance)} could not be shown in the time"
         case _:
             num_launches = sum(1 for launch in cell.launches if len(launch))
             reason = cell.doubt or _describe_open(cell, summary, num_launches)
+            if rung is not None:
+                accepted = percent(cell.rules.accepts)
+                reason = (
+                    f"{_describe_rung(cell, rung)}, but {accepted} is the most that is accepted"
+                )
             if end:
                 reason = f"{end.value} after {count(num_launches, 'launch')}: {reason}"
     cell.decision = CellDecision(
@@ -148,6 +144,8 @@ def decide(
         slowdown_at_most=high,
         num_confirming=cell.num_confirming,
         end=end,
+        rung=rung,
+        accepted=cell.rules.accepts,
     )
 
 
@@ -163,8 +161,13 @@ def advice(decision: CellDecision) -> str:
         return ""
     if decision.summary is None or decision.summary.num_launches < 2:
         return "give the gate more --minutes or fewer cells, this one was hardly measured"
+    if decision.rung is not None:
+        return (
+            "run again on a quieter machine or with more --minutes, or accept "
+            f"{percent(decision.rung)} here (--accept {percent(decision.rung)})"
+        )
     # What this run could not exclude would have been the tolerance to pass by.
-    not_excluded = max(decision.tolerance, decision.slowdown_at_most or 0.0)
+    not_excluded = max(decision.accepted, decision.slowdown_at_most or 0.0)
     return (
         "run again on a quieter machine or with more --minutes, or raise this cell's tolerance "
         f"above {percent(not_excluded)}"
@@ -198,8 +201,18 @@ def report_cell(
         reason=reason,
         margin=rules.margin,
         tolerance=rules.tolerance,
+        accepted=rules.accepts,
         **more,
     )
+
+
+def _describe_rung(cell: CellState, rung: float) -> str:
+    high = cell.bounds.high
+    assert high is not None
+    at_most = (
+        f"at most {percent(high)}" if high >= 0 else f"takes at least {percent(-high)} less time"
+    )
+    return f"no slowdown above {percent(rung)} ({at_most})"
 
 
 def _describe_open(cell: CellState, summary: Summary | None, num_launches: int) -> str:

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from indoor.gate.decide.decisions import CellRules, report_cell
+from indoor.gate.decide.decisions import report_cell
+from indoor.gate.limits import CellRules
 from indoor.gate.records import CellReport, GateVerdict
 from indoor.gate.worker import CellFailure
 

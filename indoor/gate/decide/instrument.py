@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from indoor.gate.decide.decisions import CellRules, report_cell
+from indoor.gate.decide.decisions import report_cell
 from indoor.gate.decide.evidence import (
     Launches,
     gather,
@@ -14,6 +14,7 @@ from indoor.gate.decide.evidence import (
     summarize,
     upper_bound,
 )
+from indoor.gate.limits import CellRules
 from indoor.gate.records import CellReport, GateVerdict, InstrumentReport
 from indoor.gate.settings import PlanRules
 from indoor.gate.wording import percent, percent_range

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indoor.gate.decide.decisions import Bounds, CellDecision, CellRules, CellState, End, decide
+from indoor.gate.decide.decisions import Bounds, CellDecision, CellState, End, decide
 from indoor.gate.decide.evidence import (
     Evidence,
     gather,
@@ -22,6 +22,7 @@ from indoor.gate.decide.evidence import (
     p_slower,
     upper_bound,
 )
+from indoor.gate.limits import CellRules
 from indoor.gate.records import GateVerdict
 from indoor.gate.settings import PlanRules
 from indoor.measure.pair_statistics import holm
@@ -85,7 +86,8 @@ def run_plan(
     At a look, Holm's procedure over all cells of the run names those slower, and those faster, than
     their margin; fresh launches must reproduce each. A slowdown that is not reproduced leaves its
     cell open. What is left passes if a slowdown as large as its tolerance can be excluded. When
-    there is just time to reproduce a finding, the next look is taken at once.
+    there is just time to reproduce a finding, the next look is taken at once. A cell that is open
+    when all is used up passes at the first wider rung that its last look excluded.
 
     Args:
         cells: The limits of each cell, by name.
@@ -125,7 +127,11 @@ def run_plan(
         _pass_cells(state, plan)
     for cell in state.values():
         if cell.is_open:
-            decide(cell, GateVerdict.INCONCLUSIVE, plan, len(state), end)
+            # Of a run that broke off the minutes are not used, and nothing wider is taken.
+            rung = None if end is End.BROKEN_OFF else _rung(cell, cell.rules.rungs, plan)
+            is_accepted = rung is not None and rung <= cell.rules.accepts
+            verdict = GateVerdict.PASS if is_accepted else GateVerdict.INCONCLUSIVE
+            decide(cell, verdict, plan, len(state), end, rung=rung)
     return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
 
 
@@ -245,9 +251,20 @@ def _is_reproduced(fresh: Evidence, finding: _Finding, rules: CellRules) -> bool
 
 
 def _pass_cells(state: Mapping[str, CellState], plan: PlanRules) -> None:
-    """Pass open cells on the look's own evidence; one that was found slower is not asked."""
-    alpha = plan.alpha_pass / len(plan.looks)
+    """Pass open cells on the look's own evidence, at their first rung."""
     for cell in state.values():
-        tolerance = math.log1p(cell.rules.tolerance)
-        if cell.is_open and not cell.doubt and p_faster(cell.evidence, -tolerance) <= alpha:
-            decide(cell, GateVerdict.PASS, plan, len(state))
+        if cell.is_open and (rung := _rung(cell, (cell.rules.tolerance,), plan)) is not None:
+            decide(cell, GateVerdict.PASS, plan, len(state), rung=rung)
+
+
+def _rung(cell: CellState, rungs: Sequence[float], plan: PlanRules) -> float | None:
+    """Return the first rung that the last look's upper bound clears; None for a doubtful cell.
+
+    One bound holds for all rungs at once, so asking for another spends no more error.
+    """
+    low = cell.bounds.low
+    if cell.doubt or (low is not None and low > cell.rules.margin):
+        return None
+    alpha = plan.alpha_pass / len(plan.looks)
+    cleared = (r for r in rungs if p_faster(cell.evidence, -math.log1p(r)) <= alpha)
+    return next(cleared, None)

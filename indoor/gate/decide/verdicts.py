@@ -1,7 +1,8 @@
 """One verdict for a whole gate run, and the exit status that carries it to CI."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from indoor.gate.records import (
     CellReport,
@@ -10,7 +11,7 @@ from indoor.gate.records import (
     GateVerdict,
     InstrumentReport,
 )
-from indoor.gate.wording import count, listed, matches, shorten
+from indoor.gate.wording import at_most, count, listed, matches, percent, shorten
 
 _EXIT_STATUS = {
     GateVerdict.PASS: 0,
@@ -19,6 +20,9 @@ _EXIT_STATUS = {
     GateVerdict.INCONCLUSIVE: 3,
     GateVerdict.UNRELIABLE: 3,
 }
+
+
+_SETTLED = (GateVerdict.PASS, GateVerdict.IMPROVED)
 
 
 def combine(
@@ -79,12 +83,58 @@ def combine(
         return GateVerdict.INCONCLUSIVE, f"{'; '.join(doubts)}. That is not a pass."
     better = [short[cell.name] for cell in cells if cell.verdict is GateVerdict.IMPROVED]
     better += [check.name for check in checks if check.verdict is GateVerdict.IMPROVED]
-    good = f"{count(len(cells), 'cell')} without a slowdown above the tolerance"
+    rung = widest_rung(cells)
+    limit = "the tolerance" if rung is None else percent(rung)
+    good = f"{count(len(cells), 'cell')} without a slowdown above {limit}"
+    if wider := [short[c.name] for c in cells if c.rung is not None and c.rung > c.tolerance]:
+        good += f" ({listed(wider)}: no tighter limit could be shown in the time)"
     if checks:
         good += f", {count(len(checks), 'check')} passed"
     if better:
         return GateVerdict.IMPROVED, f"Better: {listed(better)}; {good}."
     return GateVerdict.PASS, f"{good}."
+
+
+class _Judged(Protocol):
+    """A cell that has been judged, as it is stored or as the plan decided it."""
+
+    @property
+    def verdict(self) -> GateVerdict: ...
+    @property
+    def rung(self) -> float | None: ...
+
+
+def widest_rung(cells: Iterable[_Judged]) -> float | None:
+    """Return the rung of the ladder that all cells cleared; None where one cleared none.
+
+    Cells that are shown to be faster need none.
+    """
+    rungs = [cell.rung for cell in cells if cell.verdict is not GateVerdict.IMPROVED]
+    return None if None in rungs else max((r for r in rungs if r is not None), default=None)
+
+
+def name_verdict(report: GateReport) -> str:
+    """Return the run's verdict with the rung that its worst cell took, for a first line.
+
+    Such as `PASS at 5% (at most +4.1%)`; the bound is the highest of all cells. A run of which no
+    more is known than a rung that is not accepted says so.
+    """
+    rung, name = widest_rung(report.cells), report.verdict.value
+    highs = [c.slowdown_at_most for c in report.cells if c.slowdown_at_most is not None]
+    if rung is None or not highs:
+        return name
+    level = f"at {percent(rung)} ({at_most(max(highs))})"
+    match report.verdict:
+        case GateVerdict.PASS:
+            return f"{name} {level}"
+        case GateVerdict.IMPROVED:
+            return f"{name}, the rest PASS {level}"
+        case GateVerdict.INCONCLUSIVE if not report.partial and all(
+            check.verdict in _SETTLED for check in report.checks
+        ):
+            return f"{name}, PASS only {level}"
+        case _:
+            return name
 
 
 def exit_status(report: GateReport, *, allow_inconclusive: bool = False) -> int:
@@ -116,22 +166,28 @@ def _doubts(
     short: Mapping[str, str],
     partial: bool,
 ) -> list[str]:
-    settled = (GateVerdict.PASS, GateVerdict.IMPROVED)
     doubts = []
     if partial:
         doubts.append("The run is partial: it was interrupted or something broke")
     if not cells:
         doubts.append("No cell was timed")
     open_cells = [
-        short[cell.name]
+        cell
         for cell in cells
-        if cell.verdict not in settled or cell.ratio is None or not math.isfinite(cell.ratio)
+        if cell.verdict not in _SETTLED or cell.ratio is None or not math.isfinite(cell.ratio)
     ]
-    open_checks = [check.name for check in checks if check.verdict not in settled]
+    above = {short[cell.name]: cell.rung for cell in open_cells if cell.rung is not None}
+    unknown = [short[cell.name] for cell in open_cells if cell.rung is None]
+    open_checks = [check.name for check in checks if check.verdict not in _SETTLED]
     for names, total in (
-        (open_cells, count(len(cells), "cell")),
+        (unknown, count(len(cells), "cell")),
         (open_checks, count(len(checks), "check")),
     ):
         if names:
             doubts.append(f"{len(names)} of {total} could not be judged: {listed(names)}")
+    if above:
+        doubts.append(
+            f"{len(above)} of {count(len(cells), 'cell')} cleared only "
+            f"{percent(max(above.values()))}, more than is accepted: {listed(tuple(above))}"
+        )
     return doubts

@@ -138,7 +138,8 @@ def pytest_configure(config: pytest.Config) -> None:
     import pytest
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    config.addinivalue_line("markers", "gate(margin, tolerance): limits of indoor gate")
+    limits = "margin, tolerance, wider, accepted"
+    config.addinivalue_line("markers", f"gate({limits}): limits of indoor gate")
     die_with_parent()
     if LINK not in os.environ:
         return  # it collects facts, and times nothing
