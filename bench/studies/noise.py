@@ -8,6 +8,7 @@ without a difference there stays none.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,7 @@ def _each_launch(
     )
 
 
-def _grouped(
-    num: int, combine: Callable[..., np.ndarray | np.floating], launch: LaunchTrace
-) -> LaunchTrace:
+def _grouped(num: int, combine: Callable[..., Any], launch: LaunchTrace) -> LaunchTrace:
     """Return one round for each `num` on end; what is left over at the end joins no group."""
     return replace(
         launch,
