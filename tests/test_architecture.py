@@ -62,12 +62,13 @@ ALLOWED = {
 IN_GATE = {
     "wording": set(),
     "settings": {"wording"},
+    "limits": {"wording", "settings"},
     "records": {"settings"},
     "worker": {"records", "settings"},
     "sides": {"settings", "worker"},
-    "decide": {"wording", "records", "settings", "worker"},
+    "decide": {"wording", "limits", "records", "settings", "worker"},
     "facts": {"records", "decide", "sides", "worker"},
-    "report": {"wording", "records"},
+    "report": {"wording", "records", "decide"},
 }
 """Files or folders of `indoor/gate/` that are a step, and what each may import of the others."""
 
