@@ -11,6 +11,7 @@ from hypothesis import example, given, settings, target
 from hypothesis import strategies as st
 
 from indoor.gate.decide.decisions import CellDecision, advice
+from indoor.gate.decide.evidence import upper_bound
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
 from indoor.gate.limits import CellRules
 from indoor.gate.records import GateVerdict
@@ -496,10 +497,40 @@ def test_a_cell_takes_the_smallest_rung_that_its_bound_clears(
 
 def test_no_wider_rung_is_taken_before_the_minutes_are_used() -> None:
     """What clears 5% at the first look is measured on to the last one."""
-    decisions, requests = drive(limited(swinging(0.0, 0.02), 8), rules=LADDER)
-    alone, few = drive(limited(swinging(0.0, 0.02), 6), rules=LADDER)
+    decisions, requests = drive(limited(swinging(0.0, 0.03), 8), rules=LADDER)
+    alone, few = drive(limited(swinging(0.0, 0.03), 6), rules=LADDER)
     assert (alone["a"].rung, len(few)) == (0.05, 6)
     assert (decisions["a"].rung, len(requests)) == (0.03, 8)
+
+
+def test_the_last_look_spends_what_is_left_of_the_error() -> None:
+    """Time up at the first of five looks: its bound has the whole of alpha_pass, not a fifth."""
+    pairs = swinging(0.0, 0.02)
+    first = drive(limited(pairs, 6), rules=LADDER)[0]["a"]
+    assert (first.verdict, first.rung) == (GateVerdict.PASS, 0.03)
+    expected = upper_bound([pairs(number) for number in range(6)], PLAN.alpha_pass)
+    assert first.slowdown_at_most == pytest.approx(math.expm1(expected))
+    _, requests = drive(limited(pairs, 40), rules=LADDER)
+    assert len(requests) > 6, "a look that is not the last has its part alone"
+    second = drive(limited(pairs, 7), rules=LADDER)[0]["a"]
+    expected = upper_bound([pairs(number) for number in range(7)], 0.8 * PLAN.alpha_pass)
+    assert second.slowdown_at_most == pytest.approx(math.expm1(expected))
+
+
+@pytest.mark.parametrize(("slowdown", "limit"), [(0.03, 7), (0.05, 12)])
+def test_a_slowdown_as_large_as_a_rung_seldom_passes_at_it(slowdown: float, limit: int) -> None:
+    """Of 200 gates whose time is up early, at most 2.5% and a little luck take that rung."""
+    num_wrong = 0
+    for seed in range(200):
+        answer = noisy(seed, slowdown, pair_sd=0.07, launch_sd=0.03, num_pairs=6)
+        decision = drive(
+            lambda request, n, answer=answer: replace(
+                answer(request, n), launches_left=limit - n - 1
+            ),
+            rules=LADDER,
+        )[0]["a"]
+        num_wrong += decision.rung is not None and decision.rung <= slowdown
+    assert num_wrong <= 10
 
 
 def test_a_run_that_broke_off_takes_no_wider_rung() -> None:

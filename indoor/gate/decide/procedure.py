@@ -8,7 +8,7 @@ bound), so the looks may depend on each other as they like.
 import itertools
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def run_plan(
     """
     _check(plan)
     state = {name: CellState(rules) for name, rules in cells.items()}
-    num_launches = num_looks = 0
+    num_launches = num_looks = num_passing = 0
     last_look = 0
     end: End | None = None
     while num_looks < len(plan.looks) and not end and _open_cells(state):
@@ -118,21 +118,40 @@ def run_plan(
             plan.num_confirming,
             plan.num_confirming + 1,
         ) and num_launches >= max(plan.looks[0], last_look + num_fresh)
-        if num_launches < plan.looks[num_looks] and not end and not last_chance:
+        is_planned = num_launches >= plan.looks[num_looks]
+        if not is_planned and not end and not last_chance:
             continue
         last_look = num_launches
         num_looks += 1
         findings = _look(state, plan)
         end = yield from _confirm(state, findings, plan, end)
-        _pass_cells(state, plan)
-    for cell in state.values():
-        if cell.is_open:
-            # Of a run that broke off the minutes are not used, and nothing wider is taken.
-            rung = None if end is End.BROKEN_OFF else _rung(cell, cell.rules.rungs, plan)
-            is_accepted = rung is not None and rung <= cell.rules.accepts
-            verdict = GateVerdict.PASS if is_accepted else GateVerdict.INCONCLUSIVE
-            decide(cell, verdict, plan, len(state), end, rung=rung)
+        if is_planned and not end and not is_last_look:
+            num_passing += 1
+            _pass_cells(state, plan)
+    _end(state, plan, end, num_passing)
     return {name: cell.decision for name, cell in state.items() if cell.decision is not None}
+
+
+def _end(
+    state: Mapping[str, CellState], plan: PlanRules, end: End | None, num_passing: int
+) -> None:
+    """Decide the cells that are open when nothing else is asked for.
+
+    The looks that never came leave their part of `alpha_pass` to the last one. Of a run that broke
+    off the minutes are not used: it takes no wider rung, and its last look no more than its part.
+    """
+    num_left = 1 if end is End.BROKEN_OFF else len(plan.looks) - num_passing
+    alpha = plan.alpha_pass * num_left / len(plan.looks)
+    for cell in state.values():
+        if not cell.is_open:
+            continue
+        high = upper_bound(cell.evidence, alpha)
+        cell.bounds = replace(cell.bounds, high=Bounds.between(-math.inf, high).high)
+        rungs = cell.rules.rungs[: 1 if end is End.BROKEN_OFF else None]
+        rung = _rung(cell, rungs, alpha)
+        is_accepted = rung is not None and rung <= cell.rules.accepts
+        verdict = GateVerdict.PASS if is_accepted else GateVerdict.INCONCLUSIVE
+        decide(cell, verdict, plan, len(state), end, rung=rung)
 
 
 def _check(plan: PlanRules) -> None:
@@ -252,19 +271,20 @@ def _is_reproduced(fresh: Evidence, finding: _Finding, rules: CellRules) -> bool
 
 def _pass_cells(state: Mapping[str, CellState], plan: PlanRules) -> None:
     """Pass open cells on the look's own evidence, at their first rung."""
+    alpha = plan.alpha_pass / len(plan.looks)
     for cell in state.values():
-        if cell.is_open and (rung := _rung(cell, (cell.rules.tolerance,), plan)) is not None:
+        if cell.is_open and (rung := _rung(cell, cell.rules.rungs[:1], alpha)) is not None:
             decide(cell, GateVerdict.PASS, plan, len(state), rung=rung)
 
 
-def _rung(cell: CellState, rungs: Sequence[float], plan: PlanRules) -> float | None:
+def _rung(cell: CellState, rungs: Sequence[float], alpha: float) -> float | None:
     """Return the first rung that the last look's upper bound clears; None for a doubtful cell.
 
-    One bound holds for all rungs at once, so asking for another spends no more error.
+    One bound, with the error `alpha`, holds for all rungs at once: asking for another spends no
+    more.
     """
     low = cell.bounds.low
     if cell.doubt or (low is not None and low > cell.rules.margin):
         return None
-    alpha = plan.alpha_pass / len(plan.looks)
     cleared = (r for r in rungs if p_faster(cell.evidence, -math.log1p(r)) <= alpha)
     return next(cleared, None)
