@@ -49,6 +49,7 @@ def replay_files(
     num_gates: int,
     seed: int,
     rival_launches: int,
+    slowdowns: Sequence[float] = SLOWDOWNS,
     slower: Mapping[float, Sequence[Path]] | None = None,
     max_launches: int | None = None,
     measure: str = "none",
@@ -64,6 +65,7 @@ def replay_files(
         num_gates: For each rule and slowdown.
         seed: Decides the draws.
         rival_launches: Launches whose rounds make one side for the usual rules.
+        slowdowns: Those that are put into one cell a gate, 0 among them.
         slower: By slowdown, JSON of gates whose head really was that much slower.
         max_launches: Those that the plan's minutes hold; None for as many as its looks ask for.
         measure: What is done to the launches against noise, one of `bench.studies.noise.MEASURES`.
@@ -91,7 +93,7 @@ def replay_files(
         share: traces_of(read_reports(paths)) for share, paths in (slower or {}).items()
     }
     rates: list[Rates] = []
-    for slowdown in SLOWDOWNS:
+    for slowdown in slowdowns:
         real = really_slower.get(slowdown)
         ours = replay(traces, plan, num_gates, seed, slowdown, real, max_launches)
         rates += [ours, *replay_rivals(traces, num_gates, seed, slowdown, rival_launches)]
@@ -128,8 +130,9 @@ def _replay(parsed: argparse.Namespace) -> int:
             raise IndoorError(
                 f"--slower {word}: expected SHARE=FILE, such as 0.05=t.json"
             ) from None
-    if unknown := sorted(set(slower) - set(SLOWDOWNS)):
-        raise IndoorError(f"--slower {unknown[0]:g}: expected one of {SLOWDOWNS}")
+    slowdowns = (0.0, *(share for share in parsed.slowdowns if share))
+    if unknown := sorted(set(slower) - set(slowdowns)):
+        raise IndoorError(f"--slower {unknown[0]:g}: expected one of {slowdowns}")
     study = replay_files(
         parsed.files,
         PlanRules(
@@ -143,6 +146,7 @@ def _replay(parsed: argparse.Namespace) -> int:
         num_gates=parsed.gates,
         seed=parsed.seed,
         rival_launches=parsed.rival_launches,
+        slowdowns=slowdowns,
         slower=slower,
         max_launches=parsed.launches,
         measure=parsed.measure,
@@ -245,6 +249,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--wider", type=float, nargs="*", default=plan.wider, help="the ladder's other rungs")
     add("--accepted", type=float, default=plan.accepted, help="the widest rung that passes")
     add("--looks", type=_positive, nargs="+", default=plan.looks)
+    add("--slowdowns", type=float, nargs="*", default=SLOWDOWNS[1:], help="put into one cell")
     add("--slower", action="append", default=[], metavar="SHARE=FILE", help="really slower traces")
 
     record = commands.add_parser("record", help="traces of identical and of slower code")
