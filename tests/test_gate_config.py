@@ -24,6 +24,9 @@ from indoor.gate.wording import matches
 FULL = """
 suite = "suite"
 paths = ["python", "tools/lib"]
+prepare = "make"
+own_environment = true
+copy = ["_version.py"]
 select = ["suite/test_latency.py::*"]
 arguments = ["--benchmark-disable", "--batch", "1,8"]
 facts = "suite/facts.py"
@@ -67,6 +70,9 @@ def test_a_file_is_read_whole(tmp_path: Path) -> None:
         plan=PlanRules(margin=0.02, tolerance=0.05, looks=(4, 8), max_minutes=5.0),
         suite="suite",
         paths=("python", "tools/lib"),
+        prepare="make",
+        own_environment=True,
+        copy=("_version.py",),
         select=("suite/test_latency.py::*",),
         arguments=("--benchmark-disable", "--batch", "1,8"),
         facts="suite/facts.py",
@@ -205,6 +211,9 @@ def test_a_wrong_key_or_type_is_named(tmp_path: Path, text: str, message: str) -
         ("paths = ['']", r"paths\[0\] is ''; expected a path"),
         ("paths = ['a', '/b']", r"paths\[1\] is '/b'; expected a path from the root"),
         ("paths = ['a/../..']", r"paths\[0\] is 'a/../..'; expected a path .* without .."),
+        ("prepare = ' '", "prepare is ' '; expected a command"),
+        ("own_environment = true", "own_environment is True; expected a command in prepare"),
+        ("copy = ['../x']", r"copy\[0\] is '../x'; expected a path from the root .*without .."),
         ("[[cells]]\nglob = 'x'", r"cells\[0\] is .*; expected a glob and a margin"),
         ("[[cells]]\nglob = ''\nmargin = 0.1", r"cells\[0\] is .*; expected a glob and a margin"),
         ("[[cells]]\nglob = 'x'\nmargin = 2", r"cells\[0\].margin is 2.0; expected a share"),

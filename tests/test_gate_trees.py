@@ -22,9 +22,10 @@ from gate_trees import LEAN, NAP, PLAN, config, environment_with, naps, write_tr
 from indoor import locks
 from indoor.errors import IndoorError
 from indoor.gate.sides import setup as sides_module
+from indoor.gate.sides.homes import NUM_HOMES
 from indoor.gate.sides.imports import check_imports, import_paths, provided_names
 from indoor.gate.sides.repository import find_repository, resolve_revision, uncopied_parts
-from indoor.gate.sides.setup import HOME, NUM_HOMES, GateJob, Sides, open_sides
+from indoor.gate.sides.setup import HOME, GateJob, Sides, open_sides
 from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
 from indoor.gate.worker import Collected, LaunchRules, collect_cells
 from indoor.locks import LOCKS_FOLDER, machine_lock, take_lock

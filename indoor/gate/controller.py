@@ -112,22 +112,26 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
     lost: dict[str, ChildLostError] = {}
     for name in ("base", "head"):
         try:
+            sides.prepare(name)
             tally.collected[name] = collect_cells(sides.arm(name), rules)
         except ChildLostError as error:
             if error.cut_off:
                 raise
             lost[name] = error
+    remedies = {name: sides.remedy(name, error.reason) for name, error in lost.items()}
     if len(lost) == 2:
         raise IndoorError(
             f"neither side's suite {config.suite} can be collected (head {lost['head'].reason})"
-            "; expected a suite that pytest collects; run pytest on it"
+            f"; expected a suite that pytest collects{remedies['head'] or '; run pytest on it'}"
         )
     if "base" in lost:
         tally.doubt = (
             f"base's suite cannot be collected ({lost['base'].reason}), so there is nothing to "
-            "compare with; name another --base"
+            f"compare with{remedies['base'] or '; name another --base'}"
         )
         return False
+    for remark in sides.remarks:
+        tally.note(remark)
     found = {name: collected.cells for name, collected in tally.collected.items()}
     base = {name: mark for name, mark in found["base"].items() if selects(config, name)}
     if not base:
@@ -145,7 +149,7 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
                 verdict=GateVerdict.FAIL,
                 base=f"{len(base)} cells",
                 head="none",
-                reason=f"head's suite cannot be collected: {lost['head'].reason}",
+                reason=f"head's suite cannot be collected: {lost['head'].reason}{remedies['head']}",
             )
         )
         return False

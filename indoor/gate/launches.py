@@ -185,6 +185,10 @@ class _Measuring:
 
     def _judge_failures(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
         """Return the cells that leave the plan; others may take over as those of the A/A arm."""
+        for failure in outcome.failures:
+            sides = self._tally.sides
+            if failure.arm == "base" and sides and (way := sides.remedy("base", failure.message)):
+                self._tally.note(f"{failure.cell} fails on base{way}")
         passed = self._tally.pairs("head", [failure.cell for failure in outcome.failures])
         num_passed = {cell: len(launches) for cell, launches in passed.items()}
         dropped = self._failures.judge(outcome.failures, request.cells, num_passed)

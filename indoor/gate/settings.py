@@ -102,6 +102,12 @@ class GateConfig:
     """Globs of the cells that are gated; empty for all."""
     arguments: tuple[str, ...] = ()
     """Words that pytest gets as well, on both sides."""
+    prepare: str | None = None
+    """A shell's command that is run in each tree first; `{python}` is the side's Python."""
+    own_environment: bool = False
+    """Whether each side has a virtual environment of its own for `prepare` to install into."""
+    copy: tuple[str, ...] = ()
+    """Files, folders or globs that git ignores, from the root: worktrees get the working tree's."""
     facts: str | None = None
     """A pytest plugin's path within head's tree that collects what needs no clock."""
     allow_vanished: tuple[str, ...] = ()
@@ -268,12 +274,17 @@ def _faults(config: GateConfig) -> Iterator[tuple[str, object, str]]:
         if not 0 < value < math.inf:
             yield key, value, "seconds, more than 0"
     places = {"suite": config.suite, "facts": config.facts}
-    places |= {f"paths[{index}]": place for index, place in enumerate(config.paths)}
+    for name, many in {"paths": config.paths, "copy": config.copy}.items():
+        places |= {f"{name}[{index}]": place for index, place in enumerate(many)}
     for key, place in places.items():
         if place is not None and (
             not place or PurePath(place).is_absolute() or ".." in PurePath(place).parts
         ):
             yield key, place, "a path from the root of the code, without .."
+    if config.prepare is not None and (not config.prepare.strip() or "\0" in config.prepare):
+        yield "prepare", config.prepare, "a command, as a shell takes it"
+    if config.own_environment and config.prepare is None:
+        yield "own_environment", True, "a command in prepare that installs something into it"
     for index, cell in enumerate(config.cells):
         yield from _override_faults(f"cells[{index}]", cell)
     for name, text in config.environment.items():

@@ -13,8 +13,9 @@ _ENVIRONMENT_MARKS = ("pyvenv.cfg", "conda-meta")
 PROJECT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg")
 
 _REINSTALL = (
-    "an editable or a second install would be measured instead: install the project without -e, or "
-    "name an environment without it (--base-python, --head-python)"
+    "an editable or a second install would be measured instead: install the project without -e, "
+    "name an environment without it (--base-python, --head-python), or let each side have its own "
+    "(prepare and own_environment in gate.toml)"
 )
 
 
@@ -73,6 +74,7 @@ def check_imports(
     paths: Collection[str] = (),
     repository: Path | None = None,
     installed_from: Mapping[str, str] | None = None,
+    environment: Path | None = None,
 ) -> None:
     """Refuse a worker whose modules came from elsewhere than its own tree.
 
@@ -87,6 +89,7 @@ def check_imports(
         paths: The setting of that name: more folders with the tree's code, from the root.
         repository: The working tree, if the sides may both be worktrees of it.
         installed_from: The folder that an installed module was copied from, by import name.
+        environment: The tree's own, if it has one: what was installed there from the tree is its.
 
     Raises:
         IndoorError: A module that the tree provides, or that was installed from either side's code
@@ -118,6 +121,10 @@ def check_imports(
             continue
         top = name.split(".")[0]
         copied = next((outer for outer in _outer_names(name) if outer in copies), None)
+        if environment is not None and path.is_relative_to(environment):
+            if copied and tree_of(Path(copies[copied], name).resolve(), roots, {}) == here:
+                continue
+            tree = None  # what an index or the other side gave is not the tree's
         remedy = _REINSTALL
         if tree is not None:
             owner = "the other side's tree" if tree == there else "the working tree, no side's"

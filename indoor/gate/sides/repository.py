@@ -96,7 +96,10 @@ def uncopied_parts(root: Path) -> tuple[str, ...]:
     """Return what a worktree of this repository lacks, one sentence each, for the report."""
     notes: list[str] = []
     if (root / ".gitmodules").is_file():
-        notes.append("submodules are not checked out in the gate's worktree: code there is missing")
+        notes.append(
+            "submodules are not checked out in the gate's worktree: code there is missing, "
+            "unless prepare in gate.toml fetches them"
+        )
     attributes = root / ".gitattributes"
     if attributes.is_file() and "filter=lfs" in attributes.read_text("utf-8", errors="replace"):
         notes.append("the repository uses git LFS: in the gate's worktree files may be pointers")

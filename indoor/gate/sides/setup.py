@@ -3,19 +3,32 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
 
 from indoor.errors import IndoorError
 from indoor.gate.settings import GateConfig
+from indoor.gate.sides.homes import prune_homes, sources_of
+from indoor.gate.sides.ignored import (
+    BY_PREPARE,
+    COMPILED,
+    copy_ignored,
+    remedy,
+    unshared_modules,
+)
 from indoor.gate.sides.imports import check_imports, import_paths
+from indoor.gate.sides.pythons import (
+    active,
+    find_python,
+    own_environment,
+    packages_of,
+    run_prepare,
+)
 from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
 from indoor.gate.sides.suite_code import same_code
 from indoor.gate.sides.trees import (
@@ -29,30 +42,12 @@ from indoor.gate.sides.trees import (
 from indoor.gate.worker import PLUGIN, Arm, Collected, install_plugin
 from indoor.locks import take_lock
 from indoor.machine import files_sha256
-from indoor.measure.worker import python
 
 FACTS_PLUGIN = "indoor_gate_facts"
 HOME = "{home}"
 """Stands in the suite's arguments for a folder that belongs to one side's code alone."""
 
-_SOURCES = frozenset({".py", ".json", ".toml"})
-_NO_SOURCES = frozenset({"tests", "data", "results"})
-
 _SCRATCH = "indoor-gate-scratch-"
-
-_IMPORT_S = 120
-"""For a Python to import pytest, on a slow disk as well."""
-
-_PROBE = """
-import runpy, sys
-import pytest, pytest_benchmark
-print(pytest_benchmark.__version__, flush=True)
-sys.exit(runpy.run_path(sys.argv[1])["lacking"]())
-"""
-"""Asks a Python whether the worker's plugin would find there what it needs."""
-
-NUM_HOMES = 6
-"""Kept in the cache; a home of the default suite holds about 150 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +100,10 @@ class Sides:
     """What `check_imports` heard of each Python; workers tell it only when they collect."""
     checked: set[tuple[Path, Path, str, str]] = field(default_factory=set)
     """Tree, Python, name and file of modules that are fine: each launch loads the same ones."""
+    environments: dict[Path, bool] = field(default_factory=dict)
+    """Folders of the working tree, and whether they are an environment's."""
+    remarks: list[str] = field(default_factory=list)
+    """What base's tree lacks and does without, one sentence each."""
 
     def tree(self, name: str) -> Tree:
         """Return the tree that an arm runs: `base`, `head`, or base's for its second copy."""
@@ -122,13 +121,19 @@ class Sides:
         words = [*config.arguments, *self.job.arguments, *extra]
         # Without a home it is for collecting alone, which prepares nothing.
         home = home or self.scratch / f"home-{name}"
+        search_path = (self.plugins, *import_paths(tree.root, config.suite, config.paths))
+        environment: dict[str, str] = {}
+        if own := self._own_environment(name):
+            # What was installed there was built from the tree, and the tree may hold half of it.
+            search_path = (self.plugins, packages_of(own), *search_path[1:])
+            environment = {**active(tree.python), "PYTHONSAFEPATH": "1"}
         return Arm(
             name=name,
             root=tree.root,
             python=tree.python,
             words=(config.suite, "-q", *(word.replace(HOME, str(home)) for word in words)),
-            search_path=(self.plugins, *import_paths(tree.root, config.suite, config.paths)),
-            environment=config.environment,
+            search_path=search_path,
+            environment={**environment, **config.environment},
             plugins=plugins,
         )
 
@@ -156,12 +161,57 @@ class Sides:
         """
         words = repr(self.arm(name).words[2:]).replace(str(self.scratch), "")
         packages = sorted(collected.packages.items())
-        sources = files_sha256(_sources(self.tree(name).root, self.job.out))
+        sources = files_sha256(sources_of(self.tree(name).root, self.job.out))
         key = repr((sources, collected.python, packages, words))
         home = _cache(self.job) / hashlib.sha256(key.encode()).hexdigest()[:24]
         home.mkdir(parents=True, exist_ok=True)
         home.touch()
         return home
+
+    def prepare(self, name: str) -> None:
+        """Run the settings' command in a side's tree, if there is one.
+
+        Raises:
+            ChildLostError: It failed.
+        """
+        config, tree = self.job.config, self.tree(name)
+        if config.prepare is not None:
+            self.job.say(f"{name}: {config.prepare}")
+            run_prepare(
+                config.prepare,
+                name,
+                tree,
+                config.environment,
+                log=self.scratch / f"prepare-{name}.log",
+                timeout_s=config.start_s,
+            )
+
+    def remedy(self, name: str, reason: str) -> str:
+        """Return what would help a side that said so, as `; ...`; empty where nothing is known."""
+        return remedy(self.repository, self.tree(name).root, reason)
+
+    def _own_environment(self, name: str) -> Path | None:
+        if not self.job.config.own_environment:
+            return None
+        return self.tree(name).python.parent.parent
+
+    def _check_ignored(self, files: Iterable[str]) -> None:
+        """Refuse compiled code of head that git ignores and base lacks; note other modules."""
+        if self.job.config.prepare or not self.repository:
+            return
+        root = self.repository.resolve()
+        if self.head.root != root:
+            return
+        for name in unshared_modules(root, self.base.root, files, self.environments):
+            if Path(name).suffix in COMPILED:
+                raise IndoorError(
+                    f"head imported {name}, which git ignores and base's tree lacks, so that base "
+                    f"would run other code; expected both sides built alike; {BY_PREPARE}"
+                )
+            self.remarks.append(
+                f"head imported {name}, which git ignores and base's tree lacks: name it in copy, "
+                f"or {BY_PREPARE}"
+            )
 
     def check_imports(self, arm: Arm, modules: Mapping[str, str]) -> None:
         """Raise IndoorError where an arm's modules are not its own tree's."""
@@ -169,16 +219,20 @@ class Sides:
         if arm.installed_from:
             self.installed_from[arm.python] = arm.installed_from
         files = {(own.root, arm.python, name, file) for name, file in modules.items()}
+        fresh = {name: file for _, _, name, file in files - self.checked}
         check_imports(
             own,
             other,
-            {name: file for _, _, name, file in files - self.checked},
+            fresh,
             list(self.plugins.rglob("*.py")),
             suite=self.job.config.suite,
             paths=self.job.config.paths,
             repository=self.repository,
             installed_from=self.installed_from.get(arm.python),
+            environment=self._own_environment(arm.name),
         )
+        if arm.name == "head":
+            self._check_ignored(fresh.values())
         self.checked.update(files)
 
 
@@ -189,8 +243,8 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
     Raises:
         IndoorError: A revision, a Python or the suite does not exist; one line.
     """
-    base_python = _python(job.base_python, "--base-python")
-    head_python = _python(job.head_python, "--head-python")
+    base_python = find_python(job.base_python, "--base-python")
+    head_python = find_python(job.head_python, "--head-python")
     with ExitStack() as stack:
         notes: tuple[str, ...] = ()
         repository = None
@@ -204,13 +258,18 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
             base = head_tree(root, base_python, label="working tree, base's environment")
         else:
             repository = find_repository(job.start)
-            notes = (*remove_leftovers(repository), *uncopied_parts(repository))
+            notes = remove_leftovers(repository)
+            if job.config.prepare is None:
+                notes += uncopied_parts(repository)
             base = stack.enter_context(base_tree(repository, job.base, base_python))
             head = (
                 head_tree(repository, head_python)
                 if job.head is None
                 else stack.enter_context(base_tree(repository, job.head, head_python))
             )
+            for tree in (base, head):
+                if tree.root != repository.resolve():
+                    copy_ignored(repository, job.config.copy, tree.root)
             if _device(base.root) != _device(head.root):
                 notes += (
                     "base's worktree lies on another file system than head: benchmarks that read "
@@ -227,6 +286,11 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
         scratch, in_use = new_folder(_SCRATCH)
         stack.callback(os.close, in_use)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        if job.config.own_environment:
+            base, head = (
+                replace(tree, python=own_environment(tree.python, scratch / name))
+                for name, tree in (("own-base", base), ("own-head", head))
+            )
         plugins = scratch / "plugins"
         plugins.mkdir()
         install_plugin(plugins)
@@ -238,7 +302,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
                     "correct gate.toml, or pass --no-facts"
                 )
             shutil.copyfile(source, plugins / f"{FACTS_PLUGIN}.py")
-        _prune_homes(_cache(job))
+        prune_homes(_cache(job))
         yield Sides(
             base=base,
             head=head,
@@ -250,66 +314,9 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
         )
 
 
-def _python(given: Path | None, option: str) -> Path:
-    if given is None:
-        return Path(sys.executable)
-    # Not resolved: a virtual environment's python is a link, and its place says which it is.
-    path = given.expanduser().absolute()
-    if path.is_dir():
-        path = path / "bin" / "python"
-    if not path.is_file():
-        raise IndoorError(
-            f"{option} {given}: there is no such file; expected the python of an environment, "
-            "such as .venv-old/bin/python"
-        )
-    try:
-        done = subprocess.run(  # noqa: S603 - the user's own interpreter
-            [path, "-c", _PROBE, python.__file__],
-            capture_output=True,
-            check=False,
-            timeout=_IMPORT_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise IndoorError(
-            f"{option} {given}: it cannot be run ({error}); expected the python of an environment"
-        ) from error
-    if done.returncode != 0:
-        reason = _last_line(done.stderr.decode(errors="replace"))
-        if done.stdout.strip():
-            version = _last_line(done.stdout.decode(errors="replace"))
-            reason = f"pytest-benchmark {version} there: {reason}"
-        raise IndoorError(
-            f"{option} {given}: it cannot run a suite ({reason}); expected a Python "
-            "that has pytest and pytest-benchmark>=5.3,<6; install them there"
-        )
-    return path
-
-
 def _device(root: Path) -> int:
     """Return the number of the file system that a folder lies on."""
     return root.stat().st_dev
-
-
-def _sources(root: Path, out: Path | None) -> dict[str, Path]:
-    """Return the tree's source files outside tests, data and environments, by name.
-
-    Left out are the gate's own `out`, which every run changes, and what an editor hides.
-    """
-    result = out.parent.resolve() / out.name if out is not None else None
-    found: dict[str, Path] = {}
-    for folder, names, files in os.walk(root):
-        names[:] = [name for name in names if _holds_sources(Path(folder), name, root)]
-        for path in (Path(folder) / name for name in files if not name.startswith(".")):
-            # A link of Emacs's leads nowhere, and a pipe never ends.
-            if path.suffix in _SOURCES and path != result and path.is_file():
-                found[path.relative_to(root).as_posix()] = path
-    return found
-
-
-def _holds_sources(folder: Path, name: str, root: Path) -> bool:
-    if name.startswith(".") or name == "__pycache__" or (folder / name / "pyvenv.cfg").exists():
-        return False
-    return folder != root or name not in _NO_SOURCES
 
 
 def _remove_old_scratch() -> None:
@@ -326,17 +333,3 @@ def _remove_old_scratch() -> None:
 def _cache(job: GateJob) -> Path:
     """Return the folder of all homes."""
     return job.cache or Path(platformdirs.user_cache_dir("indoor")) / "gate"
-
-
-def _prune_homes(cache: Path) -> None:
-    """Remove the homes that were not used for longest; another gate cannot be using them."""
-    if cache.is_dir():
-        homes = sorted((p for p in cache.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
-        for home in homes[:-NUM_HOMES]:
-            shutil.rmtree(home, ignore_errors=True)
-
-
-def _last_line(text: str) -> str:
-    """Return the last line that a Python wrote, which gives its reason."""
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "without a reason"
