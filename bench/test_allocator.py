@@ -22,7 +22,7 @@ def test_other_allocator(
     benchmark.group = f"allocator {allocator}, {cell}"
     use_later(benchmark)
     if benchmark.disabled:
-        benchmark.pedantic(shared.call(variant, cell.batch))
+        benchmark.pedantic(shared.call(variant, cell.batch), warmup_rounds=1)
         return
     shared.refuse_a_lie(variant, cell.batch)
     rounds = shared.rounds(cell, variant, allocator)

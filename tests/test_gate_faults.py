@@ -139,11 +139,11 @@ def test_a_worker_that_is_killed_leaves_a_partial_run(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_hangs_is_ended_with_its_children(tmp_path: Path, temporary: Path) -> None:
-    """After hang_s the gate gives up; neither the worker nor its child process stays."""
+    """After hang_s that launch has no pairs; neither the worker nor its child process stays."""
     child = "subprocess.Popen(['sleep', '600'])"
     report = run_with_trap(tmp_path, f"{child}; {HANG}", hang_s=2.0)
-    assert_partial(report)
-    assert "head: no answer for 2 s (it hangs)" in report.reason
+    assert f"{NAP} failed on head: no answer for 2 s (it hangs)" in report.notes
+    assert (report.partial, measured_launches(report)) == (False, [1, 3])
     assert workers(temporary) == []
 
 

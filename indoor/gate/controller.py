@@ -10,6 +10,7 @@ from indoor.errors import IndoorError
 from indoor.gate.facts.preparation import prepare_sides
 from indoor.gate.launches import measure_cells
 from indoor.gate.limits import rules_for
+from indoor.gate.naming import doubt_changing_ids, mention_marks
 from indoor.gate.records import ChangedTest, CheckReport, GateReport, GateVerdict
 from indoor.gate.settings import selects, unmatched_globs
 from indoor.gate.sides.setup import GateJob, Sides, open_sides
@@ -164,6 +165,8 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
         elif any(matches(name, glob) for glob in sides.job.head_allows):
             changed.append(ChangedTest(name=name, what="it vanished, which head's settings allow"))
     tally.new = tuple(name for name in head if name not in base)
+    doubt_changing_ids(sides, rules, tally)
+    mention_marks(config, tally)
     both = [name for name in base if name in head]
     marks = head if sides.job.use_head_marks else base
     tally.rules = {name: rules_for(config, name, marks[name]) for name in both}

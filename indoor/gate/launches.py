@@ -13,6 +13,7 @@ from indoor.gate.decide.instrument import judge_instrument
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.tally import Tally, log_ratios
+from indoor.gate.wording import listed
 from indoor.gate.worker import (
     CONTROL,
     Arm,
@@ -153,6 +154,12 @@ class _Measuring:
         """Keep what a launch measured, and return it as the plan wants it."""
         self._num_launches += 1
         first = not self._gauges
+        cold = [c for c, g in outcome.gauges.items() if g.is_cold and c not in self._gauges]
+        if cold:
+            self._tally.note(
+                f"asked for one round without warm-up, so that each launch times the first call "
+                f"alone: {listed(cold)}; warmup_rounds=1 would have them timed warm"
+            )
         self._gauges |= outcome.gauges
         if first and self._gauges:
             self._again = _cheapest(self._gauges)

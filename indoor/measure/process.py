@@ -26,14 +26,18 @@ FULL_BYTES = 1 << 16
 class ChildLostError(Exception):
     """A process that ended, or that gave no answer in time; `name` is what it was called.
 
-    `cut_off` tells of one that hangs or was killed from outside, which proves nothing of its code.
+    `cut_off` tells of one that hangs or was killed from outside, which proves nothing of its code;
+    `hangs` of the former.
     """
 
-    def __init__(self, name: str, reason: str, *, cut_off: bool = False) -> None:
+    def __init__(
+        self, name: str, reason: str, *, cut_off: bool = False, hangs: bool = False
+    ) -> None:
         super().__init__(f"{name}: {reason}")
         self.name = name
         self.reason = reason
         self.cut_off = cut_off
+        self.hangs = hangs
 
 
 def python_command(code: str) -> list[str]:
@@ -120,7 +124,7 @@ class ChildProcess:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._from], [], [], left)[0]:
                 reason = f"no answer for {timeout_s:g} s (it hangs)"
-                raise ChildLostError(self.name, reason, cut_off=True)
+                raise ChildLostError(self.name, reason, cut_off=True, hangs=True)
             data = os.read(self._from, 1 << 16)
             if not data:
                 raise self._lost()

@@ -11,6 +11,9 @@ from indoor.gate.worker import CellFailure
 MAX_FAILURES = 2
 """A test that failed in so many fresh workers, and passed in none, does not fail by chance."""
 
+_NOTHING_COMPARED = {"skipped": "is skipped", "untimed": "times nothing"}
+"""How a test ends of which there is nothing to compare, where it does so on both sides."""
+
 MAX_FLAKY = 0.25
 """The share of launches in which a test may fail that passes in others, from 2 failures on."""
 
@@ -36,7 +39,7 @@ class Failures:
         self._num_failed: Counter[tuple[str, str]] = Counter()
         self.broken: dict[str, CellReport] = {}
         self.skipped: set[str] = set()
-        """Cells that both sides skip here: there is nothing to compare, nor to doubt."""
+        """Cells that both sides skip here, or do not time: nothing to compare, nor to doubt."""
 
     def judge(
         self, failures: Sequence[CellFailure], cells: Collection[str], num_passed: Mapping[str, int]
@@ -48,20 +51,26 @@ class Failures:
             cells: The cells that were asked for; a failure of another is of the A/A arm alone.
             num_passed: In how many launches, this one included, both sides of a cell passed.
         """
-        skipping: dict[str, set[str]] = {}
+        ended: dict[str, dict[str, str]] = {}
         for failure in failures:
-            if failure.outcome == "skipped":
-                skipping.setdefault(failure.cell, set()).add(failure.arm)
+            ended.setdefault(failure.cell, {})[failure.arm] = failure.outcome
         dropped = set()
         for failure in failures:
             cell = failure.cell
             if cell not in cells:
                 continue
-            if skipping.get(cell, set()) >= {"base", "head"} and not num_passed[cell]:
-                if failure.arm == "head":
+            if failure.outcome == "limited":
+                self._note(
+                    f"{cell} has no more rounds than it asks for, so a launch times those alone "
+                    f"(another one ends with {failure.message})"
+                )
+                continue
+            where = _where_nothing_is(ended[cell])
+            if where and not num_passed[cell]:
+                what = _NOTHING_COMPARED[ended[cell]["base"]]
+                if failure.arm == "base":
                     self._note(
-                        f"{cell} is skipped on both sides, so it was not compared: "
-                        f"{failure.message}"
+                        f"{cell} {what} on {where}, so it was not compared: {failure.message}"
                     )
                 self.skipped.add(cell)
                 dropped.add(cell)
@@ -83,11 +92,13 @@ class Failures:
             words = f"in {num_failed} of {num_failed + num_passed} fresh workers"
         elif side == "base":
             words = "so there is nothing to compare with"
-        elif failure.outcome == "failed" and self._passes_alone(cell):
+        elif failure.outcome == "missing":
+            words = "though it was there before: each collection gives it another id"
+        elif failure.outcome in ("failed", "lost") and self._passes_alone(cell):
             words = "beside base's worker and passes alone; both may want one port, file or lock"
         else:
             verdict, words = GateVerdict.FAIL, f"in {MAX_FAILURES} fresh workers"
-        said = {"missing": "is missing", "skipped": "is skipped", "untimed": "times nothing"}
+        said = _NOTHING_COMPARED | {"missing": "is missing", "lost": "loses its worker"}
         what = said.get(failure.outcome, "fails")
         # Base's own trouble is known even if head failed in the same launch, and counts first.
         known = self.broken.get(cell)
@@ -100,3 +111,15 @@ class Failures:
                 advice=f"run pytest on it in {side}'s tree",
             )
         return True
+
+
+def _where_nothing_is(ended: Mapping[str, str]) -> str:
+    """Return where a test leaves nothing to compare, in words; empty: that is no reason.
+
+    Args:
+        ended: How the test of one launch ended, by arm, where it did not pass.
+    """
+    base, head = ended.get("base"), ended.get("head")
+    if base in _NOTHING_COMPARED and base == head:
+        return "both sides"
+    return "base" if base == "untimed" and head is None else ""

@@ -6,11 +6,14 @@ from indoor.gate.worker.arms import (
     Collected,
     LaunchRules,
     TestCode,
+    changing_names,
     collect_cells,
     install_plugin,
     passes_without_other_sides,
 )
-from indoor.gate.worker.launch import CONTROL, CellFailure, Gauge, LaunchOutcome, run_launch
+from indoor.gate.worker.gauge import Gauge
+from indoor.gate.worker.launch import run_launch
+from indoor.gate.worker.outcome import CONTROL, CellFailure, LaunchOutcome
 
 __all__ = [
     "CONTROL",
@@ -22,6 +25,7 @@ __all__ = [
     "LaunchOutcome",
     "LaunchRules",
     "TestCode",
+    "changing_names",
     "collect_cells",
     "install_plugin",
     "passes_without_other_sides",

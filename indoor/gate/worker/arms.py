@@ -44,8 +44,9 @@ class Arm:
     def command(self) -> list[str]:
         """Return the process's command line."""
         plugins = [word for name in (*self.plugins, OPTIONS_PLUGIN) for word in ("-p", name)]
-        # Without --rootdir, settings in a folder above would name head's cells otherwise.
-        own = [f"--rootdir={self.root}", *plugins]
+        # Without --rootdir, settings in a folder above would name head's cells otherwise. The
+        # worker's own plugin stands in for pytest-codspeed's, whose fixture it could not serve.
+        own = [f"--rootdir={self.root}", "-p", "no:codspeed", *plugins]
         return [str(self.python), "-m", "pytest", *own, *self.words]
 
     def variables(self, extra: Mapping[str, str]) -> dict[str, str]:
@@ -94,6 +95,8 @@ class Collected:
 
     `installed_from` holds the folders that installed modules were copied from, by import name;
     `code` says where each cell's test, fixtures and conftests lie.
+    `whole` are cells that a mark times as a whole, without the fixture `benchmark`; `unmeasured`
+    carry the gate's mark and are no cells.
     """
 
     cells: dict[str, dict[str, Any]]
@@ -101,6 +104,8 @@ class Collected:
     packages: dict[str, str]
     installed_from: dict[str, str] = field(default_factory=dict)
     code: dict[str, TestCode] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
 
 
 def install_plugin(folder: Path) -> None:
@@ -151,12 +156,35 @@ def collect_cells(arm: Arm, rules: LaunchRules) -> Collected:
             name: TestCode(files=tuple(one["files"]), names=tuple(one["names"]))
             for name, one in described.pop("code").items()
         }
-        collected = Collected(cells=told["cells"], code=code, **described)
+        collected = Collected(
+            cells=told["cells"],
+            code=code,
+            whole=tuple(told["whole"]),
+            unmeasured=tuple(told["unmeasured"]),
+            **described,
+        )
         arm = replace(arm, installed_from=collected.installed_from)
         rules.check_imports(arm, told["modules"])
         return collected
     finally:
         worker.kill()
+
+
+def changing_names(arm: Arm, known: Collected, rules: LaunchRules) -> frozenset[str]:
+    """Return the cells that only one of two collections of an arm's suite has.
+
+    Their ids hold something of the process, such as a random number or the time.
+
+    Args:
+        arm: One side.
+        known: What its first collection told.
+        rules: What all launches share.
+
+    Raises:
+        ChildLostError: It cannot be collected again.
+        IndoorError: It was imported from elsewhere.
+    """
+    return frozenset(known.cells.keys() ^ collect_cells(arm, rules).cells.keys())
 
 
 def passes_without_other_sides(arm: Arm, cell: str, rules: LaunchRules) -> bool:

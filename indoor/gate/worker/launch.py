@@ -11,79 +11,30 @@ from typing import Any
 import indoor
 from indoor.gate.records import LaunchTrace
 from indoor.gate.worker.arms import Arm, LaunchRules, start_worker
+from indoor.gate.worker.gauge import (
+    MIN_PAIR_S,
+    NUM_DISCARDED,
+    SPIN_S,
+    Gauge,
+    find_gauge,
+    limited_gauge,
+)
+from indoor.gate.worker.outcome import CONTROL, CellFailure, LaunchOutcome
 from indoor.measure.pairs import RemoteCall, UnexpectedAnswerError, take_rounds
 from indoor.measure.process import ChildLostError, ChildProcess
 from indoor.measure.worker import TurnResult
-
-CONTROL = "control"
-"""The name of the frozen workload's trace."""
-
-NUM_DISCARDED = 1
-"""Rounds at the start of a turn: the other side's turn has emptied the caches."""
 
 NUM_CONTROL_PAIRS = 12
 CONTROL_ITERATIONS = 300
 """About 2 ms of copies within the second-level cache."""
 
-LONG_S = 0.1
-"""Filling the caches again takes a few milliseconds; of a round as long, setup included, it is no
-matter, and a second round would cost as much as another pair."""
-
-SPIN_S = 0.015
-"""A team of threads spins for some 6 ms when its work is done (libgomp's default), in the other
-side's turn. Discarded rounds that take longer outlast it; before others the turn waits for it."""
-
-ROUND_S = 0.005
-"""Short functions are repeated until a round takes so long: 1,000 times a clock's resolution."""
-
-MAX_OTHER_SHARE = 0.1
-"""A round of whose CPU time other threads take less has one thread to speak of."""
-
 WARMUP_S = 0.05
+
+MAX_LOST = 4
+"""Where so many workers are lost before a launch's first cell is done, no test is to blame."""
+
 MAX_PADDING = 4096
 """Bytes of environment that move the stack, so that no launch's layout is another's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gauge:
-    """How a cell is measured in every launch, found once on base."""
-
-    iterations: int
-    num_pairs: int
-    pair_s: float
-    """Of the wall's time: a test's setup counts."""
-    num_discarded: int = NUM_DISCARDED
-    other_share: float = 0.0
-    """Of a round's CPU time, what other threads than the test's take; the larger of both sides."""
-
-    @property
-    def discarded_s(self) -> float:
-        """Seconds that a turn's discarded rounds take."""
-        return self.pair_s / 2 * self.num_discarded / (1 + self.num_discarded)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellFailure:
-    """A cell's test that did not pass, or measured nothing, on one arm."""
-
-    cell: str
-    arm: str
-    outcome: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaunchOutcome:
-    """What a launch measured, by cell; what failed; and the gauges of cells met for the first time.
-
-    `stopped` is what broke the launch off, if something did: a lost worker, an interruption, a full
-    disk. What was whole by then is here.
-    """
-
-    traces: dict[str, LaunchTrace] = field(default_factory=dict)
-    failures: list[CellFailure] = field(default_factory=list)
-    gauges: dict[str, Gauge] = field(default_factory=dict)
-    stopped: ChildLostError | KeyboardInterrupt | OSError | None = None
 
 
 def run_launch(
@@ -99,7 +50,8 @@ def run_launch(
 ) -> LaunchOutcome:
     """Start every arm anew and measure the cells in pairs.
 
-    Only one worker runs at a time: the others wait for a message, in a test or between two.
+    Only one worker runs at a time: the others wait for a message, in a test or between two. A test
+    that hangs or ends its worker costs its own cell: the others go on in fresh workers.
 
     Args:
         arms: The first is base; each has a name of its own.
@@ -128,24 +80,31 @@ def run_launch(
     order.shuffle(names)
     crew = {arm.name: arm for arm in arms if arm.name in needed}
     workers: dict[str, ChildProcess] = {}
+    cpu = order.choice(sorted(indoor.CPUS_AT_START))
+    num_lost = 0
     try:
-        with ExitStack() as stack:
-            for name, arm in crew.items():
-                log = rules.logs / f"launch{number:02d}-{name}.log"
-                workers[name] = start_worker(arm, log, layout)
-                stack.callback(workers[name].kill)
-            _Launch(
-                arms=crew,
-                workers=workers,
-                cells=cells,
-                gauges=dict(gauges),
-                rules=rules,
-                number=number,
-                confirms=confirms,
-                order=order,
-                outcome=outcome,
-                cpu=order.choice(sorted(indoor.CPUS_AT_START)),
-            ).run(names, share)
+        while names:
+            with ExitStack() as stack:
+                for name, arm in crew.items():
+                    log = rules.logs / f"launch{number:02d}-{name}.log"
+                    workers[name] = start_worker(arm, log, layout)
+                    stack.callback(workers[name].kill)
+                left, lost = _Launch(
+                    arms=crew,
+                    workers=workers,
+                    cells=cells,
+                    gauges={**gauges, **outcome.gauges},
+                    rules=rules,
+                    number=number,
+                    confirms=confirms,
+                    order=order,
+                    outcome=outcome,
+                    cpu=cpu,
+                ).run(names, share)
+            num_lost += lost is not None
+            if lost is not None and num_lost == MAX_LOST == len(cells) - len(left):
+                return replace(outcome, stopped=lost)
+            names = left
     except (ChildLostError, KeyboardInterrupt, OSError) as stopped:
         return replace(outcome, stopped=stopped)
     return outcome
@@ -168,33 +127,61 @@ class _Launch:
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
 
-    def run(self, names: Sequence[str], share: float) -> None:
-        """Go through the cells in that order."""
+    def run(self, names: Sequence[str], share: float) -> tuple[list[str], ChildLostError | None]:
+        """Go through the cells in that order.
+
+        Returns:
+            The cells that are left, and the worker that was lost in the test of another.
+
+        Raises:
+            ChildLostError: One was lost that no test is to blame for.
+        """
         known = self._collect()
         present = []
         for cell in names:
             lacking = [arm for arm in self.cells[cell] if cell not in known[arm]]
             for arm in lacking:
-                self._fail(cell, arm, "missing", "the suite has no such test any more")
+                self._fail(cell, arm, "missing", "this collection of the suite has no such id")
             if not lacking:
                 present.append(cell)
         pids = {name: worker.pid for name, worker in self.workers.items()}
-        for name, worker in self.workers.items():
+        for name in self.workers:
             self.left[name] = [cell for cell in present if name in self.cells[cell]]
-            peers = [pid for other, pid in pids.items() if other != name]
-            worker.send("order", cells=self.left[name], peers=peers)
-            if self.left[name]:  # one after another: two teams of threads would fight for CPUs
-                self.said[name] = worker.receive(self.rules.start_s)
-        for cell in present:
-            arms = list(self.cells[cell])
-            self._measure(cell, arms, share)
-            for arm in arms:
-                self._end_test(cell, arm)
+        try:
+            for name, worker in self.workers.items():
+                peers = [pid for other, pid in pids.items() if other != name]
+                worker.send("order", cells=self.left[name], peers=peers)
+                if self.left[name]:  # one after another: two teams of threads would fight for CPUs
+                    self.said[name] = worker.receive(self.rules.start_s)
+            for cell in present:
+                arms = list(self.cells[cell])
+                self._measure(cell, arms, share)
+                for arm in arms:
+                    self._end_test(cell, arm)
+        except ChildLostError as lost:
+            return self._blame_test(lost, present), lost
         for name, worker in self.workers.items():
             if self.said.get(name):
                 worker.send("next")
         for worker in self.workers.values():
             worker.wait(self.rules.hang_s)
+        return [], None
+
+    def _blame_test(self, lost: ChildLostError, present: Sequence[str]) -> list[str]:
+        """Let a lost worker cost the cell whose test it was in; return the cells that are left.
+
+        Raises:
+            ChildLostError: It was killed from outside, or was in no test.
+        """
+        unfinished = [c for c in present if any(c in self.left[arm] for arm in self.cells[c])]
+        if (lost.cut_off and not lost.hangs) or not self.left[lost.name]:
+            raise lost
+        culprit = self.left[lost.name][0]
+        for cell in unfinished:  # what was measured of it may have failed later
+            self.outcome.traces.pop(cell, None)
+        self.outcome.failures[:] = [f for f in self.outcome.failures if f.cell not in unfinished]
+        self._fail(culprit, lost.name, "lost", lost.reason)
+        return [cell for cell in unfinished if cell != culprit]
 
     def _collect(self) -> dict[str, dict[str, Any]]:
         known = {}
@@ -211,22 +198,24 @@ class _Launch:
         try:
             if "head" in arms and CONTROL not in self.outcome.traces:
                 self._measure_control(("base", "head"))
-            gauge = self.gauges.get(cell) or self._find_gauge(cell, arms)
+            gauge = self._gauge_of(cell, arms)
             # On two CPUs of which another program uses one, an arm each would differ all along.
-            cpu = self.cpu if gauge.other_share < MAX_OTHER_SHARE else None
+            cpu = self.cpu if gauge.has_one_thread else None
             settles = cpu is None and gauge.discarded_s < SPIN_S
             calls = self._calls(arms, iterations=gauge.iterations, cpu=cpu, settles=settles)
-            min_calls = 2 if gauge.num_discarded else 1  # a long round is dear
-            for call in calls.values():
-                call.warm_up(min_calls=min_calls, min_s=WARMUP_S, max_s=WARMUP_S)
+            self._warm_up(calls, gauge)
             num_pairs = gauge.num_pairs
-            if "head" in arms:  # a second copy of base alone is not what is doubtful
+            # A second copy of base alone is not what is doubtful.
+            if "head" in arms and not gauge.is_limited:
                 most = max(num_pairs, self.rules.plan.max_pairs)
                 num_pairs = min(most, int(num_pairs * share))
             rounds = self._take_pairs(calls, num_pairs, gauge.num_discarded)
         except UnexpectedAnswerError as ended:  # the test was over while its rounds were timed
             self.said[ended.name] = ended.message
             return
+        if gauge.is_limited:  # before, nobody knew how long it takes
+            pair_s = sum(turn.seconds for a_round in rounds for turn in a_round.values())
+            self.outcome.gauges[cell] = replace(gauge, pair_s=max(MIN_PAIR_S, pair_s / len(rounds)))
         idle = [
             t.idle_share for a_round in rounds for t in a_round.values() if t.idle_share is not None
         ]
@@ -240,32 +229,26 @@ class _Launch:
             idle_share=sum(idle) / len(idle) if idle else None,
         )
 
-    def _find_gauge(self, cell: str, arms: Sequence[str]) -> Gauge:
-        """Calibrate the timer on base, and give the cell its share of a launch.
-
-        The others are asked as well, since head may use more threads or time than base does.
-        """
-        plan = self.rules.plan
-        told = [call.ask("calibrate", min_s=ROUND_S) for call in self._calls(arms).values()]
-        iterations = int(told[0]["iterations"])
-        # On the wall, setup included, which is what a launch has to spend.
-        round_s = sum(
-            one["beside_s"] + one["seconds"] / one["iterations"] * iterations for one in told
-        ) / len(told)
-        num_discarded = NUM_DISCARDED if round_s < LONG_S else 0
-        # A coarse timer may see nothing pass; its ratios are then no numbers, and nothing is shown.
-        pair_s = max(1e-9, 2 * (1 + num_discarded) * round_s)
-        cell_s = min(plan.launch_s, plan.cells_s / len(self.cells))
-        num_pairs = min(plan.max_pairs, max(plan.min_pairs, int(cell_s / pair_s)))
-        gauge = Gauge(
-            iterations=iterations,
-            num_pairs=num_pairs,
-            pair_s=pair_s,
-            num_discarded=num_discarded,
-            other_share=max(float(one["other_share"]) for one in told),
-        )
+    def _gauge_of(self, cell: str, arms: Sequence[str]) -> Gauge:
+        """Return how the cell is measured, which the first launch finds out."""
+        if cell in self.gauges:
+            return self.gauges[cell]
+        cold = [asked for arm in arms if (asked := self.said[arm].get("cold"))]
+        if len(cold) == len(arms):  # else one that warms up would be beside one that does not
+            gauge = limited_gauge(cold[0], self.rules.plan)
+        else:
+            gauge = find_gauge(self._calls(arms), self.rules.plan, len(self.cells))
         self.gauges[cell] = self.outcome.gauges[cell] = gauge
         return gauge
+
+    @staticmethod
+    def _warm_up(calls: Mapping[str, RemoteCall], gauge: Gauge) -> None:
+        if gauge.num_warmups is None:
+            min_calls, for_s = 2 if gauge.num_discarded else 1, WARMUP_S  # a long round is dear
+        else:
+            min_calls, for_s = gauge.num_warmups, 0.0
+        for call in calls.values() if min_calls else ():
+            call.warm_up(min_calls=min_calls, min_s=for_s, max_s=for_s)
 
     def _measure_control(self, arms: Sequence[str]) -> None:
         calls = self._calls(arms, iterations=CONTROL_ITERATIONS, cpu=self.cpu, control=True)
@@ -293,7 +276,12 @@ class _Launch:
             said = worker.ask("finish", self.rules.hang_s)
         assert (said["event"], said["cell"]) == ("tested", cell), f"{arm} said {said} in {cell}"
         self.rules.check_imports(self.arms[arm], said["modules"])
-        if said["outcome"] != "passed":
+        gauge = self.gauges.get(cell)
+        if said["limit"] and not (gauge and gauge.is_limited):
+            limited = limited_gauge(said["limit"], self.rules.plan)
+            self.gauges[cell] = self.outcome.gauges[cell] = limited
+            self._fail(cell, arm, "limited", said["message"])
+        elif said["outcome"] != "passed":
             self._fail(cell, arm, said["outcome"], said["message"])
         elif not said["timed"]:
             self._fail(cell, arm, "untimed", "the test passed without calling benchmark")

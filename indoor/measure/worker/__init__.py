@@ -11,7 +11,7 @@ a message to it and its answer.
 
 from .clocks import TELLS_CPU_TIME, cpu_ns, settle
 from .link import LINK, Link, die_with_parent
-from .plugin import pytest_configure
+from .plugin import pytest_addoption, pytest_configure, pytest_load_initial_conftests
 from .python import describe_python
 from .timing import (
     TurnResult,
@@ -36,7 +36,9 @@ __all__ = [
     "describe_python",
     "die_with_parent",
     "minor_faults",
+    "pytest_addoption",
     "pytest_configure",
+    "pytest_load_initial_conftests",
     "settle",
     "take_turn",
     "timed",

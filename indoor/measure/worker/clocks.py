@@ -8,6 +8,20 @@ import sys
 import time
 from typing import Callable  # noqa: UP035 - for older Pythons
 
+
+class Real:
+    """The clocks as they were when this was loaded: a test may freeze or replace those of `time`.
+
+    They are a class's, since what freezes time replaces clocks that a module holds.
+    """
+
+    wall = staticmethod(time.perf_counter)
+    sleep = staticmethod(time.sleep)
+    own_cpu = staticmethod(time.thread_time)
+    all_cpu = staticmethod(time.process_time)
+    read_ns = staticmethod(getattr(time, "clock_gettime_ns", lambda _number: 0))
+
+
 ALL_CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 """Where this process may run."""
 
@@ -27,16 +41,16 @@ def other_share(once: Callable[[], float]) -> float:
     Other threads of this process count, and processes that began and ended in the round. Unlike
     time on the wall it is the same on a machine whose CPUs are all taken.
     """
-    own, total = time.thread_time(), total_cpu_s()
+    own, total = Real.own_cpu(), total_cpu_s()
     once()
-    own, total = time.thread_time() - own, total_cpu_s() - total
+    own, total = Real.own_cpu() - own, total_cpu_s() - total
     return max(0.0, 1 - own / total) if total > 0 else 0.0
 
 
 def total_cpu_s() -> float:
     """Return the CPU seconds of this process's threads and of its processes that have ended."""
     told = os.times()
-    return time.process_time() + told.children_user + told.children_system
+    return Real.all_cpu() + told.children_user + told.children_system
 
 
 def stay_on(cpu: int | None) -> None:
@@ -55,7 +69,7 @@ def cpu_ns(pids: tuple[int, ...]) -> int | None:
     total = 0
     for pid in pids:
         with contextlib.suppress(OSError):  # that worker is done
-            total += time.clock_gettime_ns(cpu_clock(pid))
+            total += Real.read_ns(cpu_clock(pid))
     return total
 
 
@@ -72,11 +86,11 @@ with contextlib.suppress(OSError, AttributeError):
 
 def settle(pids: tuple[int, ...]) -> None:
     """Wait until the threads of those processes rest, `MAX_SETTLE_S` at most."""
-    deadline = time.perf_counter() + MAX_SETTLE_S
-    time.sleep(SPIN_END_S)
+    deadline = Real.wall() + MAX_SETTLE_S
+    Real.sleep(SPIN_END_S)
     before = cpu_ns(pids)
-    while time.perf_counter() < deadline:
-        time.sleep(TICK_S)
+    while Real.wall() < deadline:
+        Real.sleep(TICK_S)
         after = cpu_ns(pids)
         if after == before:
             return

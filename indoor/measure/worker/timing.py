@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import resource
-import time
 from dataclasses import dataclass
 from typing import Any, Callable  # noqa: UP035 - for older Pythons
 
-from .clocks import cpu_ns, other_share, settle, stay_on
+from .clocks import Real, cpu_ns, other_share, settle, stay_on
 
 WARMUP_GAIN = 0.03
 """A warm-up has ended when its latest calls are not faster than the earlier by more than this."""
 
 CALIBRATION_CALLS = 2
+
+MAX_STILL_S = 0.25
+MIN_MOVED = 0.01
+"""A clock that moved by less of rounds that took longer than that is frozen."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Warmup:
 
 
 def timed(
-    call: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+    call: Callable[[], object], clock: Callable[[], float] = Real.wall
 ) -> Callable[[], float]:
     """Return a function that makes one call and returns its seconds."""
 
@@ -82,9 +85,9 @@ def take_turn(
     if not peers:
         faults = count_faults()
         return TurnResult(once(), count_faults() - faults)
-    before, faults, start = cpu_ns(peers), count_faults(), time.perf_counter()
+    before, faults, start = cpu_ns(peers), count_faults(), Real.wall()
     seconds = once()
-    took = time.perf_counter() - start
+    took = Real.wall() - start
     num_faults, after = count_faults() - faults, cpu_ns(peers)
     if before is None or after is None or took <= 0:
         return TurnResult(seconds, num_faults)
@@ -97,7 +100,7 @@ def warm_up(
     min_calls: int,
     min_s: float,
     max_s: float,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = Real.wall,
 ) -> Warmup:
     """Call until the calls stop getting faster, for `min_s` at least, and give up after `max_s`.
 
@@ -131,14 +134,19 @@ def has_settled(seconds: list[float]) -> bool:
 
 
 def calibrate(time_round: Callable[[int], float], min_s: float) -> tuple[int, float]:
-    """Return how many iterations make a round of so many seconds, and what such a round took."""
+    """Return how many iterations make a round of so many seconds, and what such a round took.
+
+    By a clock that stands still no number does, so one that hardly moves is given up.
+    """
     iterations = 1
-    seconds = fastest_round(time_round, iterations, 0)
-    while seconds < min_s:
+    seconds, took_s = fastest_round(time_round, iterations, 0), 0.0
+    while seconds < min_s and (took_s < MAX_STILL_S or seconds > MIN_MOVED * took_s):
         # Ten times at most, since a first guess from a very short round is poor.
         factor = min(10.0, max(1.2, 1.1 * min_s / max(seconds, 1e-9)))
         iterations = max(iterations + 1, int(iterations * factor))
+        began = Real.wall()
         seconds = fastest_round(time_round, iterations, 0)
+        took_s = Real.wall() - began
     return iterations, seconds
 
 
@@ -174,9 +182,9 @@ def answer(
     beside: list[float] = []
 
     def watched(iterations: int) -> float:
-        began = time.perf_counter()
+        began = Real.wall()
         seconds = time_round(iterations)
-        beside.append(time.perf_counter() - began - seconds)
+        beside.append(Real.wall() - began - seconds)
         return seconds
 
     if fixed_iterations is None:
