@@ -64,6 +64,14 @@ def test_a_release_on_another_branch_joins_what_was_gated_against_it() -> None:
     assert error_of(found[1]) == pytest.approx(0.01 * math.sqrt(2))
 
 
+def test_one_commit_against_a_release_of_another_branch_has_no_level() -> None:
+    """There is one place, and nothing to be told of it."""
+    (line,) = kept_lines([(1, 5, 1.0, 0.01)])
+    (cell,) = tell_history([replace(line, gates=(kept_gate("f" * 40, 1.1, 0.01),))]).cells
+    assert [(one.position, one.level, one.interval) for one in cell.places] == [(5, 1.0, None)]
+    assert cell.changes == ()
+
+
 def test_what_nothing_joins_is_told_with_the_gate_that_would() -> None:
     """Two chains that share no commit cannot be compared; the longer is told, and the remedy."""
     lines = kept_lines([(1, 2, 1.0, 0.01), (5, 6, 1.0, 0.01), (6, 7, 1.0, 0.01)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from gate_records import PASSED, gate
-from history_lines import kept_lines, name
+from history_lines import CELL, kept_lines, name
 from test_history_keep import git
 
 from indoor.cli import main
@@ -130,6 +130,29 @@ def test_newest_takes_nothing_beside_it(capsys: pytest.CaptureFixture[str]) -> N
     """It would not heed it."""
     assert run("--newest", "--alarm", 3) == 2
     assert "expected no FILE, --plot or --alarm beside it" in capsys.readouterr().err
+
+
+def test_a_step_of_a_changed_test_says_so() -> None:
+    """Where the gate of just these two commits saw another test, it may be the test's."""
+    lines = []
+    for line in kept_lines(links()):
+        gates = [
+            replace(gate, cells={CELL: replace(gate.cells[CELL], test_changed=True)})
+            if line.position == STEP_AT
+            else gate
+            for gate in line.gates
+        ]
+        lines.append(replace(line, gates=tuple(gates)))
+    text = render_history(tell_history(lines), width=200)
+    assert "(change 13), which changed its test, too\n" in text
+
+
+def test_only_the_newest_are_told(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Older commits are there as bases, and their number is told."""
+    assert run("--results", results, "--last", 5, "--width", 160) == 0
+    told = capsys.readouterr().out
+    assert "or another of the 14 commits behind 000100000000" in told
+    assert "- 14 older commits are kept and not told of; --last N takes more" in told
 
 
 def test_a_drift_is_told_with_its_begin_and_end() -> None:

@@ -9,7 +9,7 @@ from gate_records import MOVED, OPEN, PASSED, SLOWER, gate
 from history_lines import kept_lines, name
 
 from indoor.errors import IndoorError
-from indoor.gate.records import CellReport, GateReport
+from indoor.gate.records import CellReport, ChangedTest, GateReport
 from indoor.history.keep import (
     FILE,
     Branch,
@@ -62,6 +62,14 @@ def test_a_gate_becomes_a_line_a_commit(tmp_path: Path) -> None:
         PASSED.name: PASSED.ratio,
         OPEN.name: OPEN.ratio,
     }
+
+
+def test_a_cell_whose_test_changed_is_kept_as_such(tmp_path: Path) -> None:
+    """It is a link, and its ratio may be the test's."""
+    other = ChangedTest(name=OPEN.name, what="test_forward in bench/test_latency.py")
+    (line,) = keep(tmp_path, replace(measured(1, 2), changed=(other,))).commits
+    told = {cell: one.test_changed for cell, one in line.gates[0].cells.items()}
+    assert told == {PASSED.name: False, OPEN.name: True}
 
 
 def test_two_gates_of_a_commit_are_one_line(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from indoor.cli.arguments import parse
 
 ROOT = Path(__file__).parent.parent
 WORKFLOW = ROOT / ".github" / "workflows" / "gate.yml"
-JOBS = ("pull-request", "nightly")
+JOBS = ("pull-request", "link", "nightly")
 
 
 def workflow() -> dict[str, Any]:
@@ -72,12 +72,17 @@ def test_a_broken_workflow_is_refused(tmp_path: Path, right: str, wrong: str) ->
     assert "Schema validation errors" in done.stdout
 
 
-def test_it_runs_on_pull_requests_and_at_night() -> None:
-    """A pull request has its job and everything else has the nightly one, never both."""
+def test_it_runs_on_pull_requests_on_main_and_at_night() -> None:
+    """A pull request and a push to main have their jobs, everything else the nightly one."""
     found = workflow()
-    assert set(found["on"]) == {"pull_request", "schedule", "workflow_dispatch"}
-    assert found["jobs"]["pull-request"]["if"] == "github.event_name == 'pull_request'"
-    assert found["jobs"]["nightly"]["if"] == "github.event_name != 'pull_request'"
+    assert set(found["on"]) == {"pull_request", "push", "schedule", "workflow_dispatch"}
+    assert found["on"]["push"] == {"branches": ["main"]}
+    others = ("pull_request", "push")
+    assert found["jobs"]["pull-request"]["if"] == f"github.event_name == '{others[0]}'"
+    assert found["jobs"]["link"]["if"] == f"github.event_name == '{others[1]}'"
+    assert found["jobs"]["nightly"]["if"] == " && ".join(
+        f"github.event_name != '{event}'" for event in others
+    )
 
 
 def test_it_may_only_read() -> None:
@@ -99,7 +104,7 @@ def test_nothing_of_a_pull_request_is_pasted_into_a_script() -> None:
 def test_actions_are_pinned_to_a_major_version_with_its_reason() -> None:
     """Every action is named with a major version, and a comment beside it says why."""
     lines = [line for line in WORKFLOW.read_text(encoding="utf-8").splitlines() if "uses:" in line]
-    assert len(lines) == 6
+    assert len(lines) == 10
     for line in lines:
         assert re.search(r"uses: actions/[a-z-]+@v\d+ # \S", line), line
 
@@ -182,7 +187,10 @@ def run_script(folder: Path, script: str, **environment: str) -> subprocess.Comp
     tools = folder / "tools"
     tools.mkdir(exist_ok=True)
     fake = tools / "indoor"
-    fake.write_text('#!/bin/sh\necho "$@"\nexit "${FAKE_STATUS:-0}"\n', encoding="utf-8")
+    newest = 'if [ "$1" = history ]; then test -n "$FAKE_NEWEST" && echo "$FAKE_NEWEST"; exit; fi'
+    fake.write_text(
+        f'#!/bin/sh\n{newest}\necho "$@"\nexit "${{FAKE_STATUS:-0}}"\n', encoding="utf-8"
+    )
     fake.chmod(0o755)
     bash = shutil.which("bash")
     assert bash is not None
@@ -217,12 +225,14 @@ def test_the_exit_status_is_the_gates(
 
 @pytest.mark.parametrize("job", JOBS)
 def test_the_gate_takes_the_words(pull_request: tuple[Path, str], job: str) -> None:
-    """`indoor gate` knows every word of the call, and base is the merge base or the release."""
+    """`indoor gate` knows every word, and base is the merge base, a commit before or a release."""
     folder, base = pull_request
     names = {"BASE_BRANCH": "main", "LAST_RELEASE": "v0.1.0"}
     run_script(folder, step(job, "Gate")["run"], **names)
     parsed = parse((folder / "summary.md").read_text(encoding="utf-8").split())
-    assert parsed.base == (base if job == "pull-request" else "v0.1.0")
+    before = git(folder, "rev-parse", "HEAD^1")
+    assert parsed.base == {"pull-request": base, "link": before, "nightly": "v0.1.0"}[job]
+    assert parsed.head == (None if job == "pull-request" else "HEAD")
     assert parsed.format == "markdown"
     assert parsed.out == Path("gate.json")
 
@@ -233,6 +243,16 @@ def test_an_unknown_base_ends_the_step(pull_request: tuple[Path, str]) -> None:
     done = run_script(folder, step("pull-request", "Gate")["run"], BASE_BRANCH="nowhere")
     assert done.returncode != 0
     assert not (folder / "summary.md").exists()
+
+
+def test_a_link_begins_at_the_newest_commit_of_the_chain(pull_request: tuple[Path, str]) -> None:
+    """So that a gate that was cancelled leaves no gap; its words are a command, too."""
+    folder, base = pull_request
+    script = step("link", "Gate")["run"]
+    run_script(folder, script, FAKE_NEWEST=base)
+    assert parse((folder / "summary.md").read_text(encoding="utf-8").split()).base == base
+    (words,) = re.findall(r"\$\(indoor (.*?) \|\|", script)
+    assert parse(words.split()).newest
 
 
 def test_the_nightly_job_compares_with_the_last_release(pull_request: tuple[Path, str]) -> None:

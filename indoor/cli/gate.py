@@ -18,6 +18,7 @@ from indoor.gate.settings import GateConfig
 from indoor.gate.sides.rules import choose_rules
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE
+from indoor.records import read_record
 
 BROKEN = 3
 """As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""
@@ -25,6 +26,8 @@ BROKEN = 3
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Run the gate, or test it on code whose truth is known."""
+    if parsed.show is not None:
+        return _told(read_record(parsed.show, GateReport), parsed)
     try:
         return _self_test(parsed) if parsed.self_test else _gate(parsed)
     except IndoorError:
@@ -71,7 +74,10 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
         use_facts=not parsed.no_facts,
         say=_say,
     )
-    report = run_gate(job)
+    return _told(run_gate(job), parsed)
+
+
+def _told(report: GateReport, parsed: argparse.Namespace) -> Outcome:
     text = render_gate(report, format=parsed.format, width=width(), color=use_color())
     status = exit_status(report, allow_inconclusive=parsed.allow_inconclusive)
     return Outcome(record=None, text=text, status=status)

@@ -107,7 +107,17 @@ def add_gate(commands: Any) -> None:
         metavar="N",
         help="of the order of measuring (default: 0)",
     )
+    output(
+        "--show",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: tell once more what --out wrote (default: measure)",
+    )
     gate.set_defaults(check=functools.partial(_check, gate, not_tested))
+
+
+_OF_STATUS = ("allow_inconclusive", "accept_changed")
+"""What decides about the exit status alone, of a gate that is told once more, too."""
 
 
 def _check(
@@ -117,6 +127,19 @@ def _check(
 
     A self-test has trees, rules and a suite of its own, so it takes none of `not_tested`.
     """
+    if parsed.show:
+        words = [
+            action.option_strings[0]
+            for action in not_tested
+            if getattr(parsed, action.dest) != action.default and action.dest not in _OF_STATUS
+        ]
+        if words or parsed.self_test:
+            gate.error(
+                f"{', '.join(words or ['--self-test'])}: --show measures nothing, it tells once "
+                "more what --out wrote; expected --show FILE with --format at most; leave the "
+                "rest out"
+            )
+        return
     if parsed.self_test:
         words = [
             action.option_strings[0]

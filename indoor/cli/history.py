@@ -25,7 +25,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
             )
         return Outcome(record=commit, text=commit)
     kept = _kept(parsed, results)
-    history = tell_history(kept.commits)
+    history = tell_history(kept.commits, num_newest=parsed.last)
     if parsed.plot:
         plot_history(history, parsed.plot)
     found = parsed.alarm is not None and newest_changes(history, kept.commits, parsed.alarm)

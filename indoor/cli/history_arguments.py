@@ -32,6 +32,13 @@ def add_history(commands: Any) -> None:
         metavar="FOLDER",
         help="where history/commits.jsonl is kept (default: results/)",
     )
+    runs.add_argument(
+        "--last",
+        type=positive,
+        default=365,
+        metavar="N",
+        help="tell of the newest N kept commits (default: 365)",
+    )
     output = group(history, "output")
     newest = output.add_argument(
         "--newest",

@@ -1,27 +1,33 @@
 """From the kept lines to every cell's chain and what changed on it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from indoor.history.chain import joined, links_of, place
 from indoor.history.changes import find_changes
-from indoor.history.records import CellHistory, History, KeptCommit
+from indoor.history.records import CellHistory, Change, History, KeptCommit
 
 ALPHA = 0.001
 """The chance that a history without any change is said to have one."""
+
+NUM_NEWEST = 365
+"""Commits that are told of unless more are asked for: the search grows with their square."""
 
 _MUCH = 1.5
 
 
 def tell_history(
-    commits: Sequence[KeptCommit], *, alpha: float = ALPHA, notes: Sequence[str] = ()
+    commits: Sequence[KeptCommit], *, alpha: float = ALPHA, num_newest: int = NUM_NEWEST
 ) -> History:
     """Join the gates to chains and find what changed.
 
     Args:
         commits: The kept lines, rising by position.
         alpha: The chance that a history without any change is said to have one, over all cells.
-        notes: What a reader must know besides.
+        num_newest: Commits to tell of; older ones are there as bases only.
     """
+    num_older = max(len(commits) - num_newest, 0)
+    commits = commits[num_older:]
     gates = [gate for line in commits for gate in line.gates]
     names = sorted({name for gate in gates for name in gate.cells})
     cells = tuple(_cell(commits, name, alpha, len(names)) for name in names)
@@ -31,7 +37,7 @@ def tell_history(
         num_gates=len(gates),
         machines=tuple(sorted({f"{gate.cpu_model}, {gate.num_cores} cores" for gate in gates})),
         alpha=alpha,
-        notes=(*notes, *_notes(cells)),
+        notes=(*_older(num_older), *_notes(cells)),
     )
 
 
@@ -47,16 +53,37 @@ def newest_changes(history: History, commits: Sequence[KeptCommit], num_newest: 
 
 def _cell(commits: Sequence[KeptCommit], name: str, alpha: float, num_cells: int) -> CellHistory:
     links, apart = joined(links_of(commits, name))
-    subjects = {line.commit: line.subject for line in commits}
+    lines = {line.commit: line for line in commits}
+    subjects = {commit: line.subject for commit, line in lines.items()}
+    changes = find_changes(links, subjects, alpha=alpha, num_cells=num_cells)
     return CellHistory(
         name=name,
         reference=links.nodes[0],
         places=place(links),
-        changes=find_changes(links, subjects, alpha=alpha, num_cells=num_cells),
+        changes=tuple(
+            replace(change, test_changed=_changed_test(change, lines.get(change.commit), name))
+            for change in changes
+        ),
         num_links=len(links.values),
         scatter=links.scatter,
         apart=apart,
     )
+
+
+def _changed_test(change: Change, line: KeptCommit | None, cell: str) -> bool:
+    """Return whether the gate of just these two commits saw another test on either side."""
+    gates = line.gates if line else ()
+    return any(
+        gate.base == change.after and gate.cells[cell].test_changed
+        for gate in gates
+        if cell in gate.cells
+    )
+
+
+def _older(num_older: int) -> list[str]:
+    if not num_older:
+        return []
+    return [f"{num_older} older commits are kept and not told of; --last N takes more"]
 
 
 def _notes(cells: Sequence[CellHistory]) -> list[str]:

@@ -172,7 +172,8 @@ def _line_of(report: GateReport, branch: Branch) -> KeptCommit:
     commit, base = report.head.commit, report.base.commit
     assert commit is not None
     assert base is not None
-    kept = {cell.name: _kept_cell(cell) for cell in report.cells}
+    changed = {one.name for one in report.changed}
+    kept = {cell.name: _kept_cell(cell, cell.name in changed) for cell in report.cells}
     gate = KeptGate(
         base=base,
         base_position=branch.positions.get(base),
@@ -190,7 +191,7 @@ def _line_of(report: GateReport, branch: Branch) -> KeptCommit:
     )
 
 
-def _kept_cell(cell: CellReport) -> KeptCell | None:
+def _kept_cell(cell: CellReport, test_changed: bool = False) -> KeptCell | None:
     """Return what a link needs of a cell; None where too little was measured of it."""
     if cell.ratio is None or cell.interval is None or cell.num_launches < 2:
         return None
@@ -200,6 +201,7 @@ def _kept_cell(cell: CellReport) -> KeptCell | None:
         high=cell.interval.high,
         num_launches=cell.num_launches,
         base_s=cell.base_s,
+        test_changed=test_changed,
     )
 
 

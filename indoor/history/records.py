@@ -19,6 +19,8 @@ class KeptCell:
     high: Positive
     num_launches: PositiveCount
     base_s: NotNegative | None = None
+    test_changed: bool = False
+    """Whether head measured it by other code than base, so that the ratio may be the test's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,8 @@ class Change:
     """Adjusted for all places, widths and cells."""
     or_with: tuple[str, ...] = ()
     """Other commits with which the step may have come as well, by the same links (95%)."""
+    test_changed: bool = False
+    """Whether the cell's test, fixtures or conftest changed between the two commits, too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,8 @@ def tell_change(change: Change) -> str:
     words = f"{figures} with {commit}{subject}"
     if change.num_commits > 1:
         words += f" or another of the {change.num_commits} commits behind {after}"
+    if change.test_changed:
+        words += ", which changed its test, too"
     if change.or_with:
         others = ", ".join(one[:12] for one in change.or_with[:_MAX_OTHERS])
         rest = len(change.or_with) - _MAX_OTHERS
@@ -121,7 +123,7 @@ def _chains(history: History) -> Iterator[Block]:
         "Slowdown is the newest commit's time over the oldest's - 1, by all links together, and so "
         "is its interval."
     )
-    yield Heading(f"The newest {_NUM_NEWEST} commits")
+    yield Heading(f"Slowdown since the oldest commit, of the newest {_NUM_NEWEST}")
     yield _newest(history.cells, short)
 
 
@@ -138,7 +140,7 @@ def _row(cell: CellHistory, short: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _newest(cells: Sequence[CellHistory], short: Mapping[str, str]) -> Block:
-    """Return each commit's step against the one before it on the chain, a column a cell."""
+    """Return the newest commits' levels, a column a cell."""
     found: dict[str, Place] = {place.commit: place for cell in cells for place in cell.places}
     ordered = sorted(found.values(), key=lambda place: (place.position, place.commit))
     levels = [{place.commit: place for place in cell.places} for cell in cells]
