@@ -184,8 +184,8 @@ def pull_request(tmp_path: Path) -> tuple[Path, str]:
 
 def run_script(folder: Path, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a step's script as GitHub does, with an `indoor` that only tells its words."""
-    tools = folder / "tools"
-    tools.mkdir(exist_ok=True)
+    tools = folder / "gate" / "bin"
+    tools.mkdir(parents=True, exist_ok=True)
     fake = tools / "indoor"
     newest = 'if [ "$1" = history ]; then test -n "$FAKE_NEWEST" && echo "$FAKE_NEWEST"; exit; fi'
     fake.write_text(
@@ -196,6 +196,7 @@ def run_script(folder: Path, script: str, **environment: str) -> subprocess.Comp
     assert bash is not None
     known = {
         "PATH": f"{tools}:{os.environ['PATH']}",
+        "RUNNER_TEMP": str(folder),
         "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
         "GITHUB_OUTPUT": str(folder / "output"),
         "GIT_CONFIG_GLOBAL": os.devnull,
