@@ -21,6 +21,7 @@ from pytest_benchmark.cli import make_parser
 import bench.options
 from bench.studies import (
     calibration,
+    covariates,
     decoding,
     flows,
     gate,
@@ -228,6 +229,7 @@ def _pytest_benchmark(words: Sequence[str], environment: dict[str, str]) -> None
 
 _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.calibration": calibration._parse,
+    "bench.studies.covariates": covariates._parse,
     "bench.studies.decoding": decoding._parse,
     "bench.studies.flows": flows._parse,
     "bench.studies.gate": gate._parse,

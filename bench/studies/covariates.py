@@ -284,6 +284,19 @@ def render(study: CovariateStudy) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and record."""
+    parsed = _parse(arguments)
+    study = measure(
+        parsed.launches,
+        parsed.pairs,
+        lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+    )
+    if parsed.out:
+        write_record(parsed.out, study)
+    sys.stdout.write(render(study))
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.studies.covariates",
         description=__doc__,
@@ -297,15 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise IndoorError(
             f"--launches {parsed.launches}, --pairs {parsed.pairs}: expected 2 or more of each"
         )
-    study = measure(
-        parsed.launches,
-        parsed.pairs,
-        lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
-    )
-    if parsed.out:
-        write_record(parsed.out, study)
-    sys.stdout.write(render(study))
-    return 0
+    return parsed
 
 
 if __name__ == "__main__":
