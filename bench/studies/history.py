@@ -249,11 +249,7 @@ def render_rates(found: Sequence[HistoryRates]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Draw histories, print the table and, where asked, keep the counts."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--draws", type=int, default=100, help="histories each (default: 100)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
-    parser.add_argument("--out", type=Path, help="write the counts as JSON (default: nowhere)")
-    parsed = parser.parse_args(arguments)
+    parsed = _parse(arguments)
     drawn = draw_gates(parsed.seed)
     found = [
         rates(drawn, parsed.draws, parsed.seed, is_anchored=anchored) for anchored in (True, False)
@@ -262,6 +258,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.out:
         write_record(parsed.out, found)
     return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--draws", type=int, default=100, help="histories each (default: 100)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    parser.add_argument("--out", type=Path, help="write the counts as JSON (default: nowhere)")
+    return parser.parse_args(arguments)
 
 
 def _gate(pool: Pool, random: np.random.Generator) -> dict[str, Summary]:
