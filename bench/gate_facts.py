@@ -4,9 +4,10 @@ The gate copies this file out of head's tree and loads it (`-p`) into a pytest p
 Of a tree it knows `bench.options.SHARED` and the `Shared` that is kept there,
 `bench.cases.variants` and `indoor.runtimes.own_process.measure_peak`, or what they were before.
 The suite's own hooks prepare; this one then takes the place of the tests. The environment says what
-to do: INDOOR_GATE_FACTS_OUT is an empty folder, INDOOR_GATE_FACTS_MODE `prepare` or `predictions`,
-INDOOR_GATE_FACTS_BUDGET_S the seconds for predictions, INDOOR_GATE_FACTS_VARIANTS those to predict
-with (separated by commas; without it all).
+to do: INDOOR_GATE_FACTS_OUT is an empty folder, INDOOR_GATE_FACTS_MODE `prepare`, `predictions` or
+`memory` (peaks alone, once more), INDOOR_GATE_FACTS_BUDGET_S the seconds for predictions,
+INDOOR_GATE_FACTS_VARIANTS those to predict with or to measure (separated by commas; without it
+all).
 """
 
 import hashlib
@@ -57,14 +58,18 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     out = Path(os.environ["INDOOR_GATE_FACTS_OUT"])
     mode = os.environ["INDOOR_GATE_FACTS_MODE"]
     names = variants(lab.settings)
+    wanted = os.environ.get("INDOOR_GATE_FACTS_VARIANTS", ",".join(names)).split(",")
+    chosen = [name for name in names if name in wanted]
     if mode == "prepare":
         write_facts(lab, names, out)
     elif mode == "predictions":
-        wanted = os.environ.get("INDOOR_GATE_FACTS_VARIANTS", ",".join(names)).split(",")
-        budget_s = float(os.environ["INDOOR_GATE_FACTS_BUDGET_S"])
-        write_predictions(lab, [name for name in names if name in wanted], out, budget_s)
+        write_predictions(lab, chosen, out, float(os.environ["INDOOR_GATE_FACTS_BUDGET_S"]))
+    elif mode == "memory":
+        write_peaks(lab, chosen, out)
     else:
-        raise pytest.UsageError(f"INDOOR_GATE_FACTS_MODE={mode}: expected prepare or predictions")
+        raise pytest.UsageError(
+            f"INDOOR_GATE_FACTS_MODE={mode}: expected prepare or predictions or memory"
+        )
     return True
 
 
@@ -157,6 +162,14 @@ def peak_of(lab: Any, name: str, inputs: Tensor) -> int | None:
 
         return measured_before(folder, name, inputs, PEAK_THREADS).peak_memory_bytes
     return measure_peak(lab.variant(name), folder, inputs, PEAK_THREADS).peak_memory_bytes
+
+
+def write_peaks(lab: Any, names: list[str], out: Path) -> None:
+    """Write `memory.npz`: the peak memory of each variant that can be measured, in bytes."""
+    inputs = lab.photographs(min(BATCH, len(lab.scenes())))
+    peaks = {name: peak_of(lab, name, inputs) for name in names}
+    known = {name: np.int64(peak) for name, peak in peaks.items() if peak is not None}
+    np.savez(out / "memory.npz", **known)  # type: ignore[arg-type]
 
 
 def write_predictions(lab: Any, names: list[str], out: Path, budget_s: float) -> None:

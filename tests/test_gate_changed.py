@@ -1,14 +1,14 @@
 """A cell that head measures by other code than base is told as changed, and somebody looks."""
 
 import pytest
+from gate_records import OPEN, PASSED, SLOWER, gate
+from gate_trees import ONE_LAUNCH, config, own_temporary_files, write_tree
 
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import ChangedTest, GateReport
 from indoor.gate.report import GateFormat, render_gate
 from indoor.gate.sides.setup import GateJob
-from tests.gate_records import OPEN, PASSED, SLOWER, gate
-from tests.gate_trees import ONE_LAUNCH, config, own_temporary_files, write_tree
 
 FILES = {
     "pytest.ini": "[pytest]\npython_files = test_*.py bench_*.py\n",

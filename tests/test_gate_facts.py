@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +16,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.ao.nn import quantized
+from torch.ao.nn.intrinsic import quantized as intrinsic
 
 from bench.gate_facts import (
     classes_of,
     size_of_tensors,
     write_facts,
+    write_peaks,
     write_predictions,
 )
 from bench.gate_facts import (
@@ -37,12 +41,14 @@ from indoor.gate.facts.sheets import (
     Predictions,
     VariantFacts,
     load_facts,
+    load_peaks,
     load_predictions,
 )
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.settings import load_config, selects
 from indoor.model import FORMAT, build_model, read_manifest, save_float
 from indoor.records import CheckpointManifest, WeightSource
+from indoor.runtimes.eager import EagerNetwork
 from indoor.runtimes.own_process import Peak
 from indoor.transforms import DEFAULT_PREPROCESSING
 
@@ -106,7 +112,7 @@ def pair(total: int, lost: int, gained: int) -> tuple[Predictions, Predictions]:
 
 def judge(base: Predictions, head: Predictions, **rules: float) -> CheckReport:
     """Return the one variant's check."""
-    (check,) = compare_predictions(base, head, ["int8"], **rules)
+    (check,) = compare_predictions(base, head, ["int8"], **{"alpha": 0.05, **rules})
     return check
 
 
@@ -204,6 +210,42 @@ def test_a_float32_that_falls_into_bfloat16_fails_too() -> None:
     sides = [facts(precision="float32", multiply_adds={p: 10**9}) for p in ("float32", "bfloat16")]
     check = check_of("multiply-adds", *sides)
     assert (check.verdict, check.head) == (FAIL, "100% bfloat16 (onednn)")
+
+
+class Rectified(nn.Module):
+    """A convolution, then ReLU as a module of its own, as a function, or fused into int8's."""
+
+    def __init__(self, convolution: nn.Module, relu: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.convolution, self.relu = convolution, relu
+        self.take, self.give = nn.Identity(), nn.Identity()
+        if not isinstance(convolution, nn.Conv2d):
+            self.take, self.give = quantized.Quantize(0.1, 0, torch.quint8), quantized.DeQuantize()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return float32 maps."""
+        maps: Tensor = self.give(self.relu(self.convolution(self.take(images))))
+        return maps
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_another_spelling_of_relu_is_no_finding(precision: str) -> None:
+    """A module for a function, or one fused, has the same multiply-adds: nobody can feel it."""
+    if precision == "float32":
+        convolution = nn.Conv2d(3, 4, 3)
+        spelt = [Rectified(convolution, relu) for relu in (nn.ReLU(), torch.relu)]
+    else:
+        plain, fused = quantized.Conv2d(3, 4, 3), intrinsic.ConvReLU2d(3, 4, 3)
+        spelt = [Rectified(fused, nn.Identity()), Rectified(plain, torch.relu)]
+    counts = [EagerNetwork(one).ran(torch.ones(1, 3, 8, 8)).multiply_adds for one in spelt]
+    assert set(counts[0]) == {precision}
+    sides = [
+        facts(precision=precision, multiply_adds={str(k): n for k, n in count.items()})
+        for count in counts
+    ]
+    for base, head in (sides, sides[::-1]):
+        assert {check.verdict for check in compare_facts(base, head)} == {PASS}
 
 
 def test_other_kernels_are_told_and_pass() -> None:
@@ -409,7 +451,7 @@ def test_holm_counts_all_variants() -> None:
     base, head = pair(300, 12, 3)
     assert judge(base, head).verdict is FAIL
     both = [replace_classes(side, float32=side.classes["int8"]) for side in (base, head)]
-    checks = compare_predictions(both[0], both[1], ["int8", "float32"])
+    checks = compare_predictions(both[0], both[1], ["int8", "float32"], alpha=0.05)
     assert [check.verdict for check in checks] == [INCONCLUSIVE, INCONCLUSIVE]
 
 
@@ -604,6 +646,13 @@ def test_a_probe_that_fails_is_told(
     assert check.verdict is INCONCLUSIVE
     assert check.reason.endswith("peak memory: int8: died by SIGKILL")
     assert check_of("size", found, found).verdict is PASS
+
+
+def test_peaks_alone_are_measured_once_more(shared: Shared, no_probe: None, tmp_path: Path) -> None:  # noqa: ARG001
+    """Of the variants that were asked for, without a look at anything else."""
+    write_peaks(shared, ["int8"], tmp_path)
+    assert load_peaks(tmp_path) == {"int8": 10**9}
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.npz"]
 
 
 def test_predictions_are_those_of_the_logits(

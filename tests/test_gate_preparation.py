@@ -31,10 +31,17 @@ def pytest_runtestloop(session):
             num_photographs=np.array(400),
         )
         return True
+    if os.environ["INDOOR_GATE_FACTS_MODE"] == "memory":
+        here = Path(session.config.rootpath) / "measured"
+        with here.open("a") as file:
+            file.write("x")
+        np.savez(out / "memory.npz", small=model.PEAKS[len(here.read_text()) % len(model.PEAKS)])
+        return True
     model.prepare()
     np.savez(out / "logits.npz", small=np.eye(32, 4, dtype=np.float32) * model.SCALE)
     variant = dict(
-        size_bytes=model.SIZE, operators={"Linear": 3}, engine=None, peak_memory_bytes=10**8
+        size_bytes=model.SIZE, operators={"Linear": 3}, engine=None,
+        peak_memory_bytes=model.PEAKS[0],
     )
     facts = dict(
         version=1, num_photographs=400, photographs_sha256="p", inputs_sha256="i",
@@ -43,14 +50,27 @@ def pytest_runtestloop(session):
     (out / "facts.json").write_text(json.dumps(facts))
     return True
 """
-MODEL = "SIZE, SCALE, RIGHT = {size}, {scale}, {right}\n\n\ndef prepare():\n    {prepare}\n"
+MODEL = """
+SIZE, SCALE, RIGHT = {size}, {scale}, {right}
+PEAKS = {peaks}
+
+
+def prepare():
+    {prepare}
+"""
 
 
 def tree(
-    root: Path, *, size: int = 1000, scale: float = 1.0, right: int = 300, prepare: str = "pass"
+    root: Path,
+    *,
+    size: int = 1000,
+    scale: float = 1.0,
+    right: int = 300,
+    prepare: str = "pass",
+    peaks: tuple[int, ...] = (10**8,),
 ) -> Path:
     """Write a tree whose model has these facts."""
-    model = MODEL.format(size=size, scale=scale, right=right, prepare=prepare)
+    model = MODEL.format(size=size, scale=scale, right=right, prepare=prepare, peaks=peaks)
     return write_tree(root, {"model.py": model, FACTS: PLUGIN})
 
 
@@ -150,3 +170,24 @@ def test_a_head_that_is_killed_while_it_prepares_proves_nothing(tmp_path: Path) 
     report = run(tree(tmp_path / "base"), killed)
     assert report.verdict is GateVerdict.INCONCLUSIVE
     assert "head cannot be prepared" in report.reason
+
+
+@pytest.mark.parametrize(
+    ("peaks", "verdict", "words"),
+    [
+        ((2 * 10**8,), GateVerdict.FAIL, "reproduced in 3 fresh processes of either side"),
+        ((2 * 10**8, 10**8), GateVerdict.PASS, "not reproduced in fresh processes"),
+    ],
+    ids=["always", "once"],
+)
+def test_more_memory_is_reproduced_before_it_fails(
+    tmp_path: Path, peaks: tuple[int, ...], verdict: GateVerdict, words: str
+) -> None:
+    """One measurement has noise, so fresh processes of both sides take more, in turn."""
+    report = run(tree(tmp_path / "base"), tree(tmp_path / "head", peaks=peaks))
+    (check,) = (one for one in report.checks if one.name == "peak memory of small")
+    assert check.verdict is verdict
+    assert words in check.reason
+    assert report.budget is not None
+    assert report.budget.memory > 0
+    assert report.budget.accuracy == 0

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gate_records import PASSED, gate
+from gate_trees import GATE_TOML, NAP_S, git, naps, running, write_repository, write_tree
 
 from indoor.errors import IndoorError
 from indoor.gate.report import render_gate
 from indoor.gate.settings import GateConfig
 from indoor.gate.sides.rules import choose_rules
-from tests.gate_records import PASSED, gate
-from tests.gate_trees import GATE_TOML, NAP_S, git, naps, running, write_repository, write_tree
 
 TIGHT = "margin=0.3, tolerance=0.6"
 LOOSE = "margin=0.95, tolerance=0.98"

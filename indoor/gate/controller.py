@@ -97,6 +97,7 @@ def _compare(job: GateJob, sides: Sides, tally: Tally) -> None:
     preparation = prepare_sides(sides, tally.collected, rules, job.say)
     tally.checks.extend(preparation.checks)
     tally.variants = preparation.variants
+    tally.budget = preparation.budget
     tally.prepare_s = time.monotonic() - began
     failed = [c.name for c in preparation.checks if c.verdict is GateVerdict.FAIL]
     if failed:

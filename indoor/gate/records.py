@@ -128,6 +128,15 @@ class GatedVariant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ErrorBudget:
+    """A run's chance of a false alarm, `PlanRules.alpha_fail`, by what may raise one."""
+
+    timing: float
+    accuracy: float = 0.0
+    memory: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChangedTest:
     """A cell, or the plugin of facts, that head measures by other code than base does."""
 
@@ -163,6 +172,8 @@ class GateReport:
     traces: tuple[CellTrace, ...] = ()
     notes: tuple[str, ...] = ()
     variants: tuple[GatedVariant, ...] = ()
+    budget: ErrorBudget | None = None
+    """None: nothing was compared, or a run of before, whose timings alone spent it all."""
     rule_changes: tuple[str, ...] = ()
     """What head's settings and marks say otherwise than those that this run was judged by."""
     changed: tuple[ChangedTest, ...] = ()

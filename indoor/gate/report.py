@@ -7,6 +7,7 @@ from typing import Literal
 from indoor.gate.decide.verdicts import name_verdict
 from indoor.gate.records import (
     CellReport,
+    ErrorBudget,
     GatedVariant,
     GateReport,
     GateVerdict,
@@ -180,8 +181,8 @@ def _sides(report: GateReport) -> Facts:
         (
             "plan",
             f"judged after {looks} launches of fresh processes; set for false alarms in at "
-            f"most {share(plan.alpha_fail)} of runs, a wrong PASS in at most "
-            f"{share(plan.alpha_pass)} for each cell; seed {report.seed}",
+            f"most {share(plan.alpha_fail)} of runs{_shares(report.budget)}, a wrong PASS in at "
+            f"most {share(plan.alpha_pass)} for each cell; seed {report.seed}",
         ),
         (
             "took",
@@ -190,6 +191,14 @@ def _sides(report: GateReport) -> Facts:
         ),
     )
     return Facts(tuple((label, clean(text)) for label, text in entries))
+
+
+def _shares(budget: ErrorBudget | None) -> str:
+    """Return how the chance of a false alarm is shared out, where not only timings have it."""
+    if budget is None or not (budget.accuracy or budget.memory):
+        return ""
+    parts = {"timings": budget.timing, "accuracy": budget.accuracy, "peak memory": budget.memory}
+    return f" ({', '.join(f'{name} {share(part)}' for name, part in parts.items() if part)})"
 
 
 def _side(side: SideIdentity) -> str:

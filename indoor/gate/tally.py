@@ -17,6 +17,7 @@ from indoor.gate.records import (
     CellTrace,
     ChangedTest,
     CheckReport,
+    ErrorBudget,
     GatedVariant,
     GateReport,
     GateVerdict,
@@ -47,6 +48,7 @@ class Tally:
         self.variants: tuple[GatedVariant, ...] = ()
         self.vanished: tuple[str, ...] = ()
         self.new: tuple[str, ...] = ()
+        self.budget: ErrorBudget | None = None
         self.rule_changes: tuple[str, ...] = job.rule_changes
         self.changed: tuple[ChangedTest, ...] = ()
         self.decisions: dict[str, CellDecision] = {}
@@ -132,6 +134,7 @@ class Tally:
             ),
             notes=tuple(self._notes),
             variants=self.variants,
+            budget=self.budget,
             rule_changes=self.rule_changes,
             changed=self.changed,
             changes_accepted=self._job.accept_changed,

@@ -12,7 +12,6 @@ from indoor.measure.pair_statistics import holm_adjusted
 from indoor.measure.proportions import difference_interval, mcnemar_p
 from indoor.records import Interval
 
-ALPHA = 0.05
 MAX_SHARE = 0.9
 MIN_SHARE_GAINED = 0.1
 MIN_ENTROPY_SHARE = 0.5
@@ -38,20 +37,27 @@ class _Pair:
 
 
 def compare_predictions(
-    base: Predictions, head: Predictions, variants: Sequence[str], *, max_drop: float = 0.015
+    base: Predictions,
+    head: Predictions,
+    variants: Sequence[str],
+    *,
+    alpha: float,
+    max_drop: float = 0.015,
 ) -> tuple[CheckReport, ...]:
     """Judge the drop of top-1 by non-inferiority, on the photographs that both sides came to.
 
-    A collapse fails, unless a gain is shown. Else the whole 95% interval of the drop (Tango's,
-    paired) must lie below `max_drop` to pass: failing to show a loss is no pass. A drop whose
-    interval lies above 0 fails, and one whose interval lies below 0 is an improvement, if the exact
-    McNemar p, by Holm over the variants, is below 5%. A drop that is shown, but shown to be below
-    `max_drop`, passes.
+    A collapse beyond chance fails, unless a gain is shown. Else the whole 95% interval of the drop
+    (Tango's, paired) must lie below `max_drop` to pass: failing to show a loss is no pass. A drop
+    whose interval lies above 0 fails, and one whose interval lies below 0 is an improvement, if the
+    exact McNemar p, by Holm over the variants, is below `alpha`. A drop that is shown, but shown to
+    be below `max_drop`, passes.
 
     Args:
         base: What head is compared with.
         head: The candidate.
         variants: Which to judge, as `variants_to_predict` returned them.
+        alpha: The chance of a false alarm, over all variants: half of it is spent on drops, since
+            p has two sides, and half on collapses.
         max_drop: The loss that is accepted, a share in 0..1.
 
     Returns:
@@ -62,7 +68,7 @@ def compare_predictions(
     p_values = holm_adjusted([mcnemar_p(pair.num_lost, pair.num_gained) for pair in known.values()])
     num_in_split = max(base.num_in_split, head.num_in_split)
     judged = {
-        name: _judge(name, pair, p, max_drop, num_in_split)
+        name: _judge(name, pair, p, alpha, len(known), max_drop, num_in_split)
         for (name, pair), p in zip(known.items(), p_values, strict=True)
     }
     return tuple(
@@ -96,21 +102,30 @@ def _pair(base: Predictions, head: Predictions, name: str) -> _Pair | str:
     )
 
 
-def _judge(name: str, pair: _Pair, p: float, max_drop: float, num_in_split: int) -> CheckReport:
+def _judge(
+    name: str,
+    pair: _Pair,
+    p: float,
+    alpha: float,
+    num_variants: int,
+    max_drop: float,
+    num_in_split: int,
+) -> CheckReport:
     total = len(pair.labels)
     lost, gained = pair.num_lost, pair.num_gained
     gain = difference_interval(lost, gained, total)
     drop = Interval(low=-gain.high, high=-gain.low, level=gain.level)
     collapse = _find_collapse(pair)
+    is_collapse = collapse is not None and num_variants * _p_collapse(pair) <= alpha / 2
     # Classes of very unequal size, answered better, have fewer answers in the rare ones too.
-    is_gain = drop.high < 0 and p < ALPHA
-    if collapse and not is_gain:
+    is_gain = drop.high < 0 and p < alpha
+    if is_collapse and not is_gain:
         verdict, opening = GateVerdict.FAIL, f"collapsed: {collapse}"
     elif is_gain:
         verdict, opening = GateVerdict.IMPROVED, "a gain is shown"
     elif drop.high < max_drop:
         verdict, opening = GateVerdict.PASS, f"no drop of {100 * max_drop:g} points or more"
-    elif drop.low > 0 and p < ALPHA:
+    elif drop.low > 0 and p < alpha:
         verdict, opening = GateVerdict.FAIL, "a drop is shown"
     else:
         verdict = GateVerdict.INCONCLUSIVE
@@ -127,6 +142,22 @@ def _judge(name: str, pair: _Pair, p: float, max_drop: float, num_in_split: int)
         head=f"{(pair.head == pair.labels).mean():.2%}",
         reason=reason,
     )
+
+
+def _p_collapse(pair: _Pair) -> float:
+    """Return the exact p of answers that moved into one class more often than out of it.
+
+    Were both sides equally good, as many would move either way. Any class may be the one, so the
+    smallest p counts as often as there are classes.
+    """
+    classes = np.unique([pair.base, pair.head])
+    p = 1.0
+    for one in classes:
+        num_in = int(((pair.base != one) & (pair.head == one)).sum())
+        num_out = int(((pair.base == one) & (pair.head != one)).sum())
+        if num_in > num_out:
+            p = min(p, mcnemar_p(num_in, num_out) / 2)
+    return min(1.0, p * len(classes))
 
 
 def _find_collapse(pair: _Pair) -> str | None:

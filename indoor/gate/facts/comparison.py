@@ -7,6 +7,9 @@ from indoor.gate.facts.sheets import Facts
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.measure.logit_statistics import MAX_SQNR_DB, sqnr_db
 
+MEMORY = "peak memory of {}"
+"""The name of that check of a variant."""
+
 SIZE_TOLERANCE = 0.01
 """A share; one more scale in a checkpoint is no reason to stop a change."""
 
@@ -29,13 +32,12 @@ def compare_facts(
     """
     checks: list[CheckReport] = []
     for name in _all_variants(base, head):
-        checks.append(_compare_bytes(base, head, name, "size", "size_bytes", SIZE_TOLERANCE))
+        size, peak = f"size of {name}", MEMORY.format(name)
+        checks.append(_compare_bytes(base, head, name, size, "size_bytes", SIZE_TOLERANCE))
         if (computed := _compare_computed(base, head, name)) is not None:
             checks.append(computed)
         checks.append(
-            _compare_bytes(
-                base, head, name, "peak memory", "peak_memory_bytes", peak_memory_tolerance
-            )
+            _compare_bytes(base, head, name, peak, "peak_memory_bytes", peak_memory_tolerance)
         )
         checks.append(_compare_logits(base, head, name))
     waiting = [
@@ -62,6 +64,15 @@ def variants_to_predict(base: Facts, head: Facts) -> tuple[str, ...]:
         name
         for name, (ours, theirs) in pairs.items()
         if ours.tobytes() != theirs.tobytes() and _num_broken(theirs) == 0
+    )
+
+
+def variants_with_peaks(base: Facts, head: Facts) -> tuple[str, ...]:
+    """Return the variants whose peak memory both sides know."""
+    return tuple(
+        name
+        for name in _all_variants(base, head)
+        if all(getattr(side.variants.get(name), "peak_memory_bytes", None) for side in (base, head))
     )
 
 
@@ -92,7 +103,7 @@ def _compare_computed(base: Facts, head: Facts, name: str) -> CheckReport | None
 
 
 def _compare_bytes(
-    base: Facts, head: Facts, name: str, what: str, key: str, tolerance: float
+    base: Facts, head: Facts, name: str, check: str, key: str, tolerance: float
 ) -> CheckReport:
     """Compare one fact of a variant that is a number of bytes, within a tolerance."""
     ours, theirs = (getattr(side.variants.get(name), key, None) or None for side in (base, head))
@@ -102,9 +113,7 @@ def _compare_bytes(
         reason = _missing(base, head, name, ours is not None, theirs is not None)
     else:
         verdict, reason = _judge_bytes(ours, theirs, tolerance)
-    return CheckReport(
-        name=f"{what} of {name}", verdict=verdict, base=words[0], head=words[1], reason=reason
-    )
+    return CheckReport(name=check, verdict=verdict, base=words[0], head=words[1], reason=reason)
 
 
 def _judge_bytes(ours: int, theirs: int, tolerance: float) -> tuple[GateVerdict, str]:

@@ -2,14 +2,22 @@
 
 import errno
 import os
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from indoor.gate.decide.budget import share_out
 from indoor.gate.facts.accuracy import compare_predictions
-from indoor.gate.facts.comparison import compare_facts, merge_checks, variants_to_predict
-from indoor.gate.facts.sheets import Facts, Predictions, load_facts, load_predictions
-from indoor.gate.records import CheckReport, GatedVariant, GateVerdict
+from indoor.gate.facts.comparison import (
+    compare_facts,
+    merge_checks,
+    variants_to_predict,
+    variants_with_peaks,
+)
+from indoor.gate.facts.memory import reproduce_memory
+from indoor.gate.facts.sheets import Facts, Predictions, load_facts, load_peaks, load_predictions
+from indoor.gate.records import CheckReport, ErrorBudget, GatedVariant, GateVerdict
 from indoor.gate.sides.setup import FACTS_PLUGIN, Sides
 from indoor.gate.worker import PLUGIN, Arm, Collected, LaunchRules
 from indoor.measure.process import lacking_space, run_logged, telling_lines
@@ -28,6 +36,8 @@ class Preparation:
     variants: tuple[GatedVariant, ...] = ()
     arms: tuple[Arm, ...] = ()
     reason: str = ""
+    budget: ErrorBudget | None = None
+    """None where the comparison did not come so far."""
 
 
 class _FailedError(Exception):
@@ -65,6 +75,8 @@ def prepare_sides(
         _collect(arm(name, (PLUGIN, FACTS_PLUGIN)), folder, mode, timeout_s, extra)
         return folder
 
+    config = sides.job.config
+    budget = share_out(config.plan.alpha_fail, asks_accuracy=False, asks_memory=False)
     checks: tuple[CheckReport, ...] = ()
     described: tuple[GatedVariant, ...] = ()
     if sides.has_facts():
@@ -79,7 +91,6 @@ def prepare_sides(
                 return Preparation(checks=(_unprepared(str(failed)),))
             if name == "base":
                 words["head"] = tuple(facts["base"].sheet.share)
-        config = sides.job.config
         checks = compare_facts(
             facts["base"], facts["head"], peak_memory_tolerance=config.peak_memory_tolerance
         )
@@ -88,6 +99,34 @@ def prepare_sides(
             for name, v in facts["head"].variants.items()
         )
         variants = variants_to_predict(facts["base"], facts["head"])
+        measured = variants_with_peaks(facts["base"], facts["head"])
+        budget = share_out(
+            config.plan.alpha_fail, asks_accuracy=bool(variants), asks_memory=bool(measured)
+        )
+
+        def measure(name: str, turn: int) -> dict[str, int]:
+            say(f"measuring the peak memory of {name} again")
+            try:
+                folder = collect(
+                    name,
+                    f"memory{turn}",
+                    rules.start_s,
+                    INDOOR_GATE_FACTS_MODE="memory",
+                    INDOOR_GATE_FACTS_VARIANTS=",".join(measured),
+                )
+            except _FailedError as failed:
+                say(f"it cannot be measured: {failed}")
+                return {}
+            return load_peaks(folder)
+
+        checks = reproduce_memory(
+            checks,
+            measured,
+            measure,
+            tolerance=config.peak_memory_tolerance,
+            alpha=budget.memory,
+            order=random.Random(sides.job.seed),
+        )
         if variants:
             say(f"the logits of {', '.join(variants)} differ: comparing accuracies")
             budget_s = config.accuracy.budget_s / len(SIDES)
@@ -109,11 +148,12 @@ def prepare_sides(
                 predictions["base"],
                 predictions["head"],
                 variants,
+                alpha=budget.accuracy,
                 max_drop=config.accuracy.max_drop,
             )
             checks = merge_checks(checks, later)
     arms = (arm("base"), arm("head"), arm("again"))
-    return Preparation(checks=checks, variants=described, arms=arms)
+    return Preparation(checks=checks, variants=described, arms=arms, budget=budget)
 
 
 def _collect(arm: Arm, folder: Path, mode: str, timeout_s: float, extra: Mapping[str, str]) -> None:

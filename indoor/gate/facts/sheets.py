@@ -119,6 +119,15 @@ def load_predictions(folder: Path) -> Predictions:
         ) from error
 
 
+def load_peaks(folder: Path) -> dict[str, int]:
+    """Return the peak memory in bytes of each variant that the plugin measured once more.
+
+    Raises:
+        IndoorError: The file is missing or damaged.
+    """
+    return {name: int(array) for name, array in _load_arrays(folder / "memory.npz").items()}
+
+
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read an .npz; IndoorError where it is missing or damaged."""
     try:
