@@ -128,6 +128,23 @@ FILES = {
             def test_second(self, benchmark):
                 benchmark(work, 3)
     ''',
+    "suite/data/numbers.json": "[3]",
+    "suite/data/other.json": "[3]",
+    "suite/test_data.py": """
+        from pathlib import Path
+
+        from measured import work
+
+        HERE = Path(__file__).parent
+
+
+        def test_numbers(benchmark):
+            benchmark(work, len((HERE / "data" / "numbers.json").read_text()))
+
+
+        def test_other(benchmark):
+            benchmark(work, len((HERE / "data/other.json").read_text()))
+    """,
     "suite/test_statements.py": """
         from measured import work
 
@@ -161,6 +178,7 @@ CHANGES = (
         "    benchmark(work, 3)\n\n\n@pytest.mark.gate(tolerance=0.95)\ndef test_same(",
     ),
     ("suite/test_kinds.py", "self.n = 3", "self.n = 2"),
+    ("suite/data/numbers.json", "[3]", "[2]"),
     ("suite/test_statements.py", '["a"] = 5', '["a"] = 4'),
 )
 """File, what stands there in base, and in head."""
@@ -177,7 +195,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
         text = path.read_text()
         assert text.count(old) == 1, (name, old)
         path.write_text(text.replace(old, new))
-    rules = config(max_minutes=ONE_LAUNCH, select=("*test_kinds*", "*test_statements*"))
+    rules = config(max_minutes=ONE_LAUNCH)
     with own_temporary_files(folder / "temporary"):
         return run_gate(GateJob(start=base, base_root=base, head_root=head, config=rules))
 
@@ -197,13 +215,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> GateReport:
         ("test_kinds.py::test_outer_fixture", "conftest.py: outer"),
         ("test_kinds.py::test_requested", "suite/conftest.py: by_request"),
         ("test_kinds.py::test_local_import", "suite/helpers.py: inner"),
+        ("test_data.py::test_numbers", "suite/data/numbers.json: content"),
+        ("test_data.py::test_other", None),
         ("test_statements.py::test_table", "suite/test_statements.py: statements"),
     ],
 )
 def test_a_cell_is_changed_by_what_its_test_rests_on(
     report: GateReport, cell: str, what: str | None
 ) -> None:
-    """Its body, constants, fixtures, helpers; not what it measures, comments, marks."""
+    """Its body, constants, fixtures, helpers, data; not what it measures, comments, marks."""
     told = {one.name: one.what for one in report.changed}
     assert f"suite/{cell}" in {one.name for one in report.cells}
     assert told.get(f"suite/{cell}") == what if what is None else what in told[f"suite/{cell}"]

@@ -22,6 +22,7 @@ from indoor.gate.sides.ignored import (
     unshared_modules,
 )
 from indoor.gate.sides.imports import check_imports, import_paths
+from indoor.gate.sides.pieces import same_code
 from indoor.gate.sides.pythons import (
     active,
     find_python,
@@ -30,7 +31,6 @@ from indoor.gate.sides.pythons import (
     run_prepare,
 )
 from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
-from indoor.gate.sides.suite_code import same_code
 from indoor.gate.sides.trees import (
     LOCK,
     Tree,
