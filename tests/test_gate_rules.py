@@ -139,11 +139,14 @@ def test_settings_are_bases_and_what_head_changes_is_told(
 
 def test_a_first_file_says_how_the_suite_is_run_and_not_by_which_limits(tmp_path: Path) -> None:
     """Without it the suite might not run at all, so these words of head's count."""
-    text = "arguments = ['-p', 'no:cov']\nhang_s = 7\npaths = ['lib']\nselect = ['x']\n" + LOOSER
+    text = (
+        "arguments = ['-p', 'no:cov']\nhang_s = 7\npaths = ['lib']\nprepare = 'true'\n"
+        "select = ['x']\n" + LOOSER
+    )
     ruling = choose_rules(repository(tmp_path, None, text), suite=tmp_path / "suite", base="main")
     config = ruling.config
     assert (config.arguments, config.hang_s, config.paths) == (("-p", "no:cov"), 7.0, ("lib",))
-    assert (config.select, config.plan.tolerance) == ((), 0.03)
+    assert (config.select, config.plan.tolerance, config.prepare) == ((), 0.03, "true")
 
 
 def test_two_revisions_settings_come_from_their_trees(tmp_path: Path) -> None:
