@@ -20,12 +20,12 @@ import pytest
 
 @pytest.mark.parametrize("number", range(4))
 def test_costly(benchmark, number):
-    benchmark.pedantic(abs, setup=lambda: ((number,), time.sleep(0.05) or {}))
+    benchmark.pedantic(abs, setup=lambda: ((number,), time.sleep(0.05) or {}), rounds=5)
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_torn_down(benchmark, number):
-    benchmark.pedantic(abs, args=(number,), teardown=lambda _number: time.sleep(0.05))
+    benchmark.pedantic(abs, (number,), teardown=lambda _: time.sleep(0.05), rounds=5)
 """
 
 PLAN = PlanRules(
