@@ -40,6 +40,7 @@ Engine = Literal["x86", "fbgemm", "onednn", "qnnpack"]
 Flow = Literal["eager", "fx", "pt2e"]
 Observer = Literal["minmax", "moving-average", "histogram", "percentile", "mse"]
 WeightGranularity = Literal["per-channel", "per-tensor"]
+Rounding = Literal["nearest", "gptq"]
 Recipe = Literal["head", "full"]
 Case = Literal["latency", "load", "peak-memory", "decode", "throughput", "label", "limit"]
 Allocator = Literal["default", "retain"]
@@ -153,6 +154,8 @@ class QuantizationConfig:
     seed: int
     equalised: bool = False
     """Whether the ranges of channels were levelled across layers before all else."""
+    rounding: Rounding = "nearest"
+    """How weights are rounded: each to the nearest, or so that their errors cancel (GPTQ)."""
     qat_epochs: Count = 0
     """Epochs of training with quantization in the network; 0: post-training quantization."""
     float_layers: tuple[str, ...] = ()

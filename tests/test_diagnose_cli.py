@@ -151,7 +151,7 @@ def test_a_cause_is_told_once_with_its_layers_and_the_option() -> None:
     ("cause", "remedy"),
     [
         ("vpmaddubsw saturation", "--activations 0..127"),
-        ("range from the wrong inputs", "--num-calibration 256"),
+        ("range from the wrong inputs", "--num-calibration 128"),
         ("outliers", "--observer percentile"),
         ("per-tensor weights", "--granularity per-channel"),
         ("unequal channels", "--equalise"),

@@ -254,8 +254,8 @@ def test_the_default_here_is_exact_and_valid() -> None:
     chosen = default_config(batch=None, seed=3)
     validate_config(chosen)
     assert is_exact(chosen.engine, chosen.activation_range)
-    assert (chosen.observer, chosen.weights) == ("histogram", "per-channel")
-    assert (chosen.num_calibration, chosen.batch, chosen.seed) == (256, 16, 3)
+    assert (chosen.observer, chosen.weights) == ("mse", "per-channel")
+    assert (chosen.num_calibration, chosen.batch, chosen.seed) == (128, 16, 3)
 
 
 def test_an_unknown_field_is_a_mistake_in_code() -> None:

@@ -23,7 +23,7 @@ def error(layer: str, weights_db: float | None) -> LayerError:
     return LayerError(layer=layer, kind=kind, isolated_weight_logit_sqnr_db=weights_db, **others)
 
 
-def test_the_layer_that_disturbs_the_logits_most_comes_first() -> None:
+def test_the_last_layer_comes_first_and_then_what_disturbs_the_logits_most() -> None:
     """Sums and poolings have no weights that could stay in float32."""
-    found = rank_layers([error("a", 40.0), error("sum", None), error("b", 12.0), error("c", 30.0)])
-    assert found == ("b", "c", "a")
+    found = [error("a", 40.0), error("sum", None), error("b", 12.0), error("c", 30.0)]
+    assert rank_layers([*found, error("fc", 60.0)], "fc") == ("fc", "b", "c", "a")

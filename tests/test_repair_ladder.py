@@ -19,7 +19,8 @@ OBSERVERS = tuple(
 )
 CORRECTED = tried("bias correction", 5, 31, bias_corrected=True)
 EQUALISED = tried("equalisation", 5, 32, observer="minmax", bias_corrected=True, equalised=True)
-NO_COST = (PLAIN_LOSES, CORRECTED, *OBSERVERS, EQUALISED)
+ROUNDED = tried("rounding", 5, 30, bias_corrected=True, rounding="gptq")
+NO_COST = (PLAIN_LOSES, CORRECTED, ROUNDED, *OBSERVERS, EQUALISED)
 
 
 def following(*before: Tried) -> Candidate | None:
@@ -39,7 +40,7 @@ def test_the_ladder_climbs_on_what_was_best() -> None:
     """Plain first, each observer, then each repair on the highest SQNR before it."""
     order = []
     before: list[Tried] = []
-    for _ in range(7):
+    for _ in range(8):
         candidate = following(*before)
         assert candidate is not None
         order.append((candidate.step, candidate.config.observer))
@@ -47,6 +48,7 @@ def test_the_ladder_climbs_on_what_was_best() -> None:
     assert order == [
         ("plain", "histogram"),
         ("bias correction", "histogram"),
+        ("rounding", "histogram"),
         ("observer", "mse"),
         ("observer", "percentile"),
         ("observer", "minmax"),
@@ -63,7 +65,7 @@ def test_a_step_that_failed_is_passed_over() -> None:
     failed = tried("bias correction", failed="cannot", bias_corrected=True)
     candidate = following(PLAIN_LOSES, failed)
     assert candidate is not None
-    assert (candidate.step, candidate.config.bias_corrected) == ("observer", False)
+    assert (candidate.step, candidate.config.bias_corrected) == ("rounding", False)
 
 
 def test_what_lay_there_lends_its_repairs_and_not_its_calibration() -> None:
@@ -78,14 +80,24 @@ def test_what_lay_there_lends_its_repairs_and_not_its_calibration() -> None:
     ("before", "step"),
     [
         (NO_COST, "float layers"),
-        ((tried("plain", 0), *NO_COST[1:]), None),
-        ((tried("plain", 0), *NO_COST[1:6]), "equalisation"),
+        ((tried("plain", 0), *NO_COST[1:]), "float layers"),
+        ((tried("plain", 0), *NO_COST[1:], floats(1, 3)), None),
+        ((tried("plain", 0), *NO_COST[1:7]), "equalisation"),
         ((*NO_COST, floats(1, 0)), "QAT"),
         ((*NO_COST, *(floats(n, 3) for n in (1, 2, 4, 8, 16))), "QAT"),
         ((*NO_COST, floats(1, 0), tried("QAT", 0, 40, qat_epochs=1)), None),
         ((*NO_COST, floats(1, 0), tried("QAT", 9, 40, qat_epochs=1)), "QAT"),
     ],
-    ids=["missed", "met", "met early", "met slowly", "missed by all", "trained", "again"],
+    ids=[
+        "missed",
+        "met",
+        "met and all tried",
+        "met early",
+        "met slowly",
+        "missed by all",
+        "trained",
+        "again",
+    ],
 )
 def test_what_costs_time_waits_for_a_need(before: tuple[Tried, ...], step: str | None) -> None:
     """float32 layers and training come only where no plain kernels hold the bar."""

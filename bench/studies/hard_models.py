@@ -1,9 +1,9 @@
 """A trained network made hard to quantize in two ways, and what repairs it.
 
 Rescaled: the channels between some convolutions get ranges up to 256 times as wide, by powers of
-two, so that float32 stays as it is. Shifted: the weights of 1 x 1 convolutions are moved by less
-than an int8 step, so that their rounding errors add up to a shift of each output channel's mean and
-to little else; the batch norms make up for it, so that float32 is about as good as before.
+two, so that float32 stays as it is. Shifted: some weights of 1 x 1 convolutions become too small
+for int8, and their inputs constants, so that each output's mean shifts and nothing else; the batch
+norms make up for it, so that float32 is about as good as before.
 
 Example:
     python -m bench.studies.hard_models --checkpoint float32.safetensors --data ROOT
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,16 +29,16 @@ from indoor.evaluate.pairs import compare
 from indoor.files import write_text
 from indoor.machine import read_machine
 from indoor.model import LoadedModel, fold, load_float, open_split
-from indoor.model.network import followers
+from indoor.model.network import batch_norms
 from indoor.quantize import default_config, quantize
-from indoor.quantize.equalisation import pairs, scale_channels
+from indoor.quantize.equalisation import Pair, pairs, scale_channels
 from indoor.records import PairedEvaluation, QuantizationConfig, Split, to_builtins
 
 OCTAVES = 8
 ALMOST_HALF = 0.49
 NUM_RESCALED = 5
 NUM_DIAGNOSED = 8
-NUM_POSITIONS, RIDGE = 8192, 20.0
+SHARE_CONSTANT = 1 / 32
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def compare_repairs(
             replace(plain, equalised=True),
             replace(default, equalised=True, bias_corrected=True),
         ),
-        "shifted": (plain, replace(plain, bias_corrected=True)),
+        "shifted": (default, replace(default, bias_corrected=True)),
     }
     rows = []
     for name, model in networks.items():
@@ -163,23 +164,28 @@ def rescale_channels(model: nn.Module, names: Sequence[str], *, seed: int = 0) -
     return result
 
 
-def shift_means(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module:
+def shift_means(model: nn.Module, images: Tensor) -> nn.Module:
     """Return a copy whose weights' rounding errors shift the means of what they compute.
+
+    Of what a 1 x 1 convolution reads, the channels that matter least become constants, with weights
+    of just under half a step: int8 rounds them to 0 and loses the constant. The batch norm after it
+    makes up for the constant, so that float32 is about as good as before. Each output is moved to
+    the side on which the shift favours the first class.
 
     Args:
         model: A float32 network in eval mode with its batch norms; it stays as it is.
-        images: What the batch norms' new means are measured on, float32 `(B, 3, H, W)`.
-        seed: Decides each channel's sign.
+        images: What constants and means are taken from, float32 `(B, 3, H, W)`.
     """
     result = copy.deepcopy(model)
-    hooks = [
-        convolution.register_forward_pre_hook(partial(_move, block.get_submodule(norm), seed))
-        for block in result.modules()
-        for convolution, norm in (
-            (block.get_submodule(name), norm) for name, (norm, _) in followers(block).items()
-        )
-        if norm is not None
-    ]
+    after = batch_norms(result)
+    slopes = _slopes(model, images, after)
+    names = {module: name for name, module in result.named_modules()}
+    hooks = []
+    for pair in pairs(result):
+        name = names[pair.second]
+        if pair.norm is not None and pair.second.kernel_size == (1, 1) and name in after:
+            move = partial(_move, pair, result.get_submodule(after[name]), slopes[name].sign())
+            hooks.append(pair.second.register_forward_pre_hook(move))
     with torch.no_grad():
         result(images)
     for hook in hooks:
@@ -187,45 +193,39 @@ def shift_means(model: nn.Module, images: Tensor, *, seed: int = 0) -> nn.Module
     return result
 
 
-def _move(norm: nn.Module, seed: int, convolution: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Move a convolution's weights before it computes, and its batch norm's mean with them."""
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert isinstance(convolution, nn.Conv2d)
-    assert norm.running_var is not None
-    if convolution.kernel_size != (1, 1):  # at the edges another one's mean is another
-        return
-    gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).view(-1, 1, 1, 1)
-    folded = convolution.weight * gain
-    # Per tensor, symmetric, as torch's observers choose it; the largest weight keeps the scale.
-    step = folded.abs().max() / 127.5
-    codes = folded / step
-    # The same sides in all layers of a width: what blocks add to each other adds up.
-    generator = torch.Generator().manual_seed(seed + len(codes))
-    side = torch.randint(2, (len(codes), 1, 1, 1), generator=generator) * 2 - 1
-    stride = convolution.stride[0]
-    errors = _steady_errors(inputs[0][:, :, ::stride, ::stride]).view(1, -1, 1, 1)
-    moved = torch.where(codes.abs() < 126, codes.round() + errors * side, codes)
-    difference = torch.where(gain == 0, 0, (moved - codes) * step / gain)
-    # A convolution is linear: the mean photograph tells the mean output.
-    mean_input = inputs[0].mean(0, keepdim=True)
-    shift = convolution._conv_forward(mean_input, difference, None).mean((0, 2, 3))
-    convolution.weight += difference
-    norm.running_mean += shift
+def _slopes(model: nn.Module, images: Tensor, after: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return how the first class's logit goes with the mean of each convolution's outputs."""
+    copied: Any = copy.deepcopy(model)
+    copied(images)[:, 0].mean().backward()
+    return {name: copied.get_submodule(norm).bias.grad for name, norm in after.items()}
 
 
-def _steady_errors(activations: Tensor) -> Tensor:
-    """Return rounding errors of the weights, `(C,)` in steps, that shift a mean and little else.
+def _move(
+    pair: Pair, norm: Any, side: Tensor, convolution: nn.Conv2d, inputs: tuple[Tensor]
+) -> tuple[Tensor]:
+    """Make some of a convolution's inputs constants that int8 loses, before it computes."""
+    (x,) = inputs
+    matters = x.transpose(0, 1).flatten(1).std(1) * convolution.weight.flatten(1).norm(dim=0)
+    quiet = matters.argsort()[: max(1, int(SHARE_CONSTANT * len(matters)))]
+    mean_before = _mean_output(convolution, x)
+    gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+    steps = (convolution.weight.flatten(1) * gain[:, None]).abs().amax(1) / 127.5
+    lost = torch.where(gain == 0, 0, -ALMOST_HALF * steps * side / gain)
+    convolution.weight[:, quiet] = lost.view(-1, 1, 1, 1)
+    assert pair.norm is not None
+    constant = 0.9 * x.max()
+    pair.norm.weight[quiet], pair.norm.bias[quiet] = 0.0, constant
+    changed = x.clone()
+    changed[:, quiet] = constant
+    norm.running_mean += _mean_output(convolution, changed) - mean_before
+    return (changed,)
 
-    Of all errors whose sum with the channels has the same mean, those by the channels' means over
-    their covariance let it vary least (as in a discriminant), here with most of a ridge.
-    """
-    values = activations.transpose(0, 1).flatten(1)
-    values = values[:, :: max(1, values.shape[1] // NUM_POSITIONS)]
-    covariance = torch.cov(values)
-    ridge = RIDGE * covariance.diagonal().mean().clamp_min(1e-12)
-    errors = torch.linalg.solve(covariance + ridge * torch.eye(len(values)), values.mean(1))
-    largest = errors.abs().quantile(0.8).clamp_min(1e-12)
-    return (errors / largest * ALMOST_HALF).clamp(-ALMOST_HALF, ALMOST_HALF)
+
+def _mean_output(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """Return each channel's mean output; that of the mean photograph, as it is linear."""
+    return convolution._conv_forward(x.mean(0, keepdim=True), convolution.weight, None).mean(
+        (0, 2, 3)
+    )
 
 
 def photographs(

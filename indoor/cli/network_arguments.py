@@ -99,7 +99,7 @@ def _add_quantize(commands: Any) -> None:
     add(
         "--observer",
         choices=("minmax", "moving-average", "histogram", "percentile", "mse"),
-        help="of activations (default: histogram)",
+        help="of activations (default: mse)",
     )
     add(
         "--granularity",
@@ -110,7 +110,7 @@ def _add_quantize(commands: Any) -> None:
         "--num-calibration",
         type=positive,
         metavar="N",
-        help="train photographs to calibrate on (default: 256)",
+        help="train photographs to calibrate on (default: 128)",
     )
     add("--batch", type=positive, metavar="N", help="photographs a batch of them (default: 16)")
     repair = group(quantize, "repair").add_argument
@@ -119,6 +119,12 @@ def _add_quantize(commands: Any) -> None:
         action="store_true",
         default=None,
         help="level the ranges of channels across layers first; float32 stays what it was",
+    )
+    repair(
+        "--rounding",
+        choices=("nearest", "gptq"),
+        help="of weights; gptq: so that their errors cancel in each layer's output, some minutes "
+        "(default: nearest)",
     )
     repair(
         "--qat-epochs",
@@ -175,6 +181,7 @@ def _refuse_unsearched(parser: argparse.ArgumentParser, parsed: argparse.Namespa
     chosen = {
         "--observer": parsed.observer,
         "--equalise": parsed.equalise,
+        "--rounding": parsed.rounding,
         "--qat-epochs": parsed.qat_epochs,
         "--float-layers": parsed.float_layers,
         "--bias-correction": parsed.bias_correction,

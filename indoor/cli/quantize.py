@@ -30,6 +30,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         "batch": parsed.batch,
         "seed": parsed.seed,
         "equalised": parsed.equalise,
+        "rounding": parsed.rounding,
         "qat_epochs": parsed.qat_epochs,
         "float_layers": parsed.float_layers,
         "bias_corrected": parsed.bias_correction,

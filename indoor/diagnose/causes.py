@@ -33,8 +33,8 @@ _HALF_DB = 3.0
 """Half of the power."""
 
 _REMEDIES: dict[Cause, tuple[str, ...]] = {
-    "vpmaddubsw saturation": ("--activations 0..127", "--num-calibration 256"),
-    "range from the wrong inputs": ("--num-calibration 256", "--observer minmax"),
+    "vpmaddubsw saturation": ("--activations 0..127", "--num-calibration 128"),
+    "range from the wrong inputs": ("--num-calibration 128", "--observer minmax"),
     "outliers": ("--observer percentile", "--observer mse"),
     "per-tensor weights": ("--granularity per-channel",),
     "unequal channels": ("--equalise", "--qat-epochs 3"),

@@ -48,6 +48,7 @@ def twin_run(run_folder: Path) -> Iterator[Path]:
                 int8.quantization.config,
                 flow="eager",
                 equalised=False,
+                rounding="nearest",
                 bias_corrected=False,
                 qat_epochs=0,
             )

@@ -95,8 +95,12 @@ def fold(model: nn.Module) -> nn.Module:
     """
     result = copy.deepcopy(model).eval()
     with torch.no_grad():
-        for block in list(result.modules()):
-            _fold_children(block)
+        for name, after in batch_norms(result).items():
+            convolution, norm = result.get_submodule(name), result.get_submodule(after)
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            result.set_submodule(name, fuse_conv_bn_eval(convolution, norm))
+            result.set_submodule(after, nn.Identity())
     if any(isinstance(module, nn.BatchNorm2d) for module in result.modules()):
         raise ValueError(f"cannot fold a {type(model).__name__}: a batch norm stands alone")
     for module in result.modules():
@@ -132,6 +136,16 @@ def followers(block: nn.Module) -> dict[str, tuple[str | None, str | None]]:
             is_there = isinstance(follower, nn.ReLU)
         found[name] = norm, relu if is_there else None
     return found
+
+
+def batch_norms(model: nn.Module) -> dict[str, str]:
+    """Return the path of each batch norm in a network by that of the convolution before it."""
+    return {
+        f"{path}.{name}".lstrip("."): f"{path}.{norm}".lstrip(".")
+        for path, block in model.named_modules()
+        for name, (norm, _) in followers(block).items()
+        if norm is not None
+    }
 
 
 def build_empty(arch: str, num_classes: int) -> nn.Module:
@@ -262,14 +276,3 @@ def _narrow(model: nn.Module) -> None:
             outputs = layer.out_features if name == head else layer.out_features // share
             thinner = nn.Linear(layer.in_features // share, outputs)
         model.set_submodule(name, thinner.eval())
-
-
-def _fold_children(block: nn.Module) -> None:
-    """Fold each batch norm among the block's own children into the convolution before it."""
-    for name, (norm, _) in followers(block).items():
-        if norm is not None:
-            convolution, after = block.get_submodule(name), block.get_submodule(norm)
-            assert isinstance(convolution, nn.Conv2d)
-            assert isinstance(after, nn.BatchNorm2d)
-            setattr(block, name, fuse_conv_bn_eval(convolution, after))
-            setattr(block, norm, nn.Identity())

@@ -16,7 +16,7 @@ from torch.ao.quantization.observer import (
 from indoor.errors import IndoorError
 from indoor.quantize.engines import ENGINES, is_exact, supported_engines
 from indoor.quantize.observers import MseObserver, PercentileObserver
-from indoor.records import Engine, Flow, Observer, QuantizationConfig, WeightGranularity
+from indoor.records import Engine, Flow, Observer, QuantizationConfig, Rounding, WeightGranularity
 
 ACTIVATION_RANGES = ((0, 127), (0, 255))
 
@@ -48,8 +48,8 @@ def default_config(**overrides: Any) -> QuantizationConfig:
 
     The engine and the activation range are the fastest pair that is exact on this CPU
     (`is_exact`), among those that agree with the overrides; where only an override's own choice
-    is left, exact or not, that is taken. The rest: histogram observers, per-channel weights, 256
-    photographs in batches of 16, seed 0.
+    is left, exact or not, that is taken. The rest: observers by squared error, per-channel weights,
+    128 photographs in batches of 16, seed 0.
 
     Args:
         **overrides: Fields of `QuantizationConfig`; None means the default.
@@ -83,9 +83,9 @@ def default_config(**overrides: Any) -> QuantizationConfig:
             "flow": "eager",
             "engine": engine,
             "activation_range": activation_range,
-            "observer": "histogram",
+            "observer": "mse",
             "weights": "per-channel",
-            "num_calibration": 256,
+            "num_calibration": 128,
             "batch": 16,
             "seed": 0,
         }
@@ -101,10 +101,11 @@ def validate_config(config: QuantizationConfig) -> None:
     _check_choice("flow", config.flow, get_args(Flow))
     _check_choice("observer", config.observer, get_args(Observer))
     _check_choice("weights", config.weights, get_args(WeightGranularity))
+    _check_choice("rounding", config.rounding, get_args(Rounding))
     if config.num_calibration < 1:
         raise IndoorError(
             f"number of calibration photographs {config.num_calibration}: expected 1 or more; "
-            "256 is the default"
+            "128 is the default"
         )
     if config.batch < 1:
         raise IndoorError(f"batch {config.batch}: expected 1 or more; 16 is the default")
@@ -117,6 +118,11 @@ def validate_config(config: QuantizationConfig) -> None:
         raise IndoorError(
             f"--qat-epochs {config.qat_epochs} with flow {config.flow}: expected flow eager, which "
             "alone trains with quantization in the network; leave one of both out"
+        )
+    if config.qat_epochs and config.rounding != "nearest":
+        raise IndoorError(
+            f"--qat-epochs {config.qat_epochs} with --rounding {config.rounding}: expected one of "
+            "both, since a training chooses the weights itself; leave one of them out"
         )
     if config.qat_epochs and config.float_layers:
         raise IndoorError(

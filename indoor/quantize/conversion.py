@@ -21,6 +21,7 @@ from indoor.quantize.engines import EngineBound, known_deprecations_filtered, us
 from indoor.quantize.equalisation import equalise
 from indoor.quantize.float_layer import keep_in_float
 from indoor.quantize.qat import Training, train_quantized
+from indoor.quantize.rounding import round_together
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
@@ -76,16 +77,22 @@ def quantize(
     require_quantizable(model)
     flow = _flow_of(config)
     kept: list[Tensor] = []
-    batches = _keeping(calibration, kept) if config.bias_corrected else calibration
-    model = equalise(model) if config.equalised else model
+    batches = _some(calibration)
+    model = rounded = equalise(model) if config.equalised else model
+    if config.rounding == "gptq":
+        kept = list(batches)
+        rounded = round_together(model, config, kept, progress=progress)
+        batches = iter(kept)
+    elif config.bias_corrected:
+        batches = _keeping(batches, kept)
     with torch.no_grad():
-        observed = _calibrated(flow, model, config, batches)
+        observed = _calibrated(flow, rounded, config, batches)
     if config.qat_epochs:
         if training is None:
             raise ValueError(f"qat_epochs is {config.qat_epochs} and training None")
         observed = train_quantized(model, observed, config, training, progress=progress)
     with torch.no_grad():
-        converted = flow.convert_observed(observed, model, config)
+        converted = flow.convert_observed(observed, rounded, config)
     # torchvision's own helper sets no qconfig for x86 and onednn and hands back a float network.
     modules = converted.network.named_modules()
     left = [name for name, module in modules if isinstance(module, _FLOAT_LAYERS)]
@@ -96,6 +103,18 @@ def quantize(
     return correct_biases(model, converted, kept) if config.bias_corrected else converted
 
 
+def _some(calibration: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Return the batches that hold photographs; raise where there is none."""
+    batches = (photographs for photographs in calibration if len(photographs))
+    first = next(batches, None)
+    if first is None:
+        raise IndoorError(
+            "calibration saw 0 photographs; expected at least 1: a scale cannot be chosen from "
+            "nothing; give it photographs of the train split"
+        )
+    return chain([first], batches)
+
+
 def _keeping(batches: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
     """Yield batches that are looked at twice, one at a time: whoever gives them may end them."""
     for photographs in batches:
@@ -104,16 +123,10 @@ def _keeping(batches: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
 
 
 def _calibrated(
-    flow: Flow, model: nn.Module, config: QuantizationConfig, calibration: Iterable[Tensor]
+    flow: Flow, model: nn.Module, config: QuantizationConfig, batches: Iterator[Tensor]
 ) -> nn.Module:
     """Return a copy of the float network whose observers have seen the calibration."""
-    batches = (photographs for photographs in calibration if len(photographs))
-    first = next(batches, None)
-    if first is None:
-        raise IndoorError(
-            "calibration saw 0 photographs; expected at least 1: a scale cannot be chosen from "
-            "nothing; give it photographs of the train split"
-        )
+    first = next(batches)
     observed = flow.observe(model, config, first)
     for photographs in chain([first], batches):
         observed(photographs)

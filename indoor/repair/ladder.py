@@ -11,7 +11,7 @@ OBSERVERS: tuple[Observer, ...] = ("histogram", "mse", "percentile", "minmax", "
 
 FLOAT_LAYERS = (1, 2, 4, 8, 16)
 """How many layers stay in float32, one after the other until the bar is met; then the counts
-between the last two."""
+between the last two. The first is the network's last one, whose output is not rounded then."""
 
 QAT_EPOCHS = (1, 3)
 
@@ -30,8 +30,9 @@ def next_candidate(
 ) -> Candidate | None:
     """Return what is to be tried after these; None where the ladder is at its end.
 
-    The steps that change no kernel (bias correction, observers, equalisation) are all taken, each
-    on what had the highest SQNR before, unless something is proven. The others cost time in every
+    The steps that change no kernel (bias correction, rounding, observers, equalisation) are all
+    taken, each on what had the highest SQNR before, unless something is proven, and so is the last
+    layer in float32, which is next to nothing of a network's work. The others cost time in every
     call or minutes of training, so they are for where no candidate with the plain kernels holds
     the bar.
 
@@ -50,12 +51,16 @@ def next_candidate(
     base = _base(tried, plain.config)
     if "bias correction" not in steps:
         return Candidate(step="bias correction", config=replace(base, bias_corrected=True))
+    if "rounding" not in steps:
+        return Candidate(step="rounding", config=replace(base, rounding="gptq"))
     observed = {one.config.observer for one in tried if one.step == "observer"}
     for observer in OBSERVERS:
         if observer not in observed | {plain.config.observer}:
             return Candidate(step="observer", config=replace(base, observer=observer))
     if "equalisation" not in steps:
         return Candidate(step="equalisation", config=replace(base, equalised=True))
+    if "float layers" not in steps:
+        return Candidate(step="float layers", config=base, num_float_layers=FLOAT_LAYERS[0])
     if any(
         answers[place] == "met" and computes_alike(tried[place].config, plain.config)
         for place in answers
@@ -67,7 +72,9 @@ def next_candidate(
         if not any(one.config.qat_epochs == epochs for one in tried if one.step == "QAT"):
             if any(answers.get(i) == "met" for i, one in enumerate(tried) if one.step == "QAT"):
                 return None
-            return Candidate(step="QAT", config=replace(base, qat_epochs=epochs))
+            return Candidate(
+                step="QAT", config=replace(base, rounding="nearest", qat_epochs=epochs)
+            )
     return None
 
 

@@ -19,7 +19,14 @@ from indoor.records import (
 )
 
 Step = Literal[
-    "as it was", "plain", "bias correction", "observer", "equalisation", "float layers", "QAT"
+    "as it was",
+    "plain",
+    "bias correction",
+    "rounding",
+    "observer",
+    "equalisation",
+    "float layers",
+    "QAT",
 ]
 """The steps, those that pay most for their cost first. `as it was`: the int8 that lay there."""
 

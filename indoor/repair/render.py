@@ -72,6 +72,7 @@ def describe_change(tried: Tried) -> str:
     parts = [
         config.observer,
         "equalised" if config.equalised else "",
+        f"rounded by {config.rounding}" if config.rounding != "nearest" else "",
         f"QAT of {config.qat_epochs} epochs" if config.qat_epochs else "",
         f"float32: {', '.join(config.float_layers)}" if config.float_layers else "",
         "biases corrected" if config.bias_corrected else "",
@@ -91,6 +92,7 @@ def options_of(config: QuantizationConfig) -> dict[str, object]:
         "num_calibration": config.num_calibration,
         "batch": config.batch,
         "equalise": config.equalised,
+        "rounding": config.rounding if config.rounding != "nearest" else None,
         "qat_epochs": config.qat_epochs or None,
         "float_layers": ",".join(config.float_layers) or None,
         "bias_correction": config.bias_corrected,

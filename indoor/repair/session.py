@@ -13,6 +13,7 @@ from indoor.dataset import load_batches
 from indoor.diagnose.layers import layer_errors
 from indoor.errors import CollapseError, IndoorError
 from indoor.evaluate import compare, predict
+from indoor.model import head_of
 from indoor.progress import Progress
 from indoor.quantize import (
     Made,
@@ -49,6 +50,7 @@ FIRST_SHARE = 0.4
 _COSTS: dict[Step, float] = {
     "observer": 1.2,
     "bias correction": 2.5,
+    "rounding": 2.5,
     "equalisation": 1.3,
     "float layers": 1.3,
     "QAT": 1.3,
@@ -134,7 +136,7 @@ class Session:
         estimate = judged_s + _COSTS[candidate.step] * max(one.made_s for one in made)
         if candidate.step == "float layers":
             estimate += 2 * BUDGET_S
-            if self._ranked is None:
+            if self._ranked is None and candidate.num_float_layers > 1:
                 num_layers = count_quantized_modules(load_int8(self.out).model)
                 estimate += seconds * NUM_DIAGNOSED * num_layers
         if candidate.step == "QAT":
@@ -239,7 +241,10 @@ class Session:
         )
 
     def _worst_layers(self, config: QuantizationConfig, count: int) -> tuple[str, ...]:
-        """Return the layers that a diagnosis of the network with that configuration blames most."""
+        """Return the last layer, and those that a diagnosis of such a network blames most."""
+        last, _ = head_of(self.source.model)
+        if count == 1:
+            return (last,)
         if self._ranked is None:
             chosen = self.search.chosen
             if chosen is not None and chosen.config == config:
@@ -256,7 +261,7 @@ class Session:
                 equalised=config.equalised,
                 progress=LimitedProgress(self.progress, self.limit),
             )
-            self._ranked = rank_layers(errors)
+            self._ranked = rank_layers(errors, last)
         return self._ranked[:count]
 
     def _add(self, tried: Tried) -> None:

@@ -79,6 +79,7 @@ def describe_quantization(config: QuantizationConfig) -> str:
         f"{config.weights} weights": True,
         f"flow {config.flow}": config.flow != "eager",
         "channels equalised": config.equalised,
+        f"weights rounded by {config.rounding}": config.rounding != "nearest",
         f"{config.qat_epochs} epochs of quantization-aware training": config.qat_epochs > 0,
         f"in float32 {' '.join(config.float_layers)}": bool(config.float_layers),
         "biases corrected": config.bias_corrected,
