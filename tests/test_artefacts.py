@@ -288,6 +288,7 @@ def wait_for(path: Path) -> None:
     raise AssertionError(f"{path} was not written")
 
 
+@pytest.mark.slow
 def test_of_two_that_ask_at_once_one_makes_it(checkpoint: Path, tmp_path: Path) -> None:
     """The other waits and takes the first one's."""
     first = start(checkpoint, tmp_path)

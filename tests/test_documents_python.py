@@ -53,7 +53,13 @@ def test_every_function_has_its_example() -> None:
     assert examples().keys() == SAID.keys()
 
 
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "gate_two_functions" else name
+        for name in SAID
+    ],
+)
 def test_an_example_runs(workplace: Path, name: str) -> None:
     """It ends well, complains of nothing, and prints what the page says."""
     environment = {key: value for key, value in os.environ.items() if key != "INDOOR_HOME"}

@@ -178,6 +178,7 @@ def test_copies_write_what_the_layers_would() -> None:
     assert buffers[0][:10].tolist() == [1] * 10
 
 
+@pytest.mark.slow
 @linux
 def test_everything_is_measured_in_the_same_rounds(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

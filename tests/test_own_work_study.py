@@ -10,6 +10,7 @@ from bench.studies import own_work, run
 from bench.studies.own_work import _differences
 
 
+@pytest.mark.slow
 def test_the_working_tree_against_a_revision(
     photographs: Path,
     home: Path,

@@ -199,7 +199,9 @@ def test_written_out_it_computes_the_same(int8_network: nn.Module, run_folder: P
         "int8",
         pytest.param("int8-onnxruntime", marks=pytest.mark.runtime),
         pytest.param("int8-openvino", marks=pytest.mark.runtime),
-        pytest.param("int8-inductor", marks=[pytest.mark.runtime, pytest.mark.compiles]),
+        pytest.param(
+            "int8-inductor", marks=[pytest.mark.runtime, pytest.mark.compiles, pytest.mark.slow]
+        ),
     ],
 )
 def test_every_runtime_leaves_them_in_float32(run_folder: Path, name: str) -> None:

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from suite_process import ROOT, environment
 
 from bench.studies.rounds import MOST
 
 
+@pytest.mark.slow
 def test_a_turns_cost_is_told_apart_from_its_call(home: Path, tmp_path: Path) -> None:
     """Here, and in a process of its own now and before; the exit status judges the shortest."""
     out = tmp_path / "rounds.json"

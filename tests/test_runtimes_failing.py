@@ -169,6 +169,7 @@ def test_a_question_that_fails_costs_its_own_variant(folder: Path) -> None:
         find_variant("asking")
 
 
+@pytest.mark.slow
 def test_an_exception_costs_its_own_cells(photographs: Path, tmp_path: Path) -> None:
     """The others' cells are all there; its own say why in a line, and once repaired are measured.
 
@@ -272,6 +273,7 @@ def tiny(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Suite:
     return Suite(photographs, folder / "tiny.safetensors", folder / "home", folder / "results")
 
 
+@pytest.mark.slow
 def test_a_library_that_ends_the_process_costs_its_own_cells(tiny: Suite, tmp_path: Path) -> None:
     """An abort while it is imported, a segmentation fault while it loads: a line each."""
     (tmp_path / "toys").mkdir()
@@ -291,6 +293,7 @@ def test_a_library_that_ends_the_process_costs_its_own_cells(tiny: Suite, tmp_pa
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_of_another_version_costs_its_own_cells(
     tiny: Suite, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def found(suite: Suite, done: subprocess.CompletedProcess[str]) -> dict[str, Mea
     return measurements(suite.saved()[0])
 
 
+@pytest.mark.slow
 def test_an_int8_that_computes_float32_costs_its_own_cells(
     done: subprocess.CompletedProcess[str], found: dict[str, Measurement]
 ) -> None:
@@ -72,6 +73,7 @@ def test_an_int8_that_computes_float32_costs_its_own_cells(
         assert found[f"test_load[{name}]"].evaluation is not None
 
 
+@pytest.mark.slow
 def test_a_float32_that_computes_bfloat16_is_called_so(found: dict[str, Measurement]) -> None:
     """Its record holds what ran, and its row is named by it."""
     one = found["test_latency[rounder-batch2-threads1]"]
@@ -84,6 +86,7 @@ def test_a_float32_that_computes_bfloat16_is_called_so(found: dict[str, Measurem
     assert found["test_peak_memory[rounder]"].precision == "bfloat16"
 
 
+@pytest.mark.slow
 def test_what_ran_is_stored_with_each_case(found: dict[str, Measurement]) -> None:
     """Latency, load and peak memory have it, of every variant that was measured."""
     cases = {"latency", "load", "peak-memory"}
@@ -111,6 +114,7 @@ def shared(home: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch) -> It
     base._registry.cache_clear()
 
 
+@pytest.mark.slow
 def test_cases_that_do_not_tell_what_ran_refuse_a_lie_too(shared: Shared) -> None:
     """Throughput and the times from bytes: refused, or recorded in the precision that ran."""
     with pytest.raises(IndoorError, match=r"^pretender computes 100% "):

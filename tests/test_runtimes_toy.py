@@ -60,6 +60,7 @@ def test_a_runtime_is_one_short_file(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
+@pytest.mark.slow
 def test_a_toy_is_measured_and_recorded(
     suite: Suite, done: subprocess.CompletedProcess[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_toy_is_measured_and_recorded(
     assert tuple(v.name for v in listed if v.runtime in toys) == toys
 
 
+@pytest.mark.slow
 def test_a_toys_own_process_has_its_threads(suite: Suite, done: object) -> None:  # noqa: ARG001
     """It is another process than pytest's and than the other measurements', with one thread."""
     ran = measurements(suite.saved()[0])["test_peak_memory[apart]"].ran
@@ -88,6 +90,7 @@ def test_a_toys_own_process_has_its_threads(suite: Suite, done: object) -> None:
     assert ran.kernels["pid"] != os.getpid()
 
 
+@pytest.mark.slow
 def test_a_toy_stands_in_the_tables(done: subprocess.CompletedProcess[str]) -> None:
     """What the run found names both toys, in their order."""
     tables = done.stdout.split("what this run found")[1]
@@ -95,6 +98,7 @@ def test_a_toy_stands_in_the_tables(done: subprocess.CompletedProcess[str]) -> N
     assert tables.index("\ntoy ") < tables.index("\napart ")
 
 
+@pytest.mark.slow
 def test_a_toy_stands_in_the_reports_json_and_csv(suite: Suite, done: object) -> None:  # noqa: ARG001
     """`indoor report` tells both, and needs no runtime for it."""
     path = str(suite.saved()[0])
@@ -106,6 +110,7 @@ def test_a_toy_stands_in_the_reports_json_and_csv(suite: Suite, done: object) ->
     assert lines_with("\n".join(csv), ",toy,toy,float32,cpu,")
 
 
+@pytest.mark.slow
 def test_a_crash_costs_its_own_cells(suite: Suite, done: subprocess.CompletedProcess[str]) -> None:
     """All cases of the others are there; each of the crashing one says in a line what happened."""
     assert done.returncode == 1, done.stdout
@@ -119,6 +124,7 @@ def test_a_crash_costs_its_own_cells(suite: Suite, done: subprocess.CompletedPro
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_toy_predicts(suite: Suite, done: object, photographs: Path) -> None:  # noqa: ARG001
     """Each of the commands finds it, the one in a process of its own as well."""
     (run,) = (suite.home / "runs").glob("*/float32.safetensors")
@@ -134,6 +140,7 @@ def test_a_toy_predicts(suite: Suite, done: object, photographs: Path) -> None: 
     assert len(crashed.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_toy_stands_in_the_gate(suite: Suite, tmp_path: Path) -> None:
     """In a copy of the project with the file dropped in, its cell is timed and its facts compared.
 

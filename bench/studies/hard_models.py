@@ -25,6 +25,7 @@ from bench.studies import run
 from indoor.dataset import load_batches, stratified_sample
 from indoor.devices import use_threads
 from indoor.diagnose.layers import layer_errors
+from indoor.diagnose.records import LayerError
 from indoor.evaluate.pairs import compare
 from indoor.files import write_text
 from indoor.machine import read_machine
@@ -63,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "shifted": shift_means(loaded.model, torch.cat(calibration)),
         }
         rows = compare_repairs(networks, calibration, batches, labels)
-        blamed = blame(networks["rescaled"], rows, torch.cat(calibration)[:NUM_DIAGNOSED])
+        images = torch.cat(calibration)[:NUM_DIAGNOSED]
+        found = {
+            name: blame(networks[name], rows, name, images) for name in ("rescaled", "shifted")
+        }
     machine = read_machine()
     record = {
         "study": "hard_models",
@@ -72,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "num_photographs": len(labels),
         "num_calibration": sum(map(len, calibration)),
         "rescaled": hard_pairs(loaded.model),
-        "blamed": blamed,
+        "blamed": {name: to_builtins(errors) for name, errors in found.items()},
         "machine": to_builtins(machine),
         "rows": [to_builtins(row) for row in rows],
     }
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{machine.cpu_model}, {len(labels)} test photographs of {record['data']}; "
         f"rescaled behind {', '.join(hard_pairs(loaded.model))}",
         *(_line(row) for row in rows),
-        f"indoor diagnose blames {', '.join(blamed)}",
+        *(f"indoor diagnose of {name}: {_told(errors)}" for name, errors in found.items()),
         sep="\n",
     )
     return 0
@@ -109,12 +113,13 @@ def compare_repairs(
             default,
             replace(default, equalised=True),
             replace(default, bias_corrected=True),
+            replace(default, rounding="gptq", bias_corrected=True),
             plain,
         ),
         "rescaled": (
             plain,
             replace(plain, equalised=True),
-            replace(default, equalised=True, bias_corrected=True),
+            replace(default, equalised=True, rounding="gptq", bias_corrected=True),
         ),
         "shifted": (default, replace(default, bias_corrected=True)),
     }
@@ -129,16 +134,17 @@ def compare_repairs(
     return rows
 
 
-def blame(model: nn.Module, rows: Sequence[Row], images: Tensor) -> tuple[str, ...]:
-    """Return the layers of the rescaled network that a diagnosis blames, the worst first.
+def blame(
+    model: nn.Module, rows: Sequence[Row], name: str, images: Tensor
+) -> tuple[LayerError, ...]:
+    """Return the layers that a diagnosis of a network's first quantization blames, worst first.
 
     As many as there are convolutions around the rescaled channels.
     """
-    config = next(row.config for row in rows if row.network == "rescaled")
+    config = next(row.config for row in rows if row.network == name)
     int8 = quantize(model, config, [images])
     errors = layer_errors(model, int8, images, activation_range=config.activation_range)
-    worst = sorted(errors, key=lambda error: -error.share)
-    return tuple(error.layer for error in worst[: 2 * NUM_RESCALED])
+    return tuple(sorted(errors, key=lambda error: -error.share)[: 2 * NUM_RESCALED])
 
 
 def hard_pairs(model: nn.Module, num: int = NUM_RESCALED) -> tuple[str, ...]:
@@ -248,17 +254,22 @@ def _line(row: Row) -> str:
     config, pair = row.config, row.pair
     repairs = [
         *(["--equalise"] if config.equalised else []),
+        *(["--rounding gptq"] if config.rounding == "gptq" else []),
         *(["--bias-correction"] if config.bias_corrected else []),
     ]
     right = pair.num_both_right + pair.num_only_baseline_right
     accuracy = right / pair.num_photographs
     return (
-        f"{row.network:9} {config.observer:10} {config.weights:12} {' '.join(repairs) or '-':29} "
+        f"{row.network:9} {config.observer:10} {config.weights:12} {' '.join(repairs) or '-':45} "
         f"float32 {accuracy:7.2%}  int8 {accuracy + pair.difference:7.2%}  "
         f"{pair.difference * 100:+7.2f} points ({pair.difference_interval.low * 100:+.2f} to "
         f"{pair.difference_interval.high * 100:+.2f})  agreement {pair.agreement.value:7.2%}  "
         f"{pair.sqnr_db:5.1f} dB"
     )
+
+
+def _told(errors: Sequence[LayerError]) -> str:
+    return ", ".join(f"{error.layer} ({' and '.join(error.causes) or '-'})" for error in errors)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -31,10 +31,9 @@ def next_candidate(
     """Return what is to be tried after these; None where the ladder is at its end.
 
     The steps that change no kernel (bias correction, rounding, observers, equalisation) are all
-    taken, each on what had the highest SQNR before, unless something is proven, and so is the last
-    layer in float32, which is next to nothing of a network's work. The others cost time in every
-    call or minutes of training, so they are for where no candidate with the plain kernels holds
-    the bar.
+    taken, each on what had the highest SQNR before, and so is the last layer in float32, which is
+    next to nothing of a network's work. The others cost time in every call or minutes of training,
+    so they are for where no candidate with the plain kernels holds the bar.
 
     Args:
         start: What the plain candidate is made with.
@@ -45,24 +44,26 @@ def next_candidate(
     if plain is None:
         return Candidate(step="plain", config=start)
     answers = _answers(tried, max_drop_points)
-    if "proven" in answers.values():
-        return None
     steps = {one.step for one in tried}
     base = _base(tried, plain.config)
     if "bias correction" not in steps:
         return Candidate(step="bias correction", config=replace(base, bias_corrected=True))
     if "rounding" not in steps:
         return Candidate(step="rounding", config=replace(base, rounding="gptq"))
+    last_layer = Candidate(step="float layers", config=base, num_float_layers=FLOAT_LAYERS[0])
+    if "float layers" not in steps:
+        return last_layer
     observed = {one.config.observer for one in tried if one.step == "observer"}
     for observer in OBSERVERS:
         if observer not in observed | {plain.config.observer}:
             return Candidate(step="observer", config=replace(base, observer=observer))
     if "equalisation" not in steps:
         return Candidate(step="equalisation", config=replace(base, equalised=True))
-    if "float layers" not in steps:
-        return Candidate(step="float layers", config=base, num_float_layers=FLOAT_LAYERS[0])
+    with_float = (one.config for one in tried if one.step == "float layers")
+    if all(replace(config, float_layers=()) != base for config in with_float):
+        return last_layer
     if any(
-        answers[place] == "met" and computes_alike(tried[place].config, plain.config)
+        answers[place] != "missed" and computes_alike(tried[place].config, plain.config)
         for place in answers
     ):
         return None
@@ -70,7 +71,11 @@ def next_candidate(
         return Candidate(step="float layers", config=base, num_float_layers=count)
     for epochs in QAT_EPOCHS:
         if not any(one.config.qat_epochs == epochs for one in tried if one.step == "QAT"):
-            if any(answers.get(i) == "met" for i, one in enumerate(tried) if one.step == "QAT"):
+            if any(
+                answers.get(i, "missed") != "missed"
+                for i, one in enumerate(tried)
+                if one.step == "QAT"
+            ):
                 return None
             return Candidate(
                 step="QAT", config=replace(base, rounding="nearest", qat_epochs=epochs)
