@@ -15,7 +15,7 @@ from indoor.dataset import IndoorScenes, load_batches
 from indoor.model import FORMAT, load_float, save_float
 from indoor.model.network import thin
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
-from indoor.repair import ladder
+from indoor.repair import ladder, photographs
 from indoor.repair.auto import find_int8
 from indoor.repair.records import Search
 from indoor.transforms import inference_transform
@@ -30,6 +30,7 @@ def shorten_ladder(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ladder, "OBSERVERS", ("minmax", "moving-average"))
     patch.setattr(ladder, "FLOAT_LAYERS", ())
     patch.setattr(ladder, "QAT_EPOCHS", ())
+    patch.setattr(photographs, "NUM_VIEWS", 2)
 
 
 START = config(observer="minmax", num_calibration=24, batch=8)

@@ -17,6 +17,7 @@ from indoor.records import CheckpointManifest, QuantizationConfig, read_record
 from indoor.repair.ladder import computes_alike
 from indoor.repair.photographs import (
     Judges,
+    Place,
     ask_float32,
     held_out_places,
     hold_out,
@@ -25,7 +26,7 @@ from indoor.repair.photographs import (
     scenes_of,
     write_answers,
 )
-from indoor.repair.records import Part, Question, Search
+from indoor.repair.records import Question, Search
 from indoor.repair.session import FIRST_SHARE, Session
 from indoor.repair.time_limit import TimeLimit
 
@@ -135,7 +136,7 @@ _ANSWERS = "float32-answers.safetensors"
 def _go_on(
     folder: Path,
     source: Source,
-    places: dict[Part, tuple[int, ...]],
+    places: tuple[Place, ...],
     question: Question,
     there: CheckpointManifest | None,
     limit: TimeLimit,
@@ -158,8 +159,7 @@ def _go_on(
     if chosen is not None and written != chosen.config:
         say("the search begins anew: its best int8 is not the one that lies there any more")
         return None
-    num_there = sum(map(len, places.values()))
-    if num_affordable(limit, held_out.seconds, num_there) > _MORE * held_out.num_photographs:
+    if num_affordable(limit, held_out.seconds, len(places)) > _MORE * held_out.num_photographs:
         say("the search begins anew: there is time for more photographs to judge")
         return None
     plain = next((one for one in search.tried if one.step == "plain"), None)

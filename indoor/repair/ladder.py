@@ -50,7 +50,7 @@ def next_candidate(
         return Candidate(step="bias correction", config=replace(base, bias_corrected=True))
     if "rounding" not in steps:
         return Candidate(step="rounding", config=replace(base, rounding="gptq"))
-    last_layer = Candidate(step="float layers", config=base, num_float_layers=FLOAT_LAYERS[0])
+    last_layer = Candidate(step="float layers", config=base, num_float_layers=1)
     if "float layers" not in steps:
         return last_layer
     observed = {one.config.observer for one in tried if one.step == "observer"}
@@ -62,24 +62,19 @@ def next_candidate(
     with_float = (one.config for one in tried if one.step == "float layers")
     if all(replace(config, float_layers=()) != base for config in with_float):
         return last_layer
+    holding = [tried[place].config for place in answers if answers[place] != "missed"]
     if any(
-        answers[place] != "missed" and computes_alike(tried[place].config, plain.config)
-        for place in answers
+        computes_alike(config, plain.config) or len(config.float_layers) == 1 for config in holding
     ):
         return None
     if count := _next_count(tried, answers):
         return Candidate(step="float layers", config=base, num_float_layers=count)
     for epochs in QAT_EPOCHS:
         if not any(one.config.qat_epochs == epochs for one in tried if one.step == "QAT"):
-            if any(
-                answers.get(i, "missed") != "missed"
-                for i, one in enumerate(tried)
-                if one.step == "QAT"
-            ):
+            if any(config.qat_epochs for config in holding):
                 return None
-            return Candidate(
-                step="QAT", config=replace(base, rounding="nearest", qat_epochs=epochs)
-            )
+            trained = replace(base, rounding="nearest", qat_epochs=epochs)
+            return Candidate(step="QAT", config=trained)
     return None
 
 

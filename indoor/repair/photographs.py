@@ -34,7 +34,14 @@ even for them."""
 TIME_SHARE = 0.2
 """Of the time float32 may take; each candidate takes about a third of that."""
 
+NUM_VIEWS = 4
+"""Of each photograph that float32 was trained on: a crop moves its logits far more than int8 does,
+so that a loss of a tenth of a point shows sooner."""
+
 Run = Callable[[Tensor], Tensor]
+
+Place = tuple[Part, int, int]
+"""A part, a photograph's index in it, and which view of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,7 @@ class HeldOutScenes:
     """Photographs as inference has them, and of the parts in `views` a random view of each."""
 
     source: Source
-    places: tuple[tuple[Part, int], ...]
+    places: tuple[Place, ...]
     views: frozenset[Part]
 
     def __len__(self) -> int:
@@ -61,7 +68,7 @@ class HeldOutScenes:
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
         """Return float32 `(3, size, size)` and the label."""
-        part, index = self.places[position]
+        part, index, view = self.places[position]
         scenes: IndoorScenes = getattr(self.source, part)
         if part not in self.views:
             return scenes[index]
@@ -69,7 +76,7 @@ class HeldOutScenes:
         plain.transform = None
         image, label = plain[index]
         # The photograph's place decides its view, so that it is the same in every call.
-        generator = photograph_generator(0, 0, index)
+        generator = photograph_generator(0, view, index)
         return augment(self.source.manifest.preprocessing, image, generator), label
 
 
@@ -79,14 +86,23 @@ def hold_out(source: Source, num_calibration: int) -> Source:
     return replace(source, num_tuned=min(max(half, num_calibration), len(source.train)))
 
 
-def held_out_places(source: Source, seed: int) -> dict[Part, tuple[int, ...]]:
-    """Return the photographs that may judge, in the order in which they are taken.
+def held_out_places(source: Source, seed: int) -> tuple[Place, ...]:
+    """Return what may judge, in the order in which it is taken.
 
-    All of the validation split, and of the train split those that no step may tune on.
+    All of the validation split, and of the train split those that no step may tune on; then more
+    views of those that are judged by views.
     """
     order = stratified_sample(source.train.labels, len(source.train), seed)
     val = stratified_sample(source.val.labels, len(source.val), seed)
-    return {"val": val, "train": order[source.num_tuned :]}
+    parts: dict[Part, tuple[int, ...]] = {"val": val, "train": order[source.num_tuned :]}
+    views = trained_on(source)
+    return tuple(
+        (part, index, view)
+        for view in range(NUM_VIEWS)
+        for part, there in parts.items()
+        if view == 0 or part in views
+        for index in there
+    )
 
 
 def trained_on(source: Source) -> frozenset[Part]:
@@ -105,7 +121,7 @@ def num_affordable(limit: TimeLimit, seconds: float, num_there: int) -> int:
 
 
 def ask_float32(
-    source: Source, places: dict[Part, tuple[int, ...]], limit: TimeLimit, progress: Progress
+    source: Source, places: Sequence[Place], limit: TimeLimit, progress: Progress
 ) -> Judges:
     """Choose what judges in so much time, and return it with float32's logits.
 
@@ -119,66 +135,50 @@ def ask_float32(
         return _ask(slow, source, places, limit, progress)
 
 
-def scenes_of(
-    source: Source, places: dict[Part, tuple[int, ...]], record: HeldOut
-) -> HeldOutScenes:
+def scenes_of(source: Source, places: Sequence[Place], record: HeldOut) -> HeldOutScenes:
     """Return the photographs that a record counts."""
-    counts = {"val": record.num_val, "train": record.num_photographs - record.num_val}
-    chosen = tuple((part, i) for part, there in places.items() for i in there[: counts[part]])
+    chosen = tuple(places[: record.num_photographs])
     return HeldOutScenes(source, chosen, frozenset(record.views))
 
 
 def _ask(
-    run: Run,
-    source: Source,
-    places: dict[Part, tuple[int, ...]],
-    limit: TimeLimit,
-    progress: Progress,
+    run: Run, source: Source, places: Sequence[Place], limit: TimeLimit, progress: Progress
 ) -> Judges:
-    wanted = num_there = sum(map(len, places.values()))
-    chosen: list[tuple[Part, int]] = []
     views = trained_on(source)
-    found: list[tuple[Tensor, Tensor]] = []
-    seconds = 1.0
 
-    def asked(part: Part, indices: Sequence[int], share: float = 1.0) -> tuple[Tensor, Tensor]:
-        scenes = HeldOutScenes(source, tuple((part, i) for i in indices), views)
+    def asked(some: Sequence[Place], share: float = 1.0) -> tuple[Tensor, Tensor]:
+        scenes = HeldOutScenes(source, tuple(some), views)
         batches = load_batches(scenes, BATCH)
         return predict(
             run,
             limit.some(batches, share) if share < 1 else batches,
             progress,
-            description=f"float32 on {part} photographs that judge",
+            description="float32 on what judges",
             num_photographs=len(scenes),
         )
 
-    for part, there in places.items():
-        tried = there[: max(0, min(MIN_JUDGES, wanted - len(chosen)))]
-        if not tried:
-            continue
-        began = time.perf_counter()
-        answers = [asked(part, tried, TIME_SHARE)]
-        num_tried = len(answers[0][1])
-        seconds = max((time.perf_counter() - began) / num_tried, 1e-9)
-        wanted = num_affordable(limit, seconds, num_there)
-        taken = there[: max(num_tried, wanted - len(chosen))]
-        if rest := taken[num_tried:]:
-            answers.append(asked(part, rest))
-        found += answers
-        chosen += [(part, i) for i in taken]
-    logits, labels = (torch.cat(columns) for columns in zip(*found, strict=True))
+    began = time.perf_counter()
+    answers = [asked(places[:MIN_JUDGES], TIME_SHARE)]
+    num_tried = len(answers[0][1])
+    seconds = max((time.perf_counter() - began) / num_tried, 1e-9)
+    chosen = places[: max(num_tried, num_affordable(limit, seconds, len(places)))]
+    if rest := chosen[num_tried:]:
+        answers.append(asked(rest))
+    logits, labels = (torch.cat(columns) for columns in zip(*answers, strict=True))
     require_finite(logits, "float32")
+    parts = [part for part, _, _ in chosen]
     record = HeldOut(
         num_photographs=len(chosen),
-        num_val=sum(part == "val" for part, _ in chosen),
-        views=tuple(sorted(views & {part for part, _ in chosen})),
+        num_val=parts.count("val"),
+        views=tuple(sorted(views & set(parts))),
         float32=wilson(int((logits.argmax(dim=1) == labels).sum()), len(labels)),
         seconds=seconds,
         num_tuned=len(source.tuned(len(source.train), 0)),
         logits_sha256=_hash(logits, labels),
     )
-    scenes = HeldOutScenes(source, tuple(chosen), views)
-    return Judges(record=record, scenes=scenes, logits=logits, labels=labels)
+    return Judges(
+        record=record, scenes=scenes_of(source, places, record), logits=logits, labels=labels
+    )
 
 
 def write_answers(path: Path, judges: Judges) -> None:

@@ -59,7 +59,8 @@ class HeldOut:
     """The train photographs that judge: no step tuned on them, and no test photograph is one.
 
     `num_val` of them are validation photographs, the others the rest of the train split. `views`
-    are the parts that float32 was trained on, where views of the photographs stand in their place.
+    are the parts that float32 was trained on, where views stand in the photographs' place, up to
+    four of each; a view counts as a photograph.
     `float32` counts what float32 has right of what judges, and `seconds` is what one cost it.
     `num_tuned` train photographs are there for the steps.
     """

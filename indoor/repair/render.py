@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from indoor.measure.pair_statistics import LEVEL
 from indoor.measure.proportions import format_share
 from indoor.records import QuantizationConfig
-from indoor.repair.records import HeldOut, Search, Tried, answer
+from indoor.repair.records import HeldOut, Part, Search, Tried, answer
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Items, Paragraph
 
+_PARTS: dict[Part, str] = {"val": "validation", "train": "other train"}
 _Z = 1.96
 """Of a two-sided 95% interval."""
 
@@ -142,15 +143,15 @@ def _row(search: Search, place: int) -> tuple[str, ...]:
 def _describe_judges(held_out: HeldOut) -> str:
     """Return which photographs judged, and what float32 knows of them."""
     num_train = held_out.num_photographs - held_out.num_val
-    counts = {"val": f"{held_out.num_val} validation", "train": f"{num_train} other train"}
+    counts: dict[Part, int] = {"val": held_out.num_val, "train": num_train}
     told = " and ".join(
-        f"{'views of ' if part in held_out.views else ''}{text}"
-        for part, text in counts.items()
-        if not text.startswith("0 ")
+        f"{count} {'views of ' if part in held_out.views else ''}{_PARTS[part]} photographs"
+        for part, count in counts.items()
+        if count
     )
     known = " (float32 was trained on the photographs themselves)" if held_out.views else ""
     return (
-        f"{told} photographs{known} that no step tuned on, none of the test list; float32 has "
+        f"{told}{known} that no step tuned on, none of the test list; float32 has "
         f"{format_share(held_out.float32.value)} of them right; the steps tuned on "
         f"{held_out.num_tuned:,} others at most"
     )
