@@ -17,7 +17,7 @@ STUDIES = ROOT / "results" / "studies"
 
 
 def test_tracked_files_are_small() -> None:
-    """Working tree's tracked files, pictures included: under 5 MB, and no raw JSON to diff."""
+    """Working tree's tracked files, pictures included: under 6 MB, and no raw JSON to diff."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -25,7 +25,7 @@ def test_tracked_files_are_small() -> None:
         pytest.skip("this is no git checkout")
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
     present = [path for path in files if path.is_file()]
-    assert sum(path.stat().st_size for path in present) < 5_000_000
+    assert sum(path.stat().st_size for path in present) < 6_000_000
     records = [path for path in present if path.suffix == ".json" and "results" in path.parts]
     assert all(path.read_bytes().count(b"\n") <= 300 for path in records), "pack it: .json.gz"
 
