@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "num_photographs": len(labels),
         "num_calibration": sum(map(len, calibration)),
         "rescaled": hard_pairs(loaded.model),
-        "blamed": {name: to_builtins(errors) for name, errors in found.items()},
+        "blamed": {name: [*map(to_builtins, errors)] for name, errors in found.items()},
         "machine": to_builtins(machine),
         "rows": [to_builtins(row) for row in rows],
     }
