@@ -12,10 +12,11 @@ from PIL import Image
 from quantizable import config, fit_head, network
 
 from indoor.dataset import IndoorScenes, load_batches
+from indoor.measure.pairs import Plan
 from indoor.model import FORMAT, load_float, save_float
 from indoor.model.network import thin
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
-from indoor.repair import ladder, photographs
+from indoor.repair import ladder, photographs, speed
 from indoor.repair.auto import find_int8
 from indoor.repair.records import Search
 from indoor.transforms import inference_transform
@@ -31,6 +32,7 @@ def shorten_ladder(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ladder, "FLOAT_LAYERS", ())
     patch.setattr(ladder, "QAT_EPOCHS", ())
     patch.setattr(photographs, "NUM_VIEWS", 2)
+    patch.setattr(speed, "_PLAN", Plan(budget_s=0.2, max_warmup_s=0.1))
 
 
 START = config(observer="minmax", num_calibration=24, batch=8)

@@ -226,6 +226,7 @@ def test_nothing_is_left_of_the_finished_cells(
     assert not (first[0].results / ".partial").exists()
 
 
+@pytest.mark.slow
 def test_a_regression_is_told_in_words_and_exit_1(with_baseline: Suite) -> None:
     """Against a baseline ten times as fast: a line a case, no traceback, and no new baseline."""
     quick = with_baseline.saved()[0]
@@ -259,6 +260,7 @@ def test_every_compare_fail_counts(with_baseline: Suite) -> None:
     assert lines_with(done.stdout, "min ")
 
 
+@pytest.mark.slow
 def test_a_narrowed_run_is_saved_but_no_baseline(with_baseline: Suite, tmp_path: Path) -> None:
     """`-k int8` from another folder is saved as 0002, unpaired; the next compares with 0001."""
     done = with_baseline.run(
@@ -312,6 +314,7 @@ def test_the_full_matrix_shows_the_other_allocator(suite: Suite) -> None:
     assert speedup.num_pairs >= 12
 
 
+@pytest.mark.slow
 def test_an_interrupted_matrix_goes_on_where_it_stopped(suite: Suite) -> None:
     """After Ctrl-C nothing is saved; the same command takes the finished cells and saves all."""
     arguments = ("--variant", "float32,int8", "--batch", "1,2,3", "--threads", "1")

@@ -165,7 +165,7 @@ def test_an_export_says_what_a_deployer_must_know(
     [
         "float32",
         "int8",
-        pytest.param("int8-onnxruntime", marks=pytest.mark.runtime),
+        pytest.param("int8-onnxruntime", marks=[pytest.mark.runtime, pytest.mark.slow]),
         pytest.param(
             "int8-aotinductor", marks=[pytest.mark.runtime, pytest.mark.compiles, pytest.mark.slow]
         ),

@@ -21,6 +21,7 @@ from indoor.quantize.equalisation import pairs
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.mark.slow
 def test_the_study_records_each_network_and_repair(
     home: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
