@@ -153,12 +153,12 @@ def test_a_toy_stands_in_the_gate(suite: Suite, tmp_path: Path) -> None:
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tree / name)
     shutil.copy(TOYS / "toy.py", tree / "indoor" / "runtimes" / "toy.py")
-    git(tree, "init", "--quiet")
-    git(tree, "add", "--all")
-    git(tree, "commit", "--quiet", "--message", "all")
     settings = (tree / "bench" / "gate.toml").read_text(encoding="utf-8")
     settings = settings.replace('"float32,int8"', '"toy"').replace('"1,8"', '"1"')
     (tree / "bench" / "gate.toml").write_text(settings, encoding="utf-8")
+    git(tree, "init", "--quiet")
+    git(tree, "add", "--all")
+    git(tree, "commit", "--quiet", "--message", "all")
     words = [f"--data={suite.photographs}", f"--weights={suite.weights}", "--model=resnet18"]
     gate = subprocess.run(
         [
