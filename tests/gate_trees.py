@@ -19,7 +19,8 @@ import pytest
 from indoor.gate.controller import run_gate
 from indoor.gate.records import CellReport, GateReport
 from indoor.gate.settings import GateConfig, PlanRules
-from indoor.gate.sides.setup import GateJob
+from indoor.gate.sides.setup import GateJob, Sides
+from indoor.gate.worker import LaunchRules
 from indoor.locks import LOCKS_FOLDER
 from indoor.machine import unredirected_environment
 
@@ -224,6 +225,26 @@ def own_temporary_files(folder: Path) -> Iterator[Path]:
         patch.setenv(LOCKS_FOLDER, str(folder))
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         yield folder
+
+
+@contextmanager
+def leaving_nothing(folder: Path) -> Iterator[Path]:
+    """Keep the gates' files there, and see at the end that no tree, log or process is left."""
+    with own_temporary_files(folder):
+        yield folder
+        assert left_behind(folder) == []
+        assert workers(folder) == []
+
+
+def launch_rules(sides: Sides, plan: PlanRules = PLAN) -> LaunchRules:
+    """Return the rules of a launch on two trees."""
+    return LaunchRules(
+        plan=plan,
+        start_s=60.0,
+        hang_s=20.0,
+        logs=sides.scratch,
+        check_imports=sides.check_imports,
+    )
 
 
 def left_behind(folder: Path) -> list[str]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gate_trees import NAP, ONE_LAUNCH, config, gate, own_temporary_files, write_tree
+from gate_trees import NAP, ONE_LAUNCH, config, gate, launch_rules, own_temporary_files, write_tree
 
 from indoor.gate.settings import PlanRules
 from indoor.gate.sides.setup import GateJob, open_sides
-from indoor.gate.worker import Gauge, LaunchRules, run_launch
+from indoor.gate.worker import Gauge, run_launch
 
 COSTLY = """
 import time
@@ -51,13 +51,7 @@ def gauges(tree: Path, *cells: str) -> dict[str, Gauge]:
     """Return how a launch of the cells measures them."""
     job = GateJob(start=tree, base_root=tree, head_root=tree, config=config())
     with open_sides(job) as sides:
-        rules = LaunchRules(
-            plan=PLAN,
-            start_s=60.0,
-            hang_s=20.0,
-            logs=sides.scratch,
-            check_imports=sides.check_imports,
-        )
+        rules = launch_rules(sides, PLAN)
         names = {f"suite/test_costly.py::{cell}": ("base", "head") for cell in cells}
         arms = (sides.arm("base"), sides.arm("head"))
         outcome = run_launch(

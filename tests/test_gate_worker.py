@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gate_trees import LEAN, NAP, PLAN, config, own_temporary_files, workers, write_tree
+from gate_trees import (
+    LEAN,
+    NAP,
+    PLAN,
+    config,
+    launch_rules,
+    own_temporary_files,
+    workers,
+    write_tree,
+)
 
 from indoor.gate.decide.instrument import MAX_IDLE_SHARE, judge_instrument
 from indoor.gate.sides.setup import GateJob, open_sides
@@ -311,14 +320,7 @@ def stand(
     rules = config(arguments=LEAN[: LEAN.index("no:timeout") - 1]) if limits else config()
     job = GateJob(start=base, base_root=base, head_root=head, config=rules, arguments=arguments)
     with open_sides(job) as sides:
-        rules = LaunchRules(
-            plan=PLAN,
-            start_s=60.0,
-            hang_s=20.0,
-            logs=sides.scratch,
-            check_imports=sides.check_imports,
-        )
-        yield Stand((sides.arm("base"), sides.arm("head")), rules)
+        yield Stand((sides.arm("base"), sides.arm("head")), launch_rules(sides))
 
 
 @pytest.fixture(scope="module", autouse=True)

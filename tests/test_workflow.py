@@ -18,15 +18,15 @@ WORKFLOW = ROOT / ".github" / "workflows" / "gate.yml"
 JOBS = ("pull-request", "link", "nightly")
 
 
-def workflow() -> dict[str, Any]:
+def workflow(path: Path = WORKFLOW) -> dict[str, Any]:
     """The workflow as YAML 1.2 reads it, in which `on` is a word."""
-    loaded: dict[str, Any] = YAML(typ="safe").load(WORKFLOW)
+    loaded: dict[str, Any] = YAML(typ="safe").load(path)
     return loaded
 
 
-def steps(job: str) -> list[dict[str, Any]]:
+def steps(job: str, path: Path = WORKFLOW) -> list[dict[str, Any]]:
     """A job's steps."""
-    found: list[dict[str, Any]] = workflow()["jobs"][job]["steps"]
+    found: list[dict[str, Any]] = workflow(path)["jobs"][job]["steps"]
     return found
 
 

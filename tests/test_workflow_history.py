@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from gate_records import PASSED, gate
 from ruamel.yaml import YAML
-from test_workflow import ROOT, commit, git, validate
+from test_workflow import ROOT, commit, git, validate, workflow
+from test_workflow import steps as steps_of
 
 from indoor.cli.arguments import parse
 from indoor.history.keep import read_history
@@ -21,17 +22,7 @@ from indoor.records import write_record
 WORKFLOW = ROOT / ".github" / "workflows" / "history.yml"
 JOBS = ("keep", "comment")
 
-
-def workflow() -> dict[str, Any]:
-    """The workflow as YAML 1.2 reads it, in which `on` is a word."""
-    loaded: dict[str, Any] = YAML(typ="safe").load(WORKFLOW)
-    return loaded
-
-
-def steps(job: str) -> list[dict[str, Any]]:
-    """A job's steps."""
-    found: list[dict[str, Any]] = workflow()["jobs"][job]["steps"]
-    return found
+steps = partial(steps_of, path=WORKFLOW)
 
 
 def script(job: str, name: str) -> str:
@@ -49,14 +40,14 @@ def test_it_follows_the_published_schema() -> None:
 def test_it_runs_after_the_gate() -> None:
     """By the name that the gate's workflow has."""
     gated = YAML(typ="safe").load(WORKFLOW.parent / "gate.yml")
-    assert workflow()["on"] == {
+    assert workflow(WORKFLOW)["on"] == {
         "workflow_run": {"workflows": [gated["name"]], "types": ["completed"]}
     }
 
 
 def test_each_job_may_do_what_it_is_for_and_no_more() -> None:
     """Nothing by default; keeping writes contents, commenting writes comments."""
-    found = workflow()
+    found = workflow(WORKFLOW)
     assert found["permissions"] == {}
     assert found["jobs"]["keep"]["permissions"] == {"actions": "read", "contents": "write"}
     assert found["jobs"]["comment"]["permissions"] == {
@@ -68,7 +59,7 @@ def test_each_job_may_do_what_it_is_for_and_no_more() -> None:
 
 def test_only_the_default_branchs_own_gates_are_kept() -> None:
     """A fork's branch may be called main, too, so the repository is compared as well."""
-    condition = workflow()["jobs"]["keep"]["if"]
+    condition = workflow(WORKFLOW)["jobs"]["keep"]["if"]
     assert "workflow_run.event != 'pull_request'" in condition
     assert "workflow_run.head_branch == github.event.repository.default_branch" in condition
     assert "workflow_run.head_repository.full_name == github.repository" in condition

@@ -26,8 +26,10 @@ import numpy as np
 from bench.options import ROOT
 from bench.studies import run
 from indoor.errors import IndoorError
+from indoor.gate.worker.launch import CONTROL_ITERATIONS
 from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.measure.pair_statistics import robust_sd
+from indoor.measure.worker.rounds import Control
 from indoor.records import write_record
 from indoor.report.blocks import Column
 from indoor.report.markdown import markdown_table
@@ -37,8 +39,6 @@ NUM_CALLS = 3
 
 MOVED = 0.05
 """Log-ratio of the frozen workload's two times from which a pair counts as disturbed."""
-
-CONTROL_ITERATIONS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,17 +139,13 @@ def _launch(name: str, num_pairs: int, order: random.Random) -> tuple[Pair, ...]
 def _serve(connection: Connection, name: str) -> None:
     """Take a turn whenever asked to."""
     work = WORKS[name]()
-    block = bytearray(1 << 16)
-    source = bytes(1 << 16)
+    control = Control()
     while True:
         try:
             connection.recv()
         except EOFError:  # the launch is over
             return
-        began = time.perf_counter()
-        for _ in range(CONTROL_ITERATIONS):
-            block[:] = source
-        control_s = time.perf_counter() - began
+        control_s = control.time(CONTROL_ITERATIONS)
         work()  # the other arm's turn has emptied the caches
         waited, stolen = _waited_s(), _stolen_s()
         wall, cpu = [], []

@@ -30,7 +30,7 @@ from indoor.evaluate.pairs import compare
 from indoor.files import write_text
 from indoor.machine import read_machine
 from indoor.model import LoadedModel, fold, load_float, open_split
-from indoor.model.network import batch_norms
+from indoor.model.network import batch_norms, gain_of
 from indoor.quantize import default_config, quantize
 from indoor.quantize.equalisation import Pair, pairs, scale_channels
 from indoor.records import PairedEvaluation, QuantizationConfig, Split, to_builtins
@@ -214,7 +214,7 @@ def _move(
     matters = x.transpose(0, 1).flatten(1).std(1) * convolution.weight.flatten(1).norm(dim=0)
     quiet = matters.argsort()[: max(1, int(SHARE_CONSTANT * len(matters)))]
     mean_before = _mean_output(convolution, x)
-    gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+    gain = gain_of(norm)
     steps = (convolution.weight.flatten(1) * gain[:, None]).abs().amax(1) / 127.5
     lost = torch.where(gain == 0, 0, -ALMOST_HALF * steps * side / gain)
     convolution.weight[:, quiet] = lost.view(-1, 1, 1, 1)

@@ -148,6 +148,12 @@ def batch_norms(model: nn.Module) -> dict[str, str]:
     }
 
 
+def gain_of(norm: nn.BatchNorm2d) -> Tensor:
+    """Return what a batch norm in eval mode multiplies each channel by, `(C,)`."""
+    assert norm.running_var is not None
+    return norm.weight / (norm.running_var + norm.eps).sqrt()
+
+
 def build_empty(arch: str, num_classes: int) -> nn.Module:
     """Return the network in eval mode on the meta device: shapes without memory or drawing."""
     with torch.device("meta"), _NothingDrawn():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from indoor.model import fold
-from indoor.model.network import batch_norms
+from indoor.model.network import batch_norms, gain_of
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.quantize.config import qconfig_of
 from indoor.quantize.gptq import rounded
@@ -65,7 +65,7 @@ def round_together(
             difference = (moved - weight).flatten(1)
             norm: Any = after.get(name)
             if norm is not None:
-                gain = (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None]
+                gain = gain_of(norm)[:, None]
                 difference = torch.where(gain == 0, 0, difference / gain)
             layer: Any = result.get_submodule(name)
             layer.weight += difference.view_as(weight)
