@@ -1,5 +1,6 @@
 """Weights rounded so that their errors cancel in what a layer gives."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
 from indoor.model import build_model, fold
 from indoor.model.network import thin
-from indoor.quantize import quantize, validate_config
+from indoor.quantize import Roundings, quantize, rounding, validate_config
 from indoor.quantize.gptq import rounded
 from indoor.quantize.rounding import round_together
 from indoor.records import Flow, WeightGranularity
@@ -124,6 +125,27 @@ def test_rounded_weights_disturb_the_logits_less(float_network: nn.Module) -> No
     assert noises[1] > noises[0] + 3
     for name, tensor in float_network.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_what_was_chosen_before_is_not_chosen_anew(
+    float_network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same codes as without a memory, whatever layers stay float32; equalised is another."""
+    images, known = [smooth(8, seed=1)], Roundings()
+    asked = config(rounding="gptq", float_layers=("conv1",))
+    first = codes(quantize(float_network, asked, images, roundings=known))
+    num_chosen = len(known)
+    other = replace(asked, float_layers=("fc",), bias_corrected=True, observer="minmax")
+    expected = codes(quantize(float_network, other, images))
+    with monkeypatch.context() as patched:
+        patched.setattr(rounding, "rounded", None)
+        again = codes(quantize(float_network, asked, images, roundings=known))
+        found = codes(quantize(float_network, other, images, roundings=known))
+    for one, two in ((first, again), (expected, found)):
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    quantize(float_network, replace(asked, equalised=True), images, roundings=known)
+    assert (num_chosen, len(known)) == (1, 2)
 
 
 def test_depthwise_convolutions_are_rounded_group_by_group() -> None:

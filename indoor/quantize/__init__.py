@@ -21,11 +21,13 @@ from indoor.quantize.from_checkpoint import (
     write_int8,
 )
 from indoor.quantize.qdq import load_qdq
+from indoor.quantize.rounding import Roundings
 
 __all__ = [
     "NUM_CHECK",
     "EngineBound",
     "Made",
+    "Roundings",
     "Source",
     "WatchedBatches",
     "check",

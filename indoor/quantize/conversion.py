@@ -21,7 +21,7 @@ from indoor.quantize.engines import EngineBound, known_deprecations_filtered, us
 from indoor.quantize.equalisation import equalise
 from indoor.quantize.float_layer import keep_in_float
 from indoor.quantize.qat import Training, train_quantized
-from indoor.quantize.rounding import round_together
+from indoor.quantize.rounding import Roundings, round_together
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
@@ -48,6 +48,7 @@ def quantize(
     calibration: Iterable[Tensor],
     *,
     training: Training | None = None,
+    roundings: Roundings | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> nn.Module:
     """Return an int8 model made from a float one.
@@ -63,6 +64,8 @@ def quantize(
             `seed` say how `calibration` was drawn; they are not used here.
         calibration: Batches float32 `(B, 3, H, W)`, passed through the transform of inference.
         training: What it trains on where `qat_epochs` is 1 or more.
+        roundings: What GPTQ chose for this network from this calibration before; see
+            `round_together`.
         progress: Hears of the training.
 
     Returns:
@@ -81,7 +84,7 @@ def quantize(
     model = rounded = equalise(model) if config.equalised else model
     if config.rounding == "gptq":
         kept = list(batches)
-        rounded = round_together(model, config, kept, progress=progress)
+        rounded = round_together(model, config, kept, known=roundings, progress=progress)
         batches = iter(kept)
     elif config.bias_corrected:
         batches = _keeping(batches, kept)

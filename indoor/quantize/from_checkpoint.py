@@ -29,6 +29,7 @@ from indoor.quantize.config import default_config, validate_config
 from indoor.quantize.conversion import count_quantized_modules, quantize
 from indoor.quantize.engines import is_exact, vnni_supported
 from indoor.quantize.qat import Training
+from indoor.quantize.rounding import Roundings
 from indoor.records import (
     CheckpointManifest,
     DataIdentity,
@@ -191,6 +192,7 @@ def make_int8(
     config: QuantizationConfig,
     *,
     limited: Callable[[Iterator[Tensor]], Iterator[Tensor]] = iter,
+    roundings: Roundings | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> Made:
     """Return an int8 network made of a source as a configuration says.
@@ -199,6 +201,7 @@ def make_int8(
         source: Its model is not changed.
         config: How.
         limited: Passes batches of calibration and training on; it may end them early, or raise.
+        roundings: As `quantize`, for calls with one number of photographs or one of at least 64.
         progress: Hears of each batch.
 
     Raises:
@@ -221,7 +224,14 @@ def make_int8(
             )
 
         training = Training(len(photographs), batches)
-    model = quantize(source.model, config, calibration, training=training, progress=progress)
+    model = quantize(
+        source.model,
+        config,
+        calibration,
+        training=training,
+        roundings=roundings,
+        progress=progress,
+    )
     seen = calibration.statistics
     names = [train.samples[index].name for index in chosen[: seen.num_photographs]]
     return Made(model=model, config=config, seen=seen, calibration_sha256=_hash_names(names))

@@ -17,6 +17,7 @@ from indoor.model import head_of
 from indoor.progress import Progress
 from indoor.quantize import (
     Made,
+    Roundings,
     Source,
     WatchedBatches,
     check_logits,
@@ -55,7 +56,8 @@ _COSTS: dict[Step, float] = {
     "float layers": 1.3,
     "QAT": 1.3,
 }
-"""What making a candidate takes at most, in the longest that was made before."""
+"""What making a candidate takes at most, in the longest that was made before without choosing how
+weights are rounded, which is done once."""
 
 _OBSERVED = 3.0
 """A photograph's calibration in its forward pass by float32's quick form, at most."""
@@ -81,6 +83,7 @@ class Session:
         """Remember what the calls before this one took."""
         self._before_s = self.search.seconds
         self._ranked: tuple[str, ...] | None = None
+        self._roundings: Roundings = {}
         if self.search.ended == "out of time":
             self.search = replace(self.search, ended=None)
 
@@ -133,7 +136,8 @@ class Session:
         judged_s = max((one.judged_s for one in self.search.tried), default=0.0)
         if not made:
             return judged_s + _OBSERVED * seconds * candidate.config.num_calibration
-        estimate = judged_s + _COSTS[candidate.step] * max(one.made_s for one in made)
+        made_s = max(one.made_s for one in made if one.step != "rounding" or one is made[0])
+        estimate = judged_s + _COSTS[candidate.step] * made_s
         if candidate.step == "float layers":
             estimate += 2 * BUDGET_S
             if self._ranked is None and candidate.num_float_layers > 1:
@@ -191,7 +195,13 @@ class Session:
         limited: Callable[[Iterator[Tensor]], Iterator[Tensor]] = self.limit.checked
         if may_be_cut:
             limited = partial(self.limit.some, share=FIRST_SHARE)
-        made = make_int8(self.source, config, limited=limited, progress=self.progress)
+        made = make_int8(
+            self.source,
+            config,
+            limited=limited,
+            roundings=self._roundings,
+            progress=self.progress,
+        )
         num_asked = len(self.source.tuned(config.num_calibration, config.seed))
         if made.seen.num_photographs < num_asked:
             # Photographs are taken in one order, so that a shorter calibration is one by itself.
