@@ -6,7 +6,7 @@ import math
 import pytest
 
 from indoor.records import Interval, PairedEvaluation, Rate
-from indoor.report.verdict import describe_accuracy, describe_speedup, is_difference_shown, verdict
+from indoor.report.verdict import describe_accuracy, describe_speedup, verdict
 
 
 def accuracy(
@@ -119,19 +119,19 @@ def test_the_sentence_says_why_it_does_not_pay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pair", "shown"),
+    ("pair", "words"),
     [
-        (accuracy(-0.01, -0.02, -0.001, p=0.03), True),
-        (accuracy(0.01, 0.001, 0.02, p=0.03), True),
-        (accuracy(-0.01, -0.02, -0.001, p=0.06), False),
-        (accuracy(-0.01, -0.02, 0.001, p=0.04), False),
+        (accuracy(-0.01, -0.02, -0.001, p=0.03), "top-1 is lower ("),
+        (accuracy(0.01, 0.001, 0.02, p=0.03), "top-1 is higher ("),
+        (accuracy(-0.01, -0.02, -0.001, p=0.06), "top-1 may be lower ("),
+        (accuracy(-0.01, -0.02, 0.001, p=0.04), "no difference in top-1 shown ("),
     ],
 )
-def test_a_difference_is_shown_only_if_interval_and_test_agree(
-    pair: PairedEvaluation, shown: bool
+def test_a_difference_is_sure_only_if_interval_and_test_agree(
+    pair: PairedEvaluation, words: str
 ) -> None:
     """The interval must exclude 0 and McNemar's exact p must be below 5%."""
-    assert is_difference_shown(pair) is shown
+    assert describe_accuracy(pair).startswith(words)
 
 
 def test_words_for_accuracy_and_speedup() -> None:

@@ -78,13 +78,6 @@ def verdict(
     return Verdict(answer=answer, reasons=reasons, sentence=f"{opening}: {'; '.join(reasons)}.")
 
 
-def is_difference_shown(pair: PairedEvaluation) -> bool:
-    """Return whether the two accuracies differ for sure: the interval and McNemar's test agree."""
-    interval = pair.difference_interval
-    excludes_zero = interval.low > 0 or interval.high < 0
-    return excludes_zero and pair.mcnemar_p < 1 - interval.level
-
-
 def describe_speedup(speedup: float, interval: Interval) -> str:
     """Return the speedup in words, such as `2.31x (95% interval 2.28 to 2.35)`."""
     return (
@@ -93,17 +86,22 @@ def describe_speedup(speedup: float, interval: Interval) -> str:
 
 
 def describe_accuracy(pair: PairedEvaluation) -> str:
-    """Return the difference of top-1 in words: never "no loss", only "no difference shown"."""
+    """Return the difference of top-1 in words: never "no loss", only "no difference shown".
+
+    Where the interval leaves 0 out and McNemar's exact test does not, as with 5 photographs
+    against none, it says "may be", and why.
+    """
     interval = pair.difference_interval
     figures = (
         f"{points(pair.difference)} points, {interval.level:.0%} interval "
         f"{points(interval.low)} to {points(interval.high)}, "
         f"{pair.num_photographs:,} photographs"
     )
-    if not is_difference_shown(pair):
+    if interval.low <= 0 <= interval.high:
         return f"no difference in top-1 shown ({figures})"
+    verb = "is" if pair.mcnemar_p < 1 - interval.level else "may be"
     direction = "lower" if pair.difference < 0 else "higher"
-    return f"top-1 is {direction} ({figures}, McNemar p {_p_value(pair.mcnemar_p)})"
+    return f"top-1 {verb} {direction} ({figures}, McNemar p {_p_value(pair.mcnemar_p)})"
 
 
 def _judge_speed(
