@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from indoor.errors import IndoorError
 
@@ -49,14 +50,19 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        raise IndoorError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "expected a folder with write permission and free space; choose another place"
-        ) from error
+        raise write_failure(path, error) from error
     finally:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def write_failure(path: Path, error: OSError) -> IndoorError:
+    """Return in one line that a file or folder could not be written."""
+    return IndoorError(
+        f"cannot write {path}: {error.strerror or error}; "
+        "expected a folder with write permission and free space; choose another place"
+    )
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
@@ -140,8 +146,13 @@ def write_text(path: Path, text: str) -> None:
 
 def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of the file's content as 64 hexadecimal digits."""
+    return hash_of_file(path, "sha256")
+
+
+def hash_of_file(path: Path, algorithm: Literal["sha1", "sha256"]) -> str:
+    """Return a hash of the file's content as hexadecimal digits."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def remembered_sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from quantizable import SIZE, network, noise
+from serving import Server
 
 from indoor.cli import main
 from indoor.model import FORMAT, save_float
@@ -115,6 +116,17 @@ def home(tmp_path_factory: pytest.TempPathFactory, photographs: Path, backbone: 
         assert main([*train, "--name", "tiny", "--epochs", "3"]) == 0
         assert main(["quantize", "tiny", *words]) == 0
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server on this machine that no proxy stands before."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    running = Server()
+    yield running
+    running.stop.set()
+    running.http.shutdown()
+    running.http.server_close()
 
 
 @pytest.fixture

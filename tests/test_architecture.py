@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 WORKER = ROOT / "indoor" / "measure" / "worker"
 
-BOTTOM = {"errors", "files", "hints", "locks", "progress"}
+BOTTOM = {"errors", "files", "hints", "locks", "progress", "download"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate", "history"}
 NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline")
 """Files of `indoor/explain/` that know no torch; the others there measure."""
@@ -24,6 +24,7 @@ ALLOWED = {
     "progress": set(),
     "files": {"errors"},
     "locks": {"errors"},
+    "download": {"errors", "files", "locks", "progress"},
     "records": {"errors", "files"},
     "places": {"errors"},
     "hints": {"places"},

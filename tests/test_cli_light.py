@@ -74,6 +74,7 @@ def test_the_documented_line_is_one() -> None:
     [
         ("demo",),
         ("data", "verify", "data"),
+        ("data", "download", "data"),
         ("train",),
         ("quantize", "RUN"),
         ("evaluate", "RUN"),

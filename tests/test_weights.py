@@ -1,390 +1,18 @@
-"""Where weights come from: a file, the cache, a download from a server that may misbehave, none."""
+"""Where weights come from: a file, the cache, a download, none."""
 
 import hashlib
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from serving import Bar, Server, leftovers, send
 from torch import nn
 
 from indoor.errors import IndoorError
-from indoor.locks import locked
 from indoor.model import FORMAT, build_model, resolve_weights, save_float
-from indoor.model.download import fetch
 from indoor.model.sources import IMAGENET_URLS
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
 from indoor.transforms import DEFAULT_PREPROCESSING
-
-BODY = bytes(range(256)) * 4096
-"""A served file of 1 MiB."""
-DIGEST = hashlib.sha256(BODY).hexdigest()
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-@dataclass
-class Bar:
-    """A progress that remembers what it heard."""
-
-    heard: list[tuple[str, int]] = field(default_factory=list)
-    num_done: int = 0
-    num_finished: int = 0
-
-    def start(self, description: str, total: int) -> None:
-        """Remember the work."""
-        self.heard.append((description, total))
-
-    def advance(self, count: int = 1) -> None:
-        """Count."""
-        self.num_done += count
-
-    def finish(self) -> None:
-        """Count ends."""
-        self.num_finished += 1
-
-
-class Server:
-    """A loopback server that gives the answer which a test sets, and counts requests."""
-
-    def __init__(self) -> None:
-        self.answer: Answer = send(BODY)
-        self.num_requests = 0
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.num_requests += 1
-                server.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.stop = threading.Event()
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def url(self, name: str) -> str:
-        """Return the address of a file."""
-        return f"http://127.0.0.1:{self.http.server_address[1]}/models/{name}"
-
-
-def send(body: bytes, *, status: int = 200, length: int | None = -1) -> Answer:
-    """Answer with a body; `length` is what the header promises, -1 the truth, None nothing."""
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        if length is not None:
-            handler.send_header("Content-Length", str(len(body) if length == -1 else length))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server on this machine that no proxy stands before."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    running = Server()
-    yield running
-    running.stop.set()
-    running.http.shutdown()
-    running.http.server_close()
-
-
-def leftovers(folder: Path) -> list[str]:
-    """Return what lies in a folder besides the lock."""
-    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
-
-
-def test_fetch_writes_the_served_file(server: Server, tmp_path: Path) -> None:
-    """The file arrives whole, in a folder that is made, with each byte told to the progress."""
-    bar = Bar()
-    fetch(server.url("x.bin"), tmp_path / "a" / "x.bin", sha256=DIGEST[:8], progress=bar)
-    assert (tmp_path / "a" / "x.bin").read_bytes() == BODY
-    assert bar == Bar([("downloading x.bin", len(BODY))], len(BODY), 1)
-    assert leftovers(tmp_path / "a") == ["x.bin"]
-
-
-def test_fetch_does_without_a_length(server: Server, tmp_path: Path) -> None:
-    """A server that does not say how long the file is serves it all the same."""
-    server.answer = send(BODY, length=None)
-    bar = Bar()
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, progress=bar)
-    assert (tmp_path / "x.bin").read_bytes() == BODY
-    assert bar == Bar([("downloading x.bin", 1)], 0, 1)
-
-
-def test_fetch_follows_redirects(server: Server, tmp_path: Path) -> None:
-    """An address that has moved is found."""
-
-    def moved(handler: BaseHTTPRequestHandler) -> None:
-        server.answer = send(BODY)
-        handler.send_response(302)
-        handler.send_header("Location", server.url("elsewhere"))
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    server.answer = moved
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST)
-    assert (tmp_path / "x.bin").read_bytes() == BODY
-
-
-def test_a_slow_but_steady_download_is_waited_for(server: Server, tmp_path: Path) -> None:
-    """A body that takes longer than the timeout is fine as long as it keeps coming."""
-
-    def trickle(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        for start in range(0, len(BODY), len(BODY) // 4):
-            handler.wfile.write(BODY[start : start + len(BODY) // 4])
-            time.sleep(0.4)
-
-    server.answer = trickle
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, timeout_s=1.2)
-    assert (tmp_path / "x.bin").read_bytes() == BODY
-
-
-def test_fetch_leaves_a_right_file_alone(server: Server, tmp_path: Path) -> None:
-    """What is there already with the right content is not asked for again."""
-    (tmp_path / "x.bin").write_bytes(BODY)
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST)
-    assert server.num_requests == 0
-
-
-def test_fetch_replaces_a_wrong_file_and_sweeps_up(server: Server, tmp_path: Path) -> None:
-    """A damaged file is replaced, and what a killed download left is removed."""
-    (tmp_path / "x.bin").write_bytes(b"half")
-    (tmp_path / ".x.bin.abc123.tmp").write_bytes(b"left by kill -9")
-    (tmp_path / ".y.bin.abc123.tmp").write_bytes(b"somebody else's")
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST)
-    assert (tmp_path / "x.bin").read_bytes() == BODY
-    assert leftovers(tmp_path) == [".y.bin.abc123.tmp", "x.bin"]
-
-
-def hang(handler: BaseHTTPRequestHandler) -> None:
-    """Accept the request and never answer."""
-    time.sleep(10)
-    handler.close_connection = True
-
-
-def drip(handler: BaseHTTPRequestHandler) -> None:
-    """Send one byte every 50 ms, which no socket timeout ever notices."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(BODY)))
-    handler.end_headers()
-    try:
-        for _ in range(200):
-            handler.wfile.write(b"x")
-            time.sleep(0.05)
-    except OSError:
-        pass
-
-
-def stall(handler: BaseHTTPRequestHandler) -> None:
-    """Send the first half quickly and then nothing."""
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(BODY)))
-    handler.end_headers()
-    handler.wfile.write(BODY[: len(BODY) // 2])
-    time.sleep(10)
-
-
-def no_http(handler: BaseHTTPRequestHandler) -> None:
-    """Answer with something that is no HTTP."""
-    handler.wfile.write(b"220 mail.example ESMTP\r\n")
-
-
-FAILURES: dict[str, tuple[Answer, str]] = {
-    "other content": (
-        send(BODY[:-1] + b"!"),
-        r"has SHA-256 [0-9a-f]{16}\.\.\., expected .*damaged",
-    ),
-    "truncated": (send(BODY[:1000], length=len(BODY)), "ended after 1000 of 1048576 bytes"),
-    "truncated without length": (send(BODY[:1000], length=None), "has SHA-256"),
-    "empty": (send(b""), "has SHA-256 e3b0c44298fc1c14"),
-    "not found": (send(b"gone", status=404), "HTTP 404 Not Found"),
-    "forbidden": (send(b"no", status=403), "HTTP 403 Forbidden"),
-    "server error": (send(b"oops", status=503), "HTTP 503 Service Unavailable"),
-    "silent": (hang, "no answer in 0.4 s|timed out"),
-    "dripping": (drip, "[0-9]+ bytes in 0.4 s"),
-    "stalling": (stall, "timed out"),
-    "no http": (no_http, "cannot download"),
-}
-
-
-@pytest.mark.parametrize(("answer", "words"), FAILURES.values(), ids=FAILURES)
-def test_a_failed_download_is_one_line_and_no_file(
-    server: Server, tmp_path: Path, answer: Answer, words: str
-) -> None:
-    """Whatever the server does, it ends soon, says why in one line, and leaves nothing behind."""
-    server.answer = answer
-    url = server.url("x.bin")
-    bar = Bar()
-    start = time.monotonic()
-    with pytest.raises(IndoorError, match=words) as caught:
-        fetch(url, tmp_path / "x.bin", sha256=DIGEST[:8], timeout_s=0.4, progress=bar)
-    assert time.monotonic() - start < 8
-    assert url in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert leftovers(tmp_path) == []
-    assert bar.num_finished == len(bar.heard)
-
-
-def test_a_failed_download_keeps_the_old_file(server: Server, tmp_path: Path) -> None:
-    """A file that was to be replaced stays as it was when its replacement does not come."""
-    (tmp_path / "x.bin").write_bytes(b"old")
-    server.answer = send(b"gone", status=404)
-    with pytest.raises(IndoorError, match="HTTP 404"):
-        fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST)
-    assert (tmp_path / "x.bin").read_bytes() == b"old"
-
-
-def test_a_refused_connection_is_one_line(tmp_path: Path) -> None:
-    """A port on which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        with pytest.raises(IndoorError, match=r"cannot download .*: Connection refused; expected"):
-            fetch(f"http://127.0.0.1:{port}/x.bin", tmp_path / "x.bin", sha256=DIGEST)
-
-
-def test_a_slow_look_up_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No timeout of a socket covers the look-up of a name: ours does."""
-    released = threading.Event()
-
-    def look_up(*_: object, **__: object) -> None:
-        released.wait(5)
-        raise OSError("too late")
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    start = time.monotonic()
-    with pytest.raises(IndoorError, match=r"no answer in 0.2 s"):
-        fetch("http://weights.invalid/x.bin", tmp_path / "x.bin", sha256=DIGEST, timeout_s=0.2)
-    assert time.monotonic() - start < 4
-    released.set()
-
-
-def test_a_late_answer_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A response that comes after the download was given up does not keep its connection."""
-    released, closed = threading.Event(), threading.Event()
-
-    class Late:
-        def close(self) -> None:
-            closed.set()
-
-    def open_late(*_: object, **__: object) -> Late:
-        released.wait(5)
-        return Late()
-
-    monkeypatch.setattr("urllib.request.urlopen", open_late)
-    with pytest.raises(IndoorError, match=r"no answer in 0.1 s"):
-        fetch("http://127.0.0.1/x.bin", tmp_path / "x.bin", sha256=DIGEST, timeout_s=0.1)
-    released.set()
-    assert closed.wait(5)
-
-
-def test_two_processes_do_not_download_the_same(server: Server, tmp_path: Path) -> None:
-    """Whoever holds the lock downloads; the other waits, and then gives up with one line."""
-    with (
-        locked(tmp_path / ".x.bin.lock", "this test"),
-        pytest.raises(IndoorError, match=r"another process has been downloading x.bin for 0 s"),
-    ):
-        fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, lock_timeout_s=0.1)
-    assert server.num_requests == 0
-
-
-def test_threads_that_wait_find_the_file(server: Server, tmp_path: Path) -> None:
-    """Of several that ask for one file at once, one downloads it and all have it."""
-    errors: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST)
-        except IndoorError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    assert server.num_requests == 1
-    assert (tmp_path / "x.bin").read_bytes() == BODY
-
-
-def test_a_folder_that_cannot_be_made_is_one_line(server: Server, tmp_path: Path) -> None:
-    """A file where the cache's folder should be."""
-    (tmp_path / "hub").write_text("a file")
-    with pytest.raises(IndoorError, match=r"cannot write to .*set TORCH_HOME"):
-        fetch(server.url("x.bin"), tmp_path / "hub" / "x.bin", sha256=DIGEST)
-
-
-@pytest.mark.parametrize(
-    ("url", "sha256", "words"),
-    [
-        ("file:///etc/passwd", DIGEST, "url is 'file:///etc/passwd', expected http"),
-        ("http://127.0.0.1/x", "0676ba6", "sha256 has 7 digits, expected 8 to 64"),
-    ],
-)
-def test_fetch_refuses_bad_arguments(tmp_path: Path, url: str, sha256: str, words: str) -> None:
-    """Another scheme, or a hash that hardly verifies anything, is a bad argument."""
-    with pytest.raises(ValueError, match=words):
-        fetch(url, tmp_path / "x", sha256=sha256)
-
-
-def test_a_killed_download_leaves_no_file(server: Server, tmp_path: Path) -> None:
-    """After kill -9 in the middle there is no such file, and the next download gets it whole."""
-    started, released = threading.Event(), threading.Event()
-
-    def half(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(BODY)))
-        handler.end_headers()
-        handler.wfile.write(BODY[: len(BODY) // 2])
-        started.set()
-        released.wait(20)
-
-    server.answer = half
-    code = (
-        "import sys; from pathlib import Path; from indoor.model.download import fetch; "
-        "fetch(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3], timeout_s=30)"
-    )
-    arguments = [server.url("x.bin"), str(tmp_path / "x.bin"), DIGEST]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments])
-    try:
-        assert started.wait(60)
-        wait_until(lambda: any(p.stat().st_size > 0 for p in tmp_path.glob(".x.bin.*.tmp")))
-    finally:
-        process.kill()
-        process.wait()
-        released.set()
-    assert [p.startswith(".x.bin.") for p in leftovers(tmp_path)] == [True]
-    server.answer = send(BODY)
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST)
-    assert leftovers(tmp_path) == ["x.bin"]
-    assert (tmp_path / "x.bin").read_bytes() == BODY
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return as soon as the condition holds; fail after 20 seconds."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-# The order of the sources.
 
 
 @pytest.fixture(scope="module")
@@ -557,3 +185,22 @@ def test_the_addresses_are_those_of_the_first_weights() -> None:
     names = {arch: url.rsplit("/", 1)[1] for arch, url in IMAGENET_URLS.items()}
     assert names["resnet18"] == "resnet18-f37072fd.pth"
     assert names["resnet50"] == "resnet50-0676ba61.pth"
+
+
+def test_a_file_of_places365_is_a_backbone(tmp_path: Path) -> None:
+    """Of torch before 1.6, with `module.` before each name and 365 outputs that nobody names."""
+    model = build_model("resnet18", 365, seed=3)
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    file = {
+        "epoch": 90,
+        "arch": "resnet18",
+        "state_dict": state,
+        "best_prec1": torch.tensor([54.7]),
+    }
+    path = tmp_path / "resnet18_places365.pth.tar"
+    torch.save(file, path, _use_new_zipfile_serialization=False)
+    found = resolve_weights(path, None, classes=("bars", "rings"))
+    assert (found.arch, found.num_outputs, found.classes) == ("resnet18", 365, None)
+    assert found.preprocessing.mean == DEFAULT_PREPROCESSING.mean
+    assert torch.equal(fc_of(found.model), fc_of(model))

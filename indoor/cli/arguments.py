@@ -11,7 +11,17 @@ from indoor.cli.explain_arguments import add_explain
 from indoor.cli.gate_arguments import add_gate
 from indoor.cli.history_arguments import add_history
 from indoor.cli.network_arguments import add_networks
-from indoor.cli.parser import Parser, command, group, milliseconds, natural, points, positive
+from indoor.cli.parser import (
+    Parser,
+    address,
+    command,
+    group,
+    hexadecimal,
+    milliseconds,
+    natural,
+    points,
+    positive,
+)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -77,11 +87,12 @@ def _add_demo(commands: Any) -> None:
 def _add_data(commands: Any) -> None:
     data = commands.add_parser(
         "data",
-        help="look at a data set",
-        description="Look at a data set.",
-        epilog="example: indoor data verify data/mit67",
+        help="get a data set, and look at it",
+        description="Get a data set, and look at it.",
+        epilog="example: indoor data download data/mit67 && indoor data verify data/mit67",
     )
     kinds = data.add_subparsers(metavar="WHAT", required=True)
+    _add_download(kinds)
     verify = command(
         kinds,
         "verify",
@@ -90,6 +101,42 @@ def _add_data(commands: Any) -> None:
         module="data",
     )
     verify.add_argument("root", type=Path, metavar="ROOT", help="the folder with Images/ and lists")
+
+
+def _add_download(kinds: Any) -> None:
+    download = command(
+        kinds,
+        "download",
+        "get MIT Indoor-67 (2.4 GB; for research use only), whole and verified; the same command "
+        "goes on where it was interrupted",
+        "indoor data download data/mit67",
+        module="data_download",
+    )
+    download.add_argument(
+        "root", type=Path, metavar="ROOT", help="the folder to make, new or empty"
+    )
+    source = group(download, "archive")
+    place = source.add_mutually_exclusive_group()
+    place.add_argument(
+        "--url", type=address, metavar="URL", help="of a mirror (default: the publisher's)"
+    )
+    place.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE",
+        help="a tar, tar.gz or zip at hand, also of the 6,700 listed photographs alone (default: "
+        "download it)",
+    )
+    known = source.add_mutually_exclusive_group()
+    known.add_argument(
+        "--sha1",
+        type=hexadecimal(40),
+        metavar="HASH",
+        help="of the archive (default: the publisher's; a file at hand is taken as it is)",
+    )
+    known.add_argument(
+        "--sha256", type=hexadecimal(64), metavar="HASH", help="the same (default: none)"
+    )
 
 
 def _add_report(commands: Any) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +124,24 @@ natural = whole_number(0)
 def numbers(text: str) -> tuple[int, ...]:
     """Read numbers from 1 on, such as 1,8: none twice, ascending."""
     return tuple(sorted({positive(word.strip()) for word in text.split(",")}))
+
+
+def hexadecimal(num_digits: int) -> Callable[[str], str]:
+    """Return a reader of hashes of so many hexadecimal digits."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{num_digits}}}", text):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {num_digits} hexadecimal digits")
+        return text.lower()
+
+    return read
+
+
+def address(text: str) -> str:
+    """Read an address of the web."""
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} does not begin with http:// or https://")
+    return text
 
 
 def number_of(unit: str, *, above: bool = True) -> Callable[[str], float]:

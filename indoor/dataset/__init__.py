@@ -3,6 +3,7 @@
 from indoor.dataset.batches import load_batches
 from indoor.dataset.identity import identify, identify_with_and_without_test
 from indoor.dataset.lists import SplitLists, read_split_lists
+from indoor.dataset.obtaining import Obtained, obtain
 from indoor.dataset.photographs import load_photograph
 from indoor.dataset.scenes import (
     IndoorScenes,
@@ -14,6 +15,7 @@ from indoor.dataset.verification import VerifyReport, verify
 
 __all__ = [
     "IndoorScenes",
+    "Obtained",
     "Sample",
     "SplitLists",
     "VerifyReport",
@@ -21,6 +23,7 @@ __all__ = [
     "identify_with_and_without_test",
     "load_batches",
     "load_photograph",
+    "obtain",
     "read_split_lists",
     "stratified_sample",
     "validation_indices",

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import torch
 from torch import nn
 
+from indoor.download import fetch
 from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.model.checkpoints import assumed_classes, load_float
-from indoor.model.download import fetch
 from indoor.model.file_kinds import identify_kind
 from indoor.model.head import head_of, reorder_head
 from indoor.model.imagenet import IMAGENET_URLS, NUM_IMAGENET_CLASSES, preprocessing_of
@@ -128,7 +128,15 @@ def find_weights(
                 return found("imagenet-cache", name, path)
             notes.append(f"{path} is not what its name says (SHA-256), so it was not used")
         if allow_download:
-            fetch(url, path, sha256=digits, timeout_s=timeout_s, progress=progress)
+            fetch(
+                url,
+                path,
+                sha256=digits,
+                timeout_s=timeout_s,
+                instead="give the weights as a file",
+                elsewhere="set TORCH_HOME to one",
+                progress=progress,
+            )
             return found("imagenet-download", name, path)
         notes.append("no ImageNet weights in torch's cache, and downloading is switched off")
     except (IndoorError, OSError) as error:
