@@ -453,12 +453,15 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, waits: list[float]) -> None:
-    """Each failure in a row doubles the wait, and what the server asks for is waited."""
+    """Each failure in a row doubles the wait, a server's own wish is heard, and each is told."""
+    told: list[str] = []
     busy, patient = send(b"", status=503), send(b"", status=429, Retry_After="7")
     server.answer = in_turn(busy, busy, patient, send(BODY))
-    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, tries=4)
+    fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, tries=4, say=told.append)
     assert (tmp_path / "x.bin").read_bytes() == BODY
-    assert waits == [2, 4, 8]
+    assert waits == [1, 2, 7]
+    assert told[0] == "x.bin: HTTP 503 Service Unavailable; asking again in 1 s"
+    assert told[2] == "x.bin: HTTP 429 Too Many Requests; asking again in 7 s"
     server.answer = in_turn(patient, send(BODY))
     fetch(server.url("y.bin"), tmp_path / "y.bin", sha256=DIGEST, tries=4)
     assert waits[3:] == [7]
@@ -483,6 +486,24 @@ def test_what_stays_so_is_asked_once(
         fetch(server.url("x.bin"), tmp_path / "x.bin", sha256=DIGEST, tries=5)
     assert server.num_requests == 1
     assert waits == []
+
+
+def test_a_name_that_nobody_has_is_asked_for_once(
+    tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network nobody waits for half a minute; a resolver that is busy is asked again."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def busy(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    for look_up, num_waits in ((unknown, 0), (busy, 2)):
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with pytest.raises(IndoorError, match=r"Name or service not known|Temporary failure"):
+            fetch("http://data.invalid/x.bin", tmp_path / "x.bin", sha256=DIGEST, tries=3)
+        assert len(waits) == num_waits
 
 
 def test_an_address_without_a_file_says_what_else_works(server: Server, tmp_path: Path) -> None:

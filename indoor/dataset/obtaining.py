@@ -71,7 +71,7 @@ def obtain(
         timeout_s: The seconds after which a silent server is given up.
         tries: How often in a row a server may fail without bringing anything.
         wait_s: The seconds before it is asked again, doubled each time, 60 at most.
-        say: Hears for whom there is to wait.
+        say: Hears for whom or for what there is to wait.
         progress: Hears of bytes and photographs.
 
     Returns:
@@ -97,7 +97,14 @@ def obtain(
     with locked(work / ".lock", "another download to this folder", say=say, cannot="write to"):
         there = _look(published, root)
         if there is None:
-            get = partial(fetch, timeout_s=timeout_s, tries=tries, wait_s=wait_s, progress=progress)
+            get = partial(
+                fetch,
+                timeout_s=timeout_s,
+                tries=tries,
+                wait_s=wait_s,
+                say=say,
+                progress=progress,
+            )
             notes: tuple[str, ...] = ()
             if archive is None:
                 path, beside = work / "archive", [work]

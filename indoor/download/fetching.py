@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def fetch(
     lock_timeout_s: float = 600.0,
     instead: str = "get the file in another way",
     elsewhere: str = "choose another",
+    say: Callable[[str], None] = lambda _: None,
     progress: Progress = NO_PROGRESS,
 ) -> None:
     """Download `url` to `path`, whole and verified or not at all; one process at a time.
@@ -74,11 +76,12 @@ def fetch(
             in that time, is given up.
         tries: How often in a row it may fail without bringing anything new. Only what may pass is
             tried again: a network's failures, a cut, a busy server.
-        wait_s: The seconds before it is asked again, doubled with each failure in a row, 60 at
-            most. A server that says how long (Retry-After) is heard.
+        wait_s: The seconds before it is asked again, doubled with each further failure in a row, 60
+            at most. A server that says how long (Retry-After) is heard.
         lock_timeout_s: The seconds to wait for another process that is downloading the same file.
         instead: What to do where nothing comes, for the error.
         elsewhere: What to do where the folder cannot be written to, for the error.
+        say: Hears of each failure before it is waited.
         progress: Hears of the bytes that came.
 
     Raises:
@@ -117,7 +120,7 @@ def fetch(
             remove_leftovers(path.parent, name)
         try:
             if not (path.is_file() and hash_of_file(path, algorithm).startswith(digits)):
-                _complete(job, tries, wait_s)
+                _complete(job, tries, wait_s, say)
                 with job.part.open("rb+") as written:
                     os.fsync(written.fileno())
                 job.part.replace(path)
@@ -126,7 +129,7 @@ def fetch(
             raise write_failure(path, error) from error
 
 
-def _complete(job: Job, tries: int, wait_s: float) -> None:
+def _complete(job: Job, tries: int, wait_s: float, say: Callable[[str], None]) -> None:
     """Receive until the part is the whole file, and compare its hash.
 
     A part from before may have been damaged, or be of another version that the server does not
@@ -142,7 +145,10 @@ def _complete(job: Job, tries: int, wait_s: float) -> None:
             most = max(most, size)
             if failures >= tries:
                 raise
-            time.sleep(min(max(wait_s * 2**failures, cut.wait_s), _LONGEST_WAIT_S))
+            pause_s = max(wait_s * 2 ** max(failures - 1, 0), cut.wait_s)
+            pause_s = min(pause_s, _LONGEST_WAIT_S)
+            say(f"{job.path.name}: {cut.reason}; asking again in {pause_s:g} s")
+            time.sleep(pause_s)
             continue
         found = hash_of_file(job.part, job.algorithm)
         if found.startswith(job.digits):

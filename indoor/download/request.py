@@ -2,6 +2,7 @@
 
 import http.client
 import queue
+import socket
 import threading
 import time
 import urllib.request
@@ -33,11 +34,13 @@ _GONE = frozenset({404, 410})
 class CutError(IndoorError):
     """The file did not come, or not whole, and may do so when it is asked for again.
 
-    `wait_s` is what the server wants to be left in peace for.
+    `reason` is what happened, in a few words; `wait_s` is what the server wants to be left in peace
+    for.
     """
 
-    def __init__(self, message: str, wait_s: float = 0.0) -> None:
+    def __init__(self, message: str, reason: str, wait_s: float) -> None:
         super().__init__(message)
+        self.reason = reason
         self.wait_s = wait_s
 
 
@@ -151,16 +154,16 @@ def failed(job: Job, error: Exception) -> IndoorError:
     reason = error.reason if isinstance(error, URLError) else error
     text = str(getattr(reason, "strerror", None) or reason) or type(reason).__name__
     advice, wait_s = "check the network and its proxy, or", 0.0
-    # What is no address, or a certificate that is not valid, stays so.
+    # What is no address, a certificate that is not valid or a name that nobody has stays so.
     passes = not isinstance(reason, ValueError | http.client.InvalidURL)
+    if isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME:
+        passes = False
     if isinstance(error, HTTPError):
         text, passes = f"HTTP {error.code} {error.reason}", error.code in _PASSING
         after = error.headers.get("Retry-After", "")
         wait_s = float(after) if after.isdecimal() and after.isascii() else 0.0
         if error.code in _GONE:
             advice = "nothing lies at this address:"
-    message = (
-        f"cannot download {job.url}: {' '.join(text.split())}; expected the file; "
-        f"{advice} {job.instead}"
-    )
-    return CutError(message, wait_s) if passes else IndoorError(message)
+    text = " ".join(text.split())
+    message = f"cannot download {job.url}: {text}; expected the file; {advice} {job.instead}"
+    return CutError(message, text, wait_s) if passes else IndoorError(message)
