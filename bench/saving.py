@@ -18,7 +18,8 @@ from indoor.report import plot_latency, render
 from indoor.report.comparison import render_ratios
 from indoor.runs.baseline import Choice, match_cases, regressions, unmatched
 from indoor.runs.results import load_results
-from indoor.runs.storage import lock_results, name_run, read_run
+from indoor.runs.saved import read_run
+from indoor.runs.storage import lock_results, name_run
 
 
 class Saving:
@@ -95,6 +96,11 @@ class Saving:
             if saves:
                 self._file = self.saved()
 
+    def _shown(self, path: Path) -> Path:
+        """Return the path as pytest-benchmark shows it: below its storage, wherever that is."""
+        folder = self.storage.path
+        return path.relative_to(folder) if path.is_relative_to(folder) else path
+
     def _remove_halves(self) -> bool:
         """Remove what was not written to its end: pytest-benchmark writes its file in place."""
         new = set(self.storage.query()) - self._known
@@ -130,7 +136,7 @@ class Saving:
         missing = default_names(self._settings) - set(entries)
         if choice.runs:
             self.bench_session.compared_mapping = {
-                run.path: {
+                self._shown(run.path): {
                     name: {"stats": stats} for name, stats in match_cases(entries, run).items()
                 }
                 for run in choice.runs

@@ -44,7 +44,8 @@ from indoor.runs.baseline import Choice, choose_baseline, find_runs, refuse_othe
 from indoor.runs.comparable import Subject, unfinished_key
 from indoor.runs.partial import PartialRun
 from indoor.runs.results import seal
-from indoor.runs.storage import SavedRun, gate_record, lost_promotions
+from indoor.runs.saved import SavedRun
+from indoor.runs.storage import gate_record, lost_promotions
 from indoor.runtimes import native_variants
 
 BENCH = ROOT / "bench"
@@ -254,7 +255,7 @@ class SuiteSession:
             self._choice = choose_baseline(
                 self._runs, settings.compare, here, judges_times=bool(settings.compare_fail)
             )
-            folders = {self._saving.storage.path / run.path.parent for run in self._runs}
+            folders = {run.path.parent for run in self._runs}
             promote = command_line("results", "promote", "NUMBER", results=self._saving.results)
             for folder, name in lost_promotions(folders if settings.compare is True else ()):
                 say(

@@ -257,15 +257,26 @@ def _memory_path_in(folder: str | None, _xdg: str | None, _home: str | None) -> 
     return Path(folder) / "facts-1.txt"
 
 
+def checked_line(text: bytes) -> bytes:
+    """Return a text without line breaks as a line that carries its own checksum."""
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def checked_lines(data: bytes) -> Iterator[bytes | None]:
+    """Yield the text of each line of `checked_line`; None for one that was cut off or damaged."""
+    for line in data.removesuffix(b"\n").split(b"\n"):
+        checksum, _, text = line.partition(b" ")
+        yield text if checksum == b"%08x" % zlib.crc32(text) else None
+
+
 def _read_facts(path: Path) -> dict[str, str]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = tuple(checked_lines(path.read_bytes()))
     except OSError:
         return {}
     facts: dict[str, str] = {}
-    for line in lines:
-        checksum, _, fact = line.partition(b" ")
-        if checksum == b"%08x" % zlib.crc32(fact):
+    for fact in lines:
+        if fact is not None:
             key, _, value = fact.decode().partition(" ")
             facts[key] = value
     if len(lines) > _MAX_FACTS:
@@ -276,8 +287,7 @@ def _read_facts(path: Path) -> dict[str, str]:
 
 
 def _fact_line(key: str, value: str) -> bytes:
-    fact = f"{key} {value}".encode()
-    return b"%08x %s\n" % (zlib.crc32(fact), fact)
+    return checked_line(f"{key} {value}".encode())
 
 
 def _umask() -> int:

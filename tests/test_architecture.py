@@ -30,7 +30,7 @@ ALLOWED = {
     "hints": {"places"},
     "machine": {"errors", "records"},
     "measure": {"errors", "files", "records", "machine"},
-    "runs": {"errors", "files", "hints", "locks", "records", "machine", "measure"},
+    "runs": {"errors", "files", "hints", "locks", "progress", "records", "machine", "measure"},
     "report": {"errors", "files", "records", "machine", "measure", "runs"},
     "recommend": {"errors", "hints", "records", "measure", "runs", "report"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
@@ -249,7 +249,7 @@ ASKS_BY_NAME = {
     "indoor/report/caption.py": "the label of the line on how int8 was made",
     "indoor/report/headline.py": "the check of int8 counts for what is made from its checkpoint",
     "indoor/report/summary.py": "files of before do not list what was left out",
-    "indoor/report/select.py": "files of before tell nothing but the precision",
+    "indoor/runs/select.py": "files of before tell nothing but the precision",
 }
 """Who may compare a variant's name, precision or runtime with a text, and why."""
 

@@ -56,7 +56,6 @@ from indoor.report.blocks import Column, Grid, Paragraph
 from indoor.report.comparison import render_ratios
 from indoor.report.headline import headline
 from indoor.report.markdown import as_markdown
-from indoor.report.select import variants
 from indoor.report.text import as_text
 from indoor.report.units import count, digits, ratio_interval
 from indoor.runs.results import (
@@ -65,6 +64,7 @@ from indoor.runs.results import (
     load_results,
     measurement_schema,
 )
+from indoor.runs.select import variants
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -10,7 +10,7 @@ from indoor.files import read_bytes
 from indoor.gate.records import GateReport
 from indoor.records import read_record
 from indoor.runs.results import load_results
-from indoor.runs.storage import read_run
+from indoor.runs.saved import read_run
 
 ROOT = Path(__file__).parent.parent
 STUDIES = ROOT / "results" / "studies"

@@ -17,12 +17,12 @@ from indoor.errors import IndoorError
 from indoor.locks import take_lock
 from indoor.runs.comparable import comparable_machines
 from indoor.runs.pruning import old_partial_runs
+from indoor.runs.saved import read_run
 from indoor.runs.storage import (
     gate_record,
     list_runs,
     lock_results,
     read_promoted,
-    read_run,
     write_promoted,
 )
 

@@ -21,7 +21,8 @@ from indoor.runs.baseline import (
 )
 from indoor.runs.comparable import Subject
 from indoor.runs.results import seal
-from indoor.runs.storage import SavedRun, lost_promotions, write_promoted
+from indoor.runs.saved import SavedRun
+from indoor.runs.storage import lost_promotions, write_promoted
 
 
 def of(machine: Any = ZEN3, **changes: Any) -> RunIdentity:
@@ -118,7 +119,7 @@ def test_a_run_that_does_not_fit_is_passed_over(newer: SavedRun, reason: str) ->
 
 def test_a_run_of_another_suite_is_no_baseline() -> None:
     """Without our identity nobody knows what was measured."""
-    foreign = dataclasses.replace(saved(1), result=None, fault="of another suite")
+    foreign = dataclasses.replace(saved(1), summary=None, fault="of another suite")
     assert "1 of another suite" in choose_baseline([foreign], True, here("d")).lines[0]
     (line,) = choose_baseline([foreign], "0001", here("d")).lines
     assert line.endswith("it holds nothing of this suite")
@@ -185,7 +186,7 @@ def test_peak_memory_is_not_judged_by_its_time() -> None:
     case = then.result.cases[0]
     memory = dataclasses.replace(case.measurement, case="peak-memory")
     cases = (dataclasses.replace(case, measurement=memory),)
-    then = dataclasses.replace(then, result=dataclasses.replace(then.result, cases=cases))
+    vars(then)["result"] = dataclasses.replace(then.result, cases=cases)
     current["bench/t.py::a"]["extra_info"]["indoor"] = now
     assert list(match_cases(current, then)) == ["bench/t.py::a"]
     assert regressions([parse_compare_fail("median:10%")], current, [then]) == []
@@ -263,7 +264,7 @@ def test_another_machines_run_is_refused_by_name_of_field() -> None:
 
 def test_a_run_of_nobodys_machine_is_refused() -> None:
     """A file without our part cannot say where it was measured, so nothing allows it."""
-    unknown = dataclasses.replace(saved(1), result=None, fault="of another suite")
+    unknown = dataclasses.replace(saved(1), summary=None, fault="of another suite")
     with pytest.raises(IndoorError, match="holds nothing of this suite"):
         refuse_other_machines([unknown], ZEN3, allowed=True, judges_times=False)
 

@@ -148,7 +148,11 @@ def _add_report(commands: Any) -> None:
         formats=("table", "markdown", "json", "csv"),
     )
     report.add_argument(
-        "files", type=Path, nargs="*", metavar="FILE", help="saved runs (default: the newest)"
+        "files",
+        type=Path,
+        nargs="*",
+        metavar="FILE",
+        help="saved runs, or folders with them (default: the newest)",
     )
     runs = group(report, "runs")
     runs.add_argument(
@@ -161,6 +165,12 @@ def _add_report(commands: Any) -> None:
         "--baseline", type=Path, metavar="FILE", help="compare with this run (default: none)"
     )
     output = group(report, "output")
+    output.add_argument(
+        "--summary",
+        action=argparse.BooleanOptionalAction,
+        help="the runs in short, by machine, and how far the machines' speedups lie apart "
+        "(default: in tables of more than 20 runs)",
+    )
     output.add_argument(
         "--plot", type=Path, metavar="PNG", help="also plot ms per photograph (default: no plot)"
     )

@@ -1,15 +1,22 @@
 """`indoor report`: the tables of benchmark results."""
 
 import argparse
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
+from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
 from indoor.records import to_json
-from indoor.report import plot_latency, render
+from indoor.report import plot_latency, render, render_fleet, survey
 from indoor.report.units import MS, US
+from indoor.runs.index import read_summaries
 from indoor.runs.results import load_results, measurement_schema
-from indoor.runs.storage import newest_run
+from indoor.runs.storage import files_below, newest_run
+from indoor.runs.summary import RunSummary
+
+MOST_TABLES = 20
+"""Runs of which each has its tables; more are told in short unless somebody asks for these."""
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -26,7 +33,10 @@ def run(parsed: argparse.Namespace) -> Outcome:
             f"--unit {parsed.unit} with --format {parsed.format}: times there are in seconds; "
             "expected table or markdown; leave --unit out"
         )
-    results = load_results(parsed.files or [newest_run(parsed.results or Path("results"))])
+    files = _files(parsed)
+    if _is_summary(parsed, files):
+        return _summary(parsed, files)
+    results = load_results(files)
     baseline = load_results([parsed.baseline])[0] if parsed.baseline else None
     text = render(
         results,
@@ -39,3 +49,49 @@ def run(parsed: argparse.Namespace) -> Outcome:
     if parsed.plot:
         plot_latency(results, parsed.plot)
     return Outcome(record=None, text=text)
+
+
+def _files(parsed: argparse.Namespace) -> tuple[Path, ...]:
+    """Return the files that were named, all those below a folder that was, or the newest."""
+    if not parsed.files:
+        return (newest_run(parsed.results or Path("results")),)
+    return tuple(
+        file for path in parsed.files for file in (files_below(path) if path.is_dir() else [path])
+    )
+
+
+def _is_summary(parsed: argparse.Namespace, files: Sequence[Path]) -> bool:
+    """Return whether the runs are told in short: where that is asked for, or they are many.
+
+    Raises:
+        IndoorError: It is asked for beside what is of single runs.
+    """
+    of_runs = {"--baseline": parsed.baseline, "--plot": parsed.plot, "--unit": parsed.unit}
+    given = [name for name, value in of_runs.items() if value is not None]
+    if parsed.summary and given:
+        raise IndoorError(
+            f"--summary with {given[0]}: it shows no single run; expected one of the two; leave "
+            "one out"
+        )
+    if parsed.summary is not None:
+        return bool(parsed.summary)
+    return len(files) > MOST_TABLES and not given and parsed.format in ("table", "markdown")
+
+
+def _summary(parsed: argparse.Namespace, files: Sequence[Path]) -> Outcome:
+    named = {path for path in parsed.files if not path.is_dir()}
+    fleet = survey(_readable(read_summaries(files, progress=Bar()), named))
+    text = render_fleet(
+        fleet, format=parsed.format, width=parsed.width or width(), color=use_color()
+    )
+    return Outcome(record=None, text=text)
+
+
+def _readable(
+    found: Iterator[tuple[Path, RunSummary | IndoorError]], named: Set[Path]
+) -> Iterator[tuple[Path, RunSummary | IndoorError]]:
+    """Yield them; a file that was named itself has to be a run, one in a folder is left out."""
+    for path, run in found:
+        if isinstance(run, IndoorError) and path in named:
+            raise run
+        yield path, run

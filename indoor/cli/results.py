@@ -6,20 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, tell, use_color, width
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.text import as_text
 from indoor.runs.pruning import plan_pruning, prune
-from indoor.runs.storage import (
-    SavedRun,
-    find_run,
-    group_runs,
-    list_runs,
-    lock_results,
-    lost_promotions,
-    promote_run,
-    read_run,
-)
+from indoor.runs.saved import SavedRun, group_runs, promote_run, read_runs
+from indoor.runs.storage import find_run, list_runs, lock_results, lost_promotions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +52,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 
 def _list(results: Path, columns: int) -> Outcome:
-    runs = [read_run(path) for path in list_runs(results)]
+    runs = list(read_runs(list_runs(results), progress=Bar()))
     if not runs:
         measure = shlex.join(["pytest", "bench", "--results", str(results)])
         return Outcome(record=[], text=f"no runs in {results}; make one with {measure}")
@@ -97,13 +90,13 @@ def _entry(run: SavedRun, group: str | None) -> _Entry:
         folder=run.path.parent.name,
         number=run.path.name.split("_")[0],
         name=run.name,
-        saved_at=(run.result.datetime or None) if run.result else None,
+        saved_at=(run.summary.datetime or None) if run.summary else None,
         commit=identity.commit if identity else None,
         dirty=identity.dirty if identity else None,
         arch=identity.arch if identity else None,
         data=identity.data.name if identity else None,
         cpu_model=identity.machine.cpu_model if identity else None,
-        num_cases=len(run.result.stats) if run.result else 0,
+        num_cases=run.summary.num_benchmarks if run.summary else 0,
         problems=run.problems,
         promoted=run.promoted,
         group=group,

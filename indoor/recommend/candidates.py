@@ -7,9 +7,9 @@ from typing import Literal
 from indoor.errors import IndoorError
 from indoor.records import Case, Interval, Measurement, PairedEvaluation, Precision, Variant
 from indoor.report import units
-from indoor.report.select import described, pairs, precision_that_ran, size_bytes
 from indoor.runs.ratios import percentile
 from indoor.runs.results import MeasuredCase, RunResult
+from indoor.runs.select import described, pairs, precision_that_ran, size_bytes
 
 Basis = Literal["label", "forward", "p90", "p99"]
 Objective = Literal["throughput", "latency", "memory", "size"]

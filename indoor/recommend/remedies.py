@@ -5,8 +5,8 @@ import shlex
 
 from indoor.recommend.candidates import Candidate, Figure
 from indoor.report import units
-from indoor.report.select import described, pairs
 from indoor.runs.results import RunResult
+from indoor.runs.select import described, pairs
 
 MOST_ROUNDS = 1000
 """The suite takes no more of a cell."""

@@ -1,8 +1,15 @@
 """Runs to tables, sentences and pictures, from their records alone."""
 
+from indoor.report.fleet import survey
 from indoor.report.headline import speedup_sentence
 from indoor.report.plots import plot_curves, plot_latency
-from indoor.report.render import ReportFormat, render, render_evaluation, render_machine
+from indoor.report.render import (
+    ReportFormat,
+    render,
+    render_evaluation,
+    render_fleet,
+    render_machine,
+)
 
 __all__ = [
     "ReportFormat",
@@ -10,6 +17,8 @@ __all__ = [
     "plot_latency",
     "render",
     "render_evaluation",
+    "render_fleet",
     "render_machine",
     "speedup_sentence",
+    "survey",
 ]

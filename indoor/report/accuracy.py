@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from indoor.records import Evaluation, PairedEvaluation
 from indoor.report import units
-from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
-from indoor.report.select import MANY, evaluations, labels, pairs
+from indoor.report.blocks import MANY, Block, Column, Grid, Heading, Items, Paragraph
 from indoor.report.verdict import describe_accuracy
 from indoor.runs.results import RunResult
+from indoor.runs.select import evaluations, labels, pairs
 
 
 def accuracy_blocks(result: RunResult) -> list[Block]:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from indoor.records import Allocator, Precision
-from indoor.report.select import (
+from indoor.runs.ratios import paired_ratio
+from indoor.runs.results import MeasuredCase, RunResult
+from indoor.runs.select import (
     MeanSpeedup,
     batch_sizes,
     described,
@@ -14,8 +16,6 @@ from indoor.report.select import (
     mean_speedup,
     precision_that_ran,
 )
-from indoor.runs.ratios import paired_ratio
-from indoor.runs.results import MeasuredCase, RunResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,9 @@ Tone = Literal["plain", "good", "better", "bad", "open", "broken"]
 """What a verdict means to the reader, which decides its colour: `open` is not known either way,
 `broken` is a measurement that went wrong."""
 
+MANY = 4
+"""Variants above which tables are made for their number: one line each, and an overview."""
+
 
 @dataclass(frozen=True)
 class Heading:

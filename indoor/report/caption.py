@@ -8,10 +8,10 @@ from indoor.records import (
     RunIdentity,
     WeightSource,
 )
-from indoor.report.select import variants
 from indoor.report.units import moment
 from indoor.runs.comparable import NOT_RECORDED
 from indoor.runs.results import RunResult
+from indoor.runs.select import variants
 
 DEMO = "demo"
 """The name of the drawn data set: its folder's."""

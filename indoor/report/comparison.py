@@ -6,10 +6,10 @@ from itertools import pairwise
 from indoor.records import Case, Measurement, PairedSpeedup
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
-from indoor.report.select import allocators, latencies, place
 from indoor.report.text import as_text
 from indoor.runs.comparable import CaseKey, Difference, case_key, comparable
 from indoor.runs.results import MeasuredCase, RunResult
+from indoor.runs.select import allocators, latencies, place
 
 _KINDS: dict[Case, str] = {
     "latency": "",

@@ -5,8 +5,8 @@ from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.headline import headline
 from indoor.report.pivot import pivot
-from indoor.report.select import cells, described, labels, size_bytes, variants
 from indoor.runs.results import RunResult
+from indoor.runs.select import cells, described, labels, size_bytes, variants
 
 _BUILD = "Build: from the checkpoint to that file, where this run made it. "
 

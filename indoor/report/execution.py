@@ -8,8 +8,8 @@ from indoor.records import Measurement
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
 from indoor.report.pivot import pivot
-from indoor.report.select import allocators, described, labels, latencies, precision_that_ran
 from indoor.runs.results import RunResult
+from indoor.runs.select import allocators, described, labels, latencies, precision_that_ran
 
 if TYPE_CHECKING:
     from indoor.measure.proof import Proof

@@ -10,9 +10,9 @@ from indoor.report.caption import caption, weights_warning
 from indoor.report.comparison import case_name, compare_runs
 from indoor.report.execution import share_of_limit
 from indoor.report.headline import Headline, headline
-from indoor.report.select import allocators
 from indoor.report.slower import slow_cells
 from indoor.runs.results import MeasuredCase, RunResult
+from indoor.runs.select import allocators
 
 REPORT_FORMAT = 1
 """The version of the JSON's structure, which docs/results.md describes."""

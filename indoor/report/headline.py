@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from indoor.records import Allocator, Measurement, Variant
 from indoor.report import units
 from indoor.report.best import Best, Contest, best_of_each, contest
-from indoor.report.select import (
-    MeanSpeedup,
-    allocators,
-    cells,
-    described,
-    latencies,
-    mean_speedup,
-    pairs,
-    thread_counts,
-    variants,
-)
 from indoor.report.verdict import Verdict, describe_speedup, verdict
 from indoor.runs.results import RunResult
+from indoor.runs.select import (
+    MeanSpeedup,
+    cells,
+    described,
+    headline_cells,
+    mean_speedups,
+    pairs,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +54,14 @@ def speedup_sentence(result: RunResult) -> str:
 
 def headline(result: RunResult) -> Headline:
     """Return the verdicts at the run's largest thread count, and what it rests on."""
-    allocator = next(iter(allocators(result)), None)
-    counts = thread_counts(latencies(result, allocator))
-    if allocator is None or not counts:
+    place = headline_cells(result)
+    if place is None:
         return Headline(
             sentence="This run cannot tell whether int8 pays: no forward pass was timed."
         )
-    threads = counts[-1]
+    allocator, threads = place
     timed = cells(result, allocator, threads)
-    means = {}
-    for name in variants(result):
-        speedups = {b: one.speedup for (v, b), one in timed.items() if v == name and one.speedup}
-        if (mean := mean_speedup(speedups)) is not None:
-            means[name] = mean
+    means = mean_speedups(result, allocator, threads)
     kinds = described(result)
     names = {name for name, _ in timed}
     judged = {

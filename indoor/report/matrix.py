@@ -4,12 +4,12 @@ from collections import defaultdict
 
 from indoor.records import Allocator, Measurement
 from indoor.report import units
-from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+from indoor.report.blocks import MANY, Block, Column, Grid, Heading, Paragraph
 from indoor.report.pivot import pivot
-from indoor.report.select import MANY, allocators, label, latencies, place
 from indoor.report.slower import slower_blocks
 from indoor.report.tails import tails_blocks
 from indoor.runs.results import RunResult
+from indoor.runs.select import allocators, label, latencies, place
 
 _MANY_FAULTS = 1000
 """Minor faults a photograph above which mapping memory costs a share worth a word."""

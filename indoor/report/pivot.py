@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from indoor.records import Measurement
 from indoor.report import units
 from indoor.report.blocks import Column, Grid
-from indoor.report.select import labels, place
 from indoor.runs.results import RunResult
+from indoor.runs.select import labels, place
 
 
 def pivot(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from indoor.errors import IndoorError
 from indoor.records import TrainingCurves
 from indoor.report import units
+from indoor.report.blocks import MANY
 from indoor.report.caption import short_caption
 from indoor.report.picture import blank, caption, save, tidy
-from indoor.report.select import (
-    MANY,
+from indoor.runs.results import MeasuredCase, RunResult
+from indoor.runs.select import (
     allocators,
     batch_sizes,
     described,
@@ -19,7 +20,6 @@ from indoor.report.select import (
     thread_counts,
     variants,
 )
-from indoor.runs.results import MeasuredCase, RunResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

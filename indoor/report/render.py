@@ -1,6 +1,7 @@
 """Runs as one text: tables, markdown, JSON or CSV."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from indoor.records import EvaluationReport, Machine
@@ -20,17 +21,23 @@ from indoor.report.comparison import comparison_blocks
 from indoor.report.costs import costs_blocks
 from indoor.report.execution import execution_blocks
 from indoor.report.export import as_csv, as_json
+from indoor.report.fleet import Fleet, survey
+from indoor.report.fleet_tables import fleet_blocks, fleet_csv, fleet_json
 from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
 from indoor.report.summary import headline_blocks
 from indoor.report.text import as_text
 from indoor.report.units import MS, TimeUnit
+from indoor.runs.groups import groups_by_place
 from indoor.runs.results import RunResult
+from indoor.runs.summary import summarize
 
 if TYPE_CHECKING:
     from indoor.machine import Advice
 
 ReportFormat = Literal["table", "markdown", "json", "csv"]
+
+_UNKNOWN = "format {!r}, expected table, markdown, json or csv"
 
 
 def render(
@@ -44,7 +51,8 @@ def render(
 ) -> str:
     """Return what the runs found.
 
-    Runs are never merged: each has its own tables under its own caption.
+    Runs are never merged: each has its own tables under its own caption. Several are grouped by
+    their machines, and end with an overview of these.
 
     Args:
         results: One run or more.
@@ -69,12 +77,39 @@ def render(
         case "csv":
             return as_csv(results)
         case "table" | "markdown":
-            blocks = [block for run in results for block in _run_blocks(run, baseline, unit)]
-            if format == "markdown":
-                return as_markdown(blocks)
-            return as_text(blocks, width=width, color=color)
+            blocks = [
+                block for run in _by_machine(results) for block in _run_blocks(run, baseline, unit)
+            ]
+            if len(results) > 1:
+                blocks += fleet_blocks(
+                    survey((Path(one.source), summarize(one)) for one in results)
+                )
+            return _printed(blocks, format, width, color)
         case _:
-            raise ValueError(f"format {format!r}, expected table, markdown, json or csv")
+            raise ValueError(_UNKNOWN.format(format))
+
+
+def render_fleet(
+    fleet: Fleet,
+    *,
+    format: ReportFormat = "table",  # noqa: A002 - as above
+    width: int = 80,
+    color: bool = False,
+) -> str:
+    """Return many runs in short, as `render` does a few.
+
+    Raises:
+        ValueError: The format is unknown.
+    """
+    match format:
+        case "json":
+            return fleet_json(fleet)
+        case "csv":
+            return fleet_csv(fleet)
+        case "table" | "markdown":
+            return _printed(fleet_blocks(fleet), format, width, color)
+        case _:
+            raise ValueError(_UNKNOWN.format(format))
 
 
 def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool = False) -> str:
@@ -124,6 +159,16 @@ def render_machine(
     else:
         blocks.append(Paragraph("Nothing speaks against trusting figures of this machine."))
     return as_text(blocks, width=width, color=color)
+
+
+def _printed(blocks: list[Block], form: ReportFormat, width: int, color: bool) -> str:
+    return as_markdown(blocks) if form == "markdown" else as_text(blocks, width=width, color=color)
+
+
+def _by_machine(results: Sequence[RunResult]) -> list[RunResult]:
+    """Return the runs of each machine beside each other, otherwise in the order given."""
+    groups = groups_by_place()
+    return sorted(results, key=lambda one: groups.number(one.subject))
 
 
 def _run_blocks(result: RunResult, baseline: RunResult | None, unit: TimeUnit) -> list[Block]:

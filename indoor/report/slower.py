@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, get_args
 from indoor.records import Allocator, PairedSpeedup, Precision
 from indoor.report import units
 from indoor.report.blocks import Block, Items, Paragraph
-from indoor.report.select import described, label, latencies, precision_that_ran
 from indoor.runs.ratios import paired_ratio
 from indoor.runs.results import MeasuredCase, RunResult
+from indoor.runs.select import described, label, latencies, precision_that_ran
 
 if TYPE_CHECKING:
     from indoor.measure.slow_pair import Cause

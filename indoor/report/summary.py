@@ -4,17 +4,16 @@ from itertools import pairwise
 
 from indoor.records import Evaluation
 from indoor.report import units
-from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+from indoor.report.blocks import MANY, Block, Column, Grid, Heading, Paragraph
 from indoor.report.headline import Headline, headline
-from indoor.report.select import (
+from indoor.runs.results import RunResult
+from indoor.runs.select import (
     HEADLINE_BATCHES,
-    MANY,
     described,
     evaluations,
     labels,
     size_bytes,
 )
-from indoor.runs.results import RunResult
 
 
 def headline_blocks(result: RunResult, unit: units.TimeUnit = units.MS) -> list[Block]:

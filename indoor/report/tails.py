@@ -3,7 +3,7 @@
 from indoor.records import Measurement, Tail
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Paragraph
-from indoor.report.select import label
+from indoor.runs.select import label
 
 
 def tails_blocks(cases: list[Measurement], unit: units.TimeUnit) -> list[Block]:

@@ -1,10 +1,8 @@
 """Which saved run a run is compared with, and what is worse than it."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from indoor.errors import IndoorError
@@ -17,7 +15,7 @@ from indoor.runs.comparable import (
     comparable,
     comparable_machines,
 )
-from indoor.runs.storage import SavedRun, read_run
+from indoor.runs.saved import SavedRun, read_runs
 
 FIRST = "0001"
 """The number that the first run of an empty storage gets."""
@@ -222,15 +220,7 @@ def unmatched(current: Mapping[str, Any], run: SavedRun) -> list[str]:
 
 
 def _read_all(storage: Any, pattern: str) -> tuple[SavedRun, ...]:
-    return tuple(
-        dataclasses.replace(run, path=_shown(run.path, storage.path))
-        for run in map(read_run, storage.query(pattern))
-    )
-
-
-def _shown(path: Path, folder: Path) -> Path:
-    """Return the path as pytest-benchmark shows it: below its storage, wherever that is."""
-    return path.relative_to(folder) if path.is_relative_to(folder) else path
+    return tuple(read_runs(storage.query(pattern)))
 
 
 def _named_runs(runs: tuple[SavedRun, ...], here: Subject, *, judges_times: bool) -> Choice:

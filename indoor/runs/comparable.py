@@ -182,6 +182,8 @@ _OF_RUN: tuple[_Field[Subject], ...] = (
 """The commit is not here: what it did to times is the question."""
 # fmt: on
 
+_OF_PLACE = tuple(one for one in _OF_RUN if one.name in ("device", "environment"))
+
 
 def comparable(there: Subject, here: Subject) -> Comparability:
     """Return what two runs differ in, and with it what of them may be compared.
@@ -201,6 +203,24 @@ def comparable(there: Subject, here: Subject) -> Comparability:
 def comparable_machines(there: Machine, here: Machine) -> Comparability:
     """Return what two machines differ in, before anything else of a run is known."""
     return Comparability(differences=tuple(_differences(_OF_MACHINE, there, here)))
+
+
+def comparable_places(there: Subject, here: Subject) -> Comparability:
+    """Return what differs where two runs were measured: machine, device or environment."""
+    machines = comparable_machines(there.run.machine, here.run.machine)
+    return Comparability(differences=(*machines.differences, *_differences(_OF_PLACE, there, here)))
+
+
+def subject_key(subject: Subject) -> str:
+    """Return a text that is equal for subjects in which `comparable` finds no difference at all."""
+    of_machine = [one.read(subject.run.machine) for one in _OF_MACHINE]
+    return to_json((of_machine, [one.read(subject) for one in _OF_RUN])).decode()
+
+
+def place_key(subject: Subject) -> str:
+    """Return the same for `comparable_places`."""
+    of_machine = [one.read(subject.run.machine) for one in _OF_MACHINE]
+    return to_json((of_machine, [one.read(subject) for one in _OF_PLACE])).decode()
 
 
 def describe_mixture(runs: Sequence[RunIdentity]) -> str | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from indoor.errors import IndoorError
 from indoor.runs.comparable import Subject, comparable
-from indoor.runs.storage import gate_record, list_runs, read_run
+from indoor.runs.saved import read_runs
+from indoor.runs.storage import gate_record, list_runs
 
 _DAY_S = 86_400
 
@@ -77,8 +78,8 @@ def _wanted(runs: Sequence[Path]) -> dict[Path, str]:
     """Return the runs of one folder that stay whatever their age, each with the reason."""
     found: dict[Path, str] = {}
     newest: list[Subject] = []
-    for path in reversed(runs):
-        known = read_run(path)
+    for known in read_runs(runs[::-1]):
+        path = known.path
         if known.fault == "of another suite":
             found[path] = "it is not of this suite"
         elif known.subject is None:

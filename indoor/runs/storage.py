@@ -1,79 +1,34 @@
-"""The saved runs in results/: their files, which of them are promoted, and the lock over both.
+"""The files of saved runs in results/, which of them are promoted, and the lock over both.
 
 A folder of results holds one folder a machine, as pytest-benchmark names it, with files
 `NNNN_name.json`. The promoted ones are named in a small file beside them.
 """
 
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from indoor.errors import IndoorError
 from indoor.hints import command_line
 from indoor.locks import locked
-from indoor.records import RunIdentity, read_record, write_record
-from indoor.runs.comparable import Subject, comparable
-from indoor.runs.results import ChangedRunError, ForeignRunError, RunResult, load_results
+from indoor.records import read_record, write_record
 
 POINTER = ".promoted"
 """No `.json`: pytest-benchmark would take such a file for a run."""
 
-Fault = Literal["unreadable", "changed", "of another suite"]
-"""Cut off or of another version; changed after it was saved; another suite's, which is none."""
-
 LOCK = ".lock"
+
+GATES = "gates"
+"""The folder beside those of the machines in which runs' gates keep what they measured."""
 
 LOCK_WAIT_S = 120.0
 """Saving takes seconds; somebody who holds the lock for minutes is stopped or stuck."""
 
 _NUMBERED = re.compile(r"(\d{4,})_.*\.json")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SavedRun:
-    """A file of the storage.
-
-    Attributes:
-        path: The file.
-        result: What it holds; None where that is nothing of this suite, or cannot be trusted.
-        promoted: Whether a person made it a baseline.
-        fault: Why there is no result; None where there is one.
-        reason: The same in a line.
-    """
-
-    path: Path
-    result: RunResult | None
-    promoted: bool = False
-    fault: Fault | None = None
-    reason: str = ""
-
-    @property
-    def name(self) -> str:
-        """The file's name without its ending."""
-        return self.path.name.removesuffix(".gz").removesuffix(".json")
-
-    @property
-    def subject(self) -> Subject | None:
-        """What the run is about."""
-        return self.result.subject if self.result else None
-
-    @property
-    def identity(self) -> RunIdentity | None:
-        """What the run measured."""
-        return self.subject.run if self.subject else None
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Why it is no baseline by itself: a fault, `narrowed`, `failed`, `regressed`."""
-        if self.identity is None:
-            return (self.fault,) if self.fault else ()
-        reason = self.identity.not_a_baseline
-        words = ("narrowed" if self.identity.narrowed else None, reason)
-        return tuple(dict.fromkeys(word for word in words if word))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +63,34 @@ def list_runs(results: Path) -> tuple[Path, ...]:
             f"cannot list {error.filename}: {error.strerror}; expected a readable folder"
         ) from error
     return tuple(sorted(found, key=lambda path: (path.parent.name, number_of(path), path.name)))
+
+
+def files_below(folder: Path) -> tuple[Path, ...]:
+    """Return every file below a folder that may be a run: JSON, packed or not, and none hidden.
+
+    Raises:
+        IndoorError: There is none, or a folder cannot be read.
+    """
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise IndoorError(
+            f"cannot list {error.filename}: {error.strerror}; expected a readable folder"
+        ) from error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != GATES)
+        found += [
+            Path(place, name)
+            for name in sorted(names)
+            if name.endswith((".json", ".json.gz")) and not name.startswith(".")
+        ]
+    if not found:
+        raise IndoorError(
+            f"no results below {folder}: expected *.json or *.json.gz that `pytest bench` saved; "
+            "name another folder, or the files"
+        )
+    return tuple(found)
 
 
 def newest_run(results: Path) -> Path:
@@ -173,47 +156,7 @@ def name_run(arch: str, commit: str | None, dirty: bool | None, remark: str | No
 
 def gate_record(results: Path, name: str) -> Path:
     """Return where a run's gate keeps what it measured: where nobody takes it for a run."""
-    return results / "gates" / f"gate_{name}.json"
-
-
-def read_run(path: Path) -> SavedRun:
-    """Read a saved run; what cannot be read, or is not ours, is told by its `fault`.
-
-    Raises:
-        IndoorError: The file that names the promoted runs beside it cannot be read.
-    """
-    promoted = path.name in read_promoted(path.parent)
-    try:
-        (result,) = load_results([path])
-    except IndoorError as error:
-        faults: dict[type, Fault] = {
-            ForeignRunError: "of another suite",
-            ChangedRunError: "changed",
-        }
-        return SavedRun(
-            path=path,
-            result=None,
-            promoted=promoted,
-            fault=faults.get(type(error), "unreadable"),
-            reason=str(error),
-        )
-    return SavedRun(path=path, result=result, promoted=promoted)
-
-
-def group_runs(runs: Iterable[SavedRun]) -> list[str | None]:
-    """Return a letter for each run: runs of one letter may be compared in time by default."""
-    groups: list[Subject] = []
-    letters: list[str | None] = []
-    for run in runs:
-        if run.subject is None:
-            letters.append(None)
-            continue
-        found = (i for i, one in enumerate(groups) if comparable(one, run.subject).other is None)
-        index = next(found, len(groups))
-        if index == len(groups):
-            groups.append(run.subject)
-        letters.append(chr(ord("A") + index) if index < 26 else str(index + 1))
-    return letters
+    return results / GATES / f"gate_{name}.json"
 
 
 def read_promoted(folder: Path) -> tuple[str, ...]:
@@ -241,55 +184,6 @@ def lost_promotions(folders: Iterable[Path]) -> tuple[tuple[Path, str], ...]:
         for name in read_promoted(folder)
         if not (folder / name).is_file()
     )
-
-
-def promote_run(path: Path, *, force: bool) -> tuple[SavedRun, tuple[str, ...]]:
-    """Make a run the baseline of its machine and subject; hold the lock while you do.
-
-    Args:
-        path: The run's file.
-        force: Whether it may be narrowed or failed.
-
-    Returns:
-        The run, and the names of the files that are not promoted any more.
-
-    Raises:
-        IndoorError: It is no run of this suite, or may not be a baseline.
-    """
-    chosen = read_run(path)
-    if chosen.subject is None:
-        if not _is_foreign(chosen):
-            raise IndoorError(f"a run that cannot be read is no baseline: {chosen.reason}")
-        raise IndoorError(
-            f"{path} holds nothing of this suite; expected a run that `pytest bench` saved; "
-            "promote another"
-        )
-    refused = [problem for problem in chosen.problems if problem in ("narrowed", "failed")]
-    if refused and not force:
-        raise IndoorError(
-            f"{path} is {' and '.join(refused)}; expected a run of all cases without a failure; "
-            "promote another, or this one with --force"
-        )
-    promoted = read_promoted(path.parent)
-    replaced = tuple(
-        name
-        for name in promoted
-        if name != path.name and _gives_way(read_run(path.parent / name), chosen.subject)
-    )
-    kept = [name for name in promoted if name not in {*replaced, path.name}]
-    write_promoted(path.parent, [*kept, path.name])
-    return chosen, replaced
-
-
-def _gives_way(earlier: SavedRun, subject: Subject) -> bool:
-    """Return whether an earlier promoted run is of the same machine and subject, or gone."""
-    if _is_foreign(earlier):
-        return False
-    return earlier.subject is None or comparable(earlier.subject, subject).other is None
-
-
-def _is_foreign(run: SavedRun) -> bool:
-    return run.fault == "of another suite"
 
 
 def lock_results(

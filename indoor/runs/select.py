@@ -20,9 +20,6 @@ from indoor.runs.results import MeasuredCase, RunResult
 HEADLINE_BATCHES = (8, 16)
 """The batches whose speedups the headline's geometric mean is over."""
 
-MANY = 4
-"""Variants above which tables are made for their number: one line each, and an overview."""
-
 Record = TypeVar("Record")
 
 # fmt: off
@@ -189,6 +186,24 @@ def mean_speedup(speedups: Mapping[int, PairedSpeedup]) -> MeanSpeedup | None:
     batches = headline_batches(speedups)
     value, interval = geometric_mean([speedups[batch] for batch in batches])
     return MeanSpeedup(value=value, interval=interval, batches=batches)
+
+
+def headline_cells(result: RunResult) -> tuple[Allocator, int] | None:
+    """Return the allocator and the largest thread count; None where no cell was timed."""
+    allocator = next(iter(allocators(result)), None)
+    counts = thread_counts(latencies(result, allocator))
+    return None if allocator is None or not counts else (allocator, counts[-1])
+
+
+def mean_speedups(result: RunResult, allocator: Allocator, threads: int) -> dict[str, MeanSpeedup]:
+    """Return each variant's mean at one thread count, where it has paired speedups."""
+    timed = cells(result, allocator, threads)
+    means = {}
+    for name in variants(result):
+        speedups = {b: one.speedup for (v, b), one in timed.items() if v == name and one.speedup}
+        if (mean := mean_speedup(speedups)) is not None:
+            means[name] = mean
+    return means
 
 
 def _measurements(result: RunResult, variant: str | None = None) -> Iterator[Measurement]:
