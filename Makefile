@@ -56,11 +56,11 @@ $(VENV)/.torch: $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@
 
 $(BENCH_MADE): pyproject.toml $(VENV)/.torch
-	$(PIP) --editable '.[plot$(if $(EXTRAS),$(COMMA)$(EXTRAS))]'
+	$(PIP) --editable '.[page$(if $(EXTRAS),$(COMMA)$(EXTRAS))]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.torch
-	$(PIP) --editable '.[dev,plot,runtimes]'
+	$(PIP) --editable '.[dev,page,runtimes]'
 	@touch $@
 
 clean:

@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,6 +12,7 @@ import pytest
 
 from indoor import places
 from indoor.errors import IndoorError
+from indoor.files import check_new_file
 from indoor.machine import UnreadableError, usable_physical_cores
 from indoor.records import Allocator, Arch
 
@@ -61,6 +62,8 @@ class Settings:
     compare_fail: tuple[object, ...]
     allow_other_machine: bool
     gate: str | None
+    html: Path | None
+    """Where the page goes; None: beside the saved run."""
 
     @property
     def suite_batches(self) -> tuple[int, ...]:
@@ -182,6 +185,9 @@ def add_options(parser: pytest.Parser) -> None:
         help="then run `indoor gate --base REV` on the suite; its exit status counts (default: no)",
     )
     add("--results", metavar="FOLDER", help="where runs are saved (default: results/)")
+    # pytest-html, where it is installed, has the name; then the page lies beside the run.
+    with suppress(ValueError):
+        add("--html", metavar="FILE", help="where the run's page goes (default: beside the run)")
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -219,7 +225,20 @@ def read_settings(config: pytest.Config) -> Settings:
         compare_fail=_compare_fail(config),
         allow_other_machine=get("allow_other_machine"),
         gate=get("gate") or None,
+        html=_html(config, here),
     )
+
+
+def _html(config: pytest.Config, here: Path) -> Path | None:
+    text = config.getoption("html", None)
+    if not text or config.pluginmanager.hasplugin("html"):
+        return None
+    path = here / str(text)
+    try:
+        check_new_file(path, option="--html")
+    except IndoorError as error:
+        raise pytest.UsageError(str(error)) from error
+    return path
 
 
 UNHEEDED = {

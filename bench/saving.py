@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench.options import ROOT, Settings
 from bench.terminal import say
 from indoor.errors import IndoorError
 from indoor.machine import code_identity
-from indoor.report import plot_latency, render
+from indoor.report import plot_latency, render, write_report_page
 from indoor.report.comparison import render_ratios
 from indoor.runs.baseline import Choice, match_cases, regressions, unmatched
 from indoor.runs.results import load_results
@@ -156,13 +157,14 @@ class Saving:
             self.bench_session.autosave = self.name(reason or ("narrowed" if narrowed else None))
 
 
-def write_tables(reporter: Any, saved: Path, choice: Choice) -> None:
+def write_tables(reporter: Any, saved: Path, choice: Choice, html: Path | None) -> None:
     """Print the saved run's tables beside what was chosen, and draw its plot beside the file.
 
     Args:
         reporter: pytest's terminal reporter.
         saved: The file of this run.
         choice: What to compare with.
+        html: Where the page goes; None: beside the file.
     """
     reporter.section("what this run found", sep="=")
     (result,) = load_results([saved])
@@ -170,13 +172,17 @@ def write_tables(reporter: Any, saved: Path, choice: Choice) -> None:
     baseline = choice.runs[0].result if choice.runs else None
     reporter.write(render([result], width=width, color=color, baseline=baseline))
     reporter.write_line(f"saved: {saved}")
-    plot = saved.with_suffix(".png")
-    try:
-        plot_latency([result], plot)
-    except IndoorError as error:
-        reporter.write_line(f"no plot: {error}")
-    else:
-        reporter.write_line(f"plot: {plot}")
+    page = html or saved.with_suffix(".html")
+    for what, path, write in (
+        ("plot", saved.with_suffix(".png"), partial(plot_latency, [result])),
+        ("page", page, partial(write_report_page, [result], baseline=baseline)),
+    ):
+        try:
+            write(path)
+        except IndoorError as error:
+            reporter.write_line(f"no {what}: {error}")
+        else:
+            reporter.write_line(f"{what}: {path}")
     for run in choice.elsewhere:
         assert run.result is not None
         reporter.write(render_ratios(run.result, result, width=width, color=color))

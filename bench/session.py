@@ -184,7 +184,7 @@ class SuiteSession:
             return
         saved = self._saving.saved()
         if saved is not None:
-            write_tables(terminalreporter, saved, self._choice)
+            write_tables(terminalreporter, saved, self._choice, self._settings.html)
             if self._finished is not None and self._finished.num_resumed:
                 resumed = self._finished.num_resumed
                 terminalreporter.write_line(

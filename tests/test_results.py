@@ -47,6 +47,7 @@ def save(results: Path, number: int, machine: Any = ZEN3, **changes: Any) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(full_json(machine, identity(machine, **changes))))
     path.with_suffix(".png").write_bytes(b"picture")
+    path.with_suffix(".html").write_bytes(b"page")
     return path
 
 
@@ -218,7 +219,8 @@ def test_prune_keeps_the_newest_and_the_promoted(call: Callable[..., Any], resul
     assert pruned["removed"] == [f"{FOLDER}/0002_resnet50.json"]
     assert pruned["kept"] == {f"{FOLDER}/0001_resnet50.json": "it is promoted"}
     assert names(results) == ["0001", "0003"]
-    assert not (results / FOLDER / "0002_resnet50.png").exists()
+    for suffix in (".png", ".html"):
+        assert not (results / FOLDER / f"0002_resnet50{suffix}").exists()
     assert not gate.exists()
     assert (results / "published" / "famous.json").is_file()
     assert (results / "studies" / "famous.json").is_file()

@@ -13,6 +13,7 @@ from indoor.cli.history_arguments import add_history
 from indoor.cli.network_arguments import add_networks
 from indoor.cli.parser import (
     Parser,
+    add_html,
     address,
     command,
     group,
@@ -174,6 +175,7 @@ def _add_report(commands: Any) -> None:
     output.add_argument(
         "--plot", type=Path, metavar="PNG", help="also plot ms per photograph (default: no plot)"
     )
+    add_html(output)
     output.add_argument(
         "--width", type=positive, metavar="N", help="columns (default: the terminal's)"
     )

@@ -11,6 +11,7 @@ from indoor.errors import IndoorError
 from indoor.files import check_new_file
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import exit_status
+from indoor.gate.page import gate_page_blocks, page_title
 from indoor.gate.records import GateReport
 from indoor.gate.report import render_gate
 from indoor.gate.selftest import render_self_test, self_test
@@ -19,6 +20,7 @@ from indoor.gate.sides.rules import choose_rules
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE
 from indoor.records import read_record
+from indoor.report.page import require_pages, write_page
 
 BROKEN = 3
 """As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""
@@ -57,6 +59,9 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
     config = replace(ruling.config, plan=replace(ruling.config.plan, **said))
     if parsed.out is not None:
         check_new_file(parsed.out, option="--out")
+    if parsed.html is not None:
+        check_new_file(parsed.html, option="--html")
+        require_pages()
     job = GateJob(
         start=Path.cwd(),
         base=parsed.base,
@@ -78,6 +83,8 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
 
 
 def _told(report: GateReport, parsed: argparse.Namespace) -> Outcome:
+    if parsed.html is not None:
+        write_page(parsed.html, page_title(report), gate_page_blocks(report))
     text = render_gate(report, format=parsed.format, width=width(), color=use_color())
     status = exit_status(report, allow_inconclusive=parsed.allow_inconclusive)
     return Outcome(record=None, text=text, status=status)

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, minutes, natural, share
+from indoor.cli.parser import add_html, command, group, minutes, natural, share
 
 
 def add_gate(commands: Any) -> None:
@@ -19,7 +19,8 @@ def add_gate(commands: Any) -> None:
     )
     sides = group(gate, "what is compared").add_argument
     measured = group(gate, "what is measured").add_argument
-    output = group(gate, "output").add_argument
+    told = group(gate, "output")
+    output = told.add_argument
     not_tested = [
         sides(
             "--base",
@@ -62,6 +63,7 @@ def add_gate(commands: Any) -> None:
             metavar="FILE",
             help="write everything, every pair too, as JSON (default: nowhere)",
         ),
+        add_html(told),
         output(
             "--allow-inconclusive",
             action="store_true",
@@ -116,8 +118,8 @@ def add_gate(commands: Any) -> None:
     gate.set_defaults(check=functools.partial(_check, gate, not_tested))
 
 
-_OF_STATUS = ("allow_inconclusive", "accept_changed")
-"""What decides about the exit status alone, of a gate that is told once more, too."""
+_OF_TELLING = ("allow_inconclusive", "accept_changed", "html")
+"""What decides how a gate is told, and its exit status, of one that is told once more, too."""
 
 
 def _check(
@@ -131,13 +133,13 @@ def _check(
         words = [
             action.option_strings[0]
             for action in not_tested
-            if getattr(parsed, action.dest) != action.default and action.dest not in _OF_STATUS
+            if getattr(parsed, action.dest) != action.default and action.dest not in _OF_TELLING
         ]
         if words or parsed.self_test:
             gate.error(
                 f"{', '.join(words or ['--self-test'])}: --show measures nothing, it tells once "
-                "more what --out wrote; expected --show FILE with --format at most; leave the "
-                "rest out"
+                "more what --out wrote; expected --show FILE with --format and --html at most; "
+                "leave the rest out"
             )
         return
     if parsed.self_test:

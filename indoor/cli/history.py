@@ -7,8 +7,10 @@ from indoor.cli.output import Outcome, tell, use_color, width
 from indoor.errors import IndoorError
 from indoor.history.history import newest_changes, tell_history
 from indoor.history.keep import Kept, keep_gates, newest_kept, read_branch, read_history
+from indoor.history.page import history_page_blocks
 from indoor.history.plot import plot_history
 from indoor.history.render import render_history
+from indoor.report.page import write_page
 
 SLOWER = 1
 
@@ -28,6 +30,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
     history = tell_history(kept.commits, num_newest=parsed.last)
     if parsed.plot:
         plot_history(history, parsed.plot)
+    if parsed.html:
+        write_page(parsed.html, "indoor history", history_page_blocks(history))
     found = parsed.alarm is not None and newest_changes(history, kept.commits, parsed.alarm)
     return Outcome(
         record=None,

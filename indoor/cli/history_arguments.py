@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, positive
+from indoor.cli.parser import add_html, command, group, positive
 
 
 def add_history(commands: Any) -> None:
@@ -54,6 +54,7 @@ def add_history(commands: Any) -> None:
     output.add_argument(
         "--plot", type=Path, metavar="PNG", help="also plot the chains (default: no plot)"
     )
+    add_html(output)
     output.add_argument(
         "--width", type=positive, metavar="N", help="columns (default: the terminal's)"
     )
@@ -64,8 +65,8 @@ def _check(
     history: argparse.ArgumentParser, newest: argparse.Action, parsed: argparse.Namespace
 ) -> None:
     """End with a mistake where `--newest` stands beside words that it would not heed."""
-    if parsed.newest and (parsed.files or parsed.plot or parsed.alarm):
+    if parsed.newest and (parsed.files or parsed.plot or parsed.html or parsed.alarm):
         history.error(
             f"{newest.option_strings[0]} prints a commit and nothing else; expected no FILE, "
-            "--plot or --alarm beside it; leave them out"
+            "--plot, --html or --alarm beside it; leave them out"
         )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from indoor.errors import IndoorError
@@ -63,6 +64,17 @@ def group(parser: argparse.ArgumentParser, title: str) -> Any:
     made = there or parser.add_argument_group(title)
     groups.sort(key=lambda found: found.title == "output")  # what comes out comes last
     return made
+
+
+def add_html(output: Any) -> argparse.Action:
+    """Add the option that writes a page beside what is printed."""
+    action: argparse.Action = output.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write all of it as one page of HTML, with pictures (default: no page)",
+    )
+    return action
 
 
 def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:

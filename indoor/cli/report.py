@@ -8,7 +8,9 @@ from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
 from indoor.records import to_json
-from indoor.report import plot_latency, render, render_fleet, survey
+from indoor.report import plot_latency, render, render_fleet, survey, write_report_page
+from indoor.report.fleet_tables import fleet_blocks
+from indoor.report.page import write_page
 from indoor.report.units import MS, US
 from indoor.runs.index import read_summaries
 from indoor.runs.results import load_results, measurement_schema
@@ -22,7 +24,9 @@ MOST_TABLES = 20
 def run(parsed: argparse.Namespace) -> Outcome:
     """Render the files that were named, or the newest result; or print the schema."""
     if parsed.schema:
-        if unread := [str(one) for one in (*parsed.files, parsed.baseline, parsed.plot) if one]:
+        if unread := [
+            str(one) for one in (*parsed.files, parsed.baseline, parsed.plot, parsed.html) if one
+        ]:
             raise IndoorError(
                 f"--schema with {', '.join(unread)}: it prints the schema of any measurement, and "
                 "no result is read; expected --schema alone; leave one of them out"
@@ -38,14 +42,17 @@ def run(parsed: argparse.Namespace) -> Outcome:
         return _summary(parsed, files)
     results = load_results(files)
     baseline = load_results([parsed.baseline])[0] if parsed.baseline else None
+    unit = US if parsed.unit == "us" else MS
     text = render(
         results,
         format=parsed.format,
         width=parsed.width or width(),
         color=use_color(),
         baseline=baseline,
-        unit=US if parsed.unit == "us" else MS,
+        unit=unit,
     )
+    if parsed.html:
+        write_report_page(results, parsed.html, baseline=baseline, unit=unit)
     if parsed.plot:
         plot_latency(results, parsed.plot)
     return Outcome(record=None, text=text)
@@ -81,6 +88,8 @@ def _is_summary(parsed: argparse.Namespace, files: Sequence[Path]) -> bool:
 def _summary(parsed: argparse.Namespace, files: Sequence[Path]) -> Outcome:
     named = {path for path in parsed.files if not path.is_dir()}
     fleet = survey(_readable(read_summaries(files, progress=Bar()), named))
+    if parsed.html:
+        write_page(parsed.html, f"indoor report: {len(files)} runs", fleet_blocks(fleet))
     text = render_fleet(
         fleet, format=parsed.format, width=parsed.width or width(), color=use_color()
     )

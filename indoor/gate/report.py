@@ -80,12 +80,7 @@ def render_gate(
     Raises:
         ValueError: The format is unknown.
     """
-    title = f"Gate: {name_verdict(report)}{' (partial)' if report.partial else ''}"
-    opening = (
-        Heading(title, level=1, tone=_TONES[report.verdict]),
-        Paragraph(clean(report.reason), "strong"),
-        *_what_changed(report),
-    )
+    opening = _opening(report)
     sections = tuple(_sections(report))
     match format:
         case "json":
@@ -99,6 +94,20 @@ def render_gate(
             return text.rstrip("\n") + "\n"
         case _:
             raise ValueError(f"format {format!r}, expected table, markdown or json")
+
+
+def gate_blocks(report: GateReport) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """Return the verdict with what must be read beside it, and everything else."""
+    return _opening(report), tuple(_blocks(_sections(report)))
+
+
+def _opening(report: GateReport) -> tuple[Block, ...]:
+    title = f"Gate: {name_verdict(report)}{' (partial)' if report.partial else ''}"
+    return (
+        Heading(title, level=1, tone=_TONES[report.verdict]),
+        Paragraph(clean(report.reason), "strong"),
+        *_what_changed(report),
+    )
 
 
 def describe_packages(base: Mapping[str, str], head: Mapping[str, str]) -> str:

@@ -1,6 +1,7 @@
 """The picture of a history: each cell's level over the commits, and where it changed."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indoor.errors import IndoorError
 from indoor.gate.wording import shorten
@@ -8,6 +9,9 @@ from indoor.history.records import CellHistory, History
 from indoor.history.render import tell_change
 from indoor.report.picture import blank, caption, save, tidy
 from indoor.report.units import clean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _WIDTH, _PANEL_HEIGHT = 8.4, 2.6
 
@@ -28,6 +32,11 @@ def plot_history(history: History, path: Path) -> None:
             f"cannot plot {path}: no gate is kept; expected one or more; keep a gate's JSON with "
             "`indoor history FILE`"
         )
+    save(draw_history(history), path)
+
+
+def draw_history(history: History) -> "Figure":
+    """Return the picture that `plot_history` writes, of a history with a cell at least."""
     figure = blank(_WIDTH, _PANEL_HEIGHT * len(history.cells) + 0.4)
     panels = figure.subplots(len(history.cells), 1, squeeze=False)[:, 0]
     _, short = shorten([cell.name for cell in history.cells])
@@ -63,7 +72,7 @@ def plot_history(history: History, path: Path) -> None:
         ],
         _WIDTH,
     )
-    save(figure, path)
+    return figure
 
 
 def _spans(cell: CellHistory) -> list[tuple[int, int]]:

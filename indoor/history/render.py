@@ -48,6 +48,11 @@ def render_history(
             raise ValueError(f"format {format!r}, expected text, markdown or json")
 
 
+def history_blocks(history: History) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """Return what was found, and the chains that it was found on."""
+    return tuple(_found(history)), tuple(_chains(history))
+
+
 def tell_change(change: Change) -> str:
     """Return a change in one sentence, without its cell."""
     commit, after = change.commit[:12], change.after[:12]

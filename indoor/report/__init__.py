@@ -9,6 +9,7 @@ from indoor.report.render import (
     render_evaluation,
     render_fleet,
     render_machine,
+    write_report_page,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "render_machine",
     "speedup_sentence",
     "survey",
+    "write_report_page",
 ]

@@ -61,12 +61,14 @@ class Grid:
         rows: A cell a column each.
         num_keys: At least 1.
         rules: Indices of the rows below which a new group begins.
+        anchors: For each row the name of the `Details` that tell more of it; none: no row has any.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     num_keys: int = 1
     rules: frozenset[int] = frozenset()
+    anchors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Every row has a cell for every column."""
@@ -94,11 +96,39 @@ class Verdicts:
     rows: tuple[Judged, ...]
 
 
+OWN = "own-"
+"""What a picture's identifiers begin with; a page puts the picture's number in its place."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing in SVG and what it shows in words, for a page; text and markdown have neither."""
+
+    svg: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line for a shell, which a page lets copy."""
+
+    line: str
+    what: str
+
+
 Block = Heading | Paragraph | Facts | Items | Grid | Verdicts
 
 
 @dataclass(frozen=True)
 class Details:
-    """What a reader who trusts the verdict can skip: folded where that is possible."""
+    """What a reader who trusts the verdict can skip: folded where that is possible.
 
-    blocks: tuple[Block, ...]
+    `anchor` is what rows of a `Grid` call it.
+    """
+
+    blocks: "tuple[Block | Picture, ...]"
+    summary: str = "Details"
+    anchor: str = ""
+
+
+PageBlock = Block | Details | Picture | Command

@@ -12,6 +12,7 @@ from indoor.report.blocks import (
     Items,
     Judged,
     Paragraph,
+    Picture,
     Verdicts,
 )
 
@@ -28,8 +29,10 @@ def markdown_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> 
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def _parts(block: Block | Details) -> Iterator[str]:
+def _parts(block: Block | Details | Picture) -> Iterator[str]:
     match block:
+        case Picture():
+            return
         case Details(blocks):
             # Without the empty line after it GitHub takes what follows for HTML.
             yield "<details>\n<summary>Details</summary>"

@@ -9,7 +9,7 @@ from indoor.report.pivot import pivot
 from indoor.report.slower import slower_blocks
 from indoor.report.tails import tails_blocks
 from indoor.runs.results import RunResult
-from indoor.runs.select import allocators, label, latencies, place
+from indoor.runs.select import allocators, cell_anchor, label, latencies, place
 
 _MANY_FAULTS = 1000
 """Minor faults a photograph above which mapping memory costs a share worth a word."""
@@ -76,7 +76,13 @@ def _grid(cases: list[Measurement], unit: units.TimeUnit) -> Grid:
         places = (str(here[0]) if is_new_count else "", str(here[1]) if here != before else "")
         rows.append((*places, *_figures(one, has_p99, unit)))
         before = here
-    return Grid(columns=tuple(columns), rows=tuple(rows), num_keys=3, rules=frozenset(rules))
+    return Grid(
+        columns=tuple(columns),
+        rows=tuple(rows),
+        num_keys=3,
+        rules=frozenset(rules),
+        anchors=tuple(map(cell_anchor, cases)),
+    )
 
 
 def _figures(one: Measurement, has_p99: bool, unit: units.TimeUnit) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """What all pictures share; the only importer of matplotlib, and only when called."""
 
+import io
+import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indoor.errors import IndoorError
 from indoor.files import replace_file
+from indoor.report.blocks import OWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,3 +54,31 @@ def save(figure: "Figure", path: Path) -> None:
     """Write the picture as a PNG, whole or not at all."""
     with replace_file(path) as temporary:
         figure.savefig(temporary, format="png")
+
+
+def as_svg(figure: "Figure") -> str:
+    """Return the picture as SVG to stand within a page: its text is text, its ground the page's.
+
+    The same figure gives the same characters. What is black becomes `currentColor`, so that a dark
+    page shows it; identifiers begin with `OWN`.
+    """
+    import matplotlib as mpl
+
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    written = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "indoor"}):
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    text = written.getvalue()
+    drawing = text[text.index("<svg") :]
+    drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r' (width|height)="[\d.]+pt"', "", drawing, count=2)
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
+    drawing = re.sub(r'\bid="', f'id="{OWN}', drawing)
+    drawing = re.sub(r'(href="|url\()#', rf"\g<1>#{OWN}", drawing)
+    return _DARK.sub("currentColor", drawing)
+
+
+_DARK = re.compile(r"#000000|#262626")
+"""What matplotlib draws frames, ticks and text with."""

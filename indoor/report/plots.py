@@ -1,6 +1,6 @@
 """Pictures of runs and of fine-tunings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +9,14 @@ from indoor.records import TrainingCurves
 from indoor.report import units
 from indoor.report.blocks import MANY
 from indoor.report.caption import short_caption
+from indoor.report.headline import headline
 from indoor.report.picture import blank, caption, save, tidy
 from indoor.runs.results import MeasuredCase, RunResult
 from indoor.runs.select import (
     allocators,
     batch_sizes,
     described,
+    evaluations,
     labels,
     latencies,
     thread_counts,
@@ -23,7 +25,7 @@ from indoor.runs.select import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.figure import Figure, SubFigure
 
 _PANEL_INCHES = 3.8
 _HEIGHT, _HEIGHT_OF_MANY = 4.3, 6.6
@@ -36,6 +38,12 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), (0, (8, 1.5
 
 _SHIFT, _SHIFT_OF_MANY = 0.05, 0.02
 """Octaves of the batch between two variants, so that their whiskers do not hide each other."""
+
+_FRONTIER_INCHES = 7.6
+_FRONTIER = (
+    "Left and up is better. Whiskers: Wilson's 95% interval of top-1. Line: what no other beats in "
+    "both, by these points alone."
+)
 
 _WHISKERS = (
     "Points: medians of the rounds. Whiskers: first to third quartile. Variants stand a little "
@@ -63,6 +71,11 @@ def plot_latency(results: Sequence[RunResult], path: Path) -> None:
             f"cannot plot {path}: no forward pass was timed; expected cases of batch x threads; "
             "run `pytest bench` without narrowing it to other cases"
         )
+    save(draw_latency(runs), path)
+
+
+def draw_latency(runs: Sequence[RunResult]) -> "Figure":
+    """Return the picture that `plot_latency` writes, of runs that timed a forward pass."""
     num_columns = max(len(thread_counts(_shown(run))) for run in runs)
     width = max(6.4, num_columns * _PANEL_INCHES)
     heights = [_HEIGHT_OF_MANY if len(variants(run)) > MANY else _HEIGHT for run in runs]
@@ -70,7 +83,56 @@ def plot_latency(results: Sequence[RunResult], path: Path) -> None:
     rows = figure.subfigures(len(runs), 1, squeeze=False, height_ratios=heights)
     for row, run in zip(rows[:, 0], runs, strict=True):
         _latency_row(row, run, width)
-    save(figure, path)
+    return figure
+
+
+def draw_frontier(run: RunResult, batch: int) -> "Figure":
+    """Return top-1 over ms per photograph, with the line of those that nothing beats in both.
+
+    Args:
+        run: One that measured both.
+        batch: Whose times are shown, at the headline's thread count.
+    """
+    figure = blank(_FRONTIER_INCHES, _HEIGHT)
+    axes = figure.subplots()
+    styles, found = _styles(run), headline(run)
+    points: list[tuple[float, float]] = []
+    for name, accuracy in evaluations(run).items():
+        cell = found.cells.get((name, batch))
+        if cell is None or cell.latency is None:
+            continue
+        x, y, interval = 1e3 * cell.latency.median_s, accuracy.top1.value, accuracy.top1.interval
+        points.append((x, 100 * y))
+        axes.errorbar(
+            [x],
+            [100 * y],
+            yerr=[[100 * (y - interval.low)], [100 * (interval.high - y)]],
+            color=styles[name]["color"],
+            marker=styles[name]["marker"],
+            markersize=5,
+            elinewidth=0.8,
+            capsize=2,
+            linestyle="",
+            label=_name(run, name),
+        )
+    best = frontier(points)
+    axes.step(*zip(*best, strict=True), where="post", color="0.45", linewidth=1, zorder=0)
+    axes.set_xlabel(f"ms per photograph at batch {batch}, {units.threads(found.threads or 1)}")
+    axes.set_ylabel("top-1 (%)")
+    axes.set_xlim(left=0)
+    tidy(axes)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    caption(figure, [_FRONTIER], _FRONTIER_INCHES)
+    return figure
+
+
+def frontier(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points with no other of less `x` and as much `y`, by ascending `x`."""
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda one: (one[0], -one[1])):
+        if not best or y > best[-1][1]:
+            best.append((x, y))
+    return best
 
 
 def plot_curves(curves: TrainingCurves, path: Path) -> None:

@@ -1,12 +1,12 @@
 """Runs as one text: tables, markdown, JSON or CSV."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from indoor.records import EvaluationReport, Machine
 from indoor.report.accuracy import accuracy_blocks, accuracy_grids
-from indoor.report.blocks import Block, Column, Facts, Grid, Heading, Paragraph
+from indoor.report.blocks import Block, Column, Facts, Grid, Heading, PageBlock, Paragraph
 from indoor.report.caption import (
     caption,
     describe_assumed,
@@ -25,6 +25,8 @@ from indoor.report.fleet import Fleet, survey
 from indoor.report.fleet_tables import fleet_blocks, fleet_csv, fleet_json
 from indoor.report.markdown import as_markdown
 from indoor.report.matrix import matrix_blocks
+from indoor.report.page import write_page
+from indoor.report.run_page import run_page_blocks
 from indoor.report.summary import headline_blocks
 from indoor.report.text import as_text
 from indoor.report.units import MS, TimeUnit
@@ -80,11 +82,7 @@ def render(
             blocks = [
                 block for run in _by_machine(results) for block in _run_blocks(run, baseline, unit)
             ]
-            if len(results) > 1:
-                blocks += fleet_blocks(
-                    survey((Path(one.source), summarize(one)) for one in results)
-                )
-            return _printed(blocks, format, width, color)
+            return _printed([*blocks, *_overview(results)], format, width, color)
         case _:
             raise ValueError(_UNKNOWN.format(format))
 
@@ -110,6 +108,36 @@ def render_fleet(
             return _printed(fleet_blocks(fleet), format, width, color)
         case _:
             raise ValueError(_UNKNOWN.format(format))
+
+
+def write_report_page(
+    results: Sequence[RunResult],
+    path: Path,
+    *,
+    baseline: RunResult | None = None,
+    unit: TimeUnit = MS,
+) -> None:
+    """Write what the runs found as one page of HTML, those of one machine together.
+
+    Raises:
+        IndoorError: Jinja2 or matplotlib is not installed, or `path` cannot be written.
+    """
+    about = results[0].cases[0].measurement.run
+    title = f"{about.arch} on {about.data.name}" if len(results) == 1 else f"{len(results)} runs"
+
+    def blocks() -> Iterator[PageBlock]:
+        for run in _by_machine(results):
+            yield from run_page_blocks(run, _run_blocks(run, baseline, unit), unit)
+        yield from _overview(results)
+
+    write_page(path, f"indoor report: {title}", blocks())
+
+
+def _overview(results: Sequence[RunResult]) -> list[Block]:
+    """Return several runs' machines side by side; nothing for one run."""
+    if len(results) == 1:
+        return []
+    return list(fleet_blocks(survey((Path(one.source), summarize(one)) for one in results)))
 
 
 def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool = False) -> str:

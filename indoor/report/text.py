@@ -15,6 +15,7 @@ from indoor.report.blocks import (
     Items,
     Judged,
     Paragraph,
+    Picture,
     Verdicts,
 )
 
@@ -63,8 +64,10 @@ class _Page:
     width: int
     color: bool
 
-    def lines(self, block: Block | Details) -> Iterator[str]:
+    def lines(self, block: Block | Details | Picture) -> Iterator[str]:
         match block:
+            case Picture():
+                return
             case Details(blocks):
                 for inner in blocks:
                     yield from self.lines(inner)

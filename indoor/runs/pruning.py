@@ -52,13 +52,14 @@ def plan_pruning(results: Path, keep: int, partial_days: int) -> Pruning:
 
 
 def prune(results: Path, pruning: Pruning) -> None:
-    """Remove what was chosen, each run with its picture and its gate's record.
+    """Remove what was chosen, each run with its picture, its page and its gate's record.
 
     Raises:
         IndoorError: A file cannot be removed; those named before it are gone.
     """
     for path in pruning.runs:
-        for companion in (path.with_suffix(".png"), gate_record(results, path.stem), path):
+        pictures = (path.with_suffix(".png"), path.with_suffix(".html"))
+        for companion in (*pictures, gate_record(results, path.stem), path):
             _remove(companion)
     for path in pruning.partial:
         _remove(path)

@@ -1,5 +1,6 @@
 """Which figure of a run is meant: its cells, its variants in order, its accuracies."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -112,6 +113,11 @@ def label(one: Measurement) -> str:
         )
         one = replace(one, run=replace(one.run, variants=(known,)))
     return row_name(replace(one, precision=precision_that_ran(one)))
+
+
+def cell_anchor(one: Measurement) -> str:
+    """Return what a page calls a cell of the matrix."""
+    return re.sub(r"[^\w.-]+", "-", f"{one.allocator}-{one.threads}-{one.batch}-{one.variant}")
 
 
 def labels(result: RunResult) -> dict[str, str]:

@@ -1,0 +1,160 @@
+"""The pages in a real Chromium: no error, no request, sorting, filtering, keys, widths, axe."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from indoor.cli import main
+
+GOLDEN = Path(__file__).parent / "golden"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+AXE = Path(os.environ.get("INDOOR_AXE", "node_modules/axe-core/axe.min.js"))
+"""axe-core's one file; `npm install --no-save axe-core` puts it there."""
+WIDTHS = {360: 740, 1280: 900, 3840: 2160}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None or importlib.util.find_spec("playwright") is None,
+        reason="needs chromium on the PATH and playwright (pip install playwright)",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run's, a gate's and a history's page."""
+    folder = tmp_path_factory.mktemp("pages")
+    words = {
+        "run": ("report", GOLDEN / "run-v2.json"),
+        "gate": ("gate", "--show", GOLDEN / "gate-v1.json"),
+        "history": ("history", "--results", folder / "results"),
+    }
+    for name, said in words.items():
+        main([*map(str, said), "--html", str(folder / f"{name}.html")])
+    return {name: folder / f"{name}.html" for name in words}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """Open a file; what it asked for and complained of must be nothing at the end."""
+    requests: list[str] = []
+    errors: list[str] = []
+    contexts = []
+
+    def open_page(path: Path, width: int = 1280, **how: Any) -> Any:
+        size = {"width": width, "height": WIDTHS.get(width, 900)}
+        context = browser.new_context(viewport=size, **how)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda one: requests.append(one.url))
+        page.on("console", lambda one: errors.append(one.text) if one.type == "error" else None)
+        page.on("pageerror", lambda one: errors.append(str(one)))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    assert len(requests) == len(contexts)
+
+
+@pytest.mark.parametrize("name", ["run", "gate", "history"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_page_fits_every_width(
+    opened: Any, pages: dict[str, Path], name: str, width: int, scheme: str
+) -> None:
+    """Nothing but tables in their frames is wider than the window; INDOOR_SCREENSHOTS keeps it."""
+    page = opened(pages[name], width, color_scheme=scheme)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    if folder := os.environ.get("INDOOR_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}-{width}-{scheme}.png", full_page=width < 3840)
+
+
+def test_a_table_sorts_and_filters(opened: Any, pages: dict[str, Path]) -> None:
+    """By the number, not by its text, both ways; what the words do not match is hidden."""
+    page = opened(pages["run"])
+    table = page.locator("table.sorts").first
+    header = table.locator("thead th", has_text="median")
+    place = header.evaluate("one => one.cellIndex")
+
+    def values() -> list[float]:
+        cells = table.locator(f"tbody tr > :nth-child({place + 1})").all_text_contents()
+        return [float(cell.strip("~").replace(",", "")) for cell in cells]
+
+    before = values()
+    header.locator("button").click()
+    assert values() == sorted(before)
+    assert header.get_attribute("aria-sort") == "ascending"
+    header.locator("button").click()
+    assert values() == sorted(before, reverse=True)
+    page.locator("input[type=search]").first.fill("int8 16")
+    rows = table.locator("tbody tr:visible")
+    assert 0 < rows.count() < len(before)
+    assert all("int8" in text for text in rows.all_text_contents())
+
+
+def test_a_row_opens_its_rounds_by_mouse_and_by_keys(opened: Any, pages: dict[str, Path]) -> None:
+    """A click anywhere in the row, or Enter on its link."""
+    page = opened(pages["run"])
+    row = page.locator("tbody tr", has=page.locator('a[href^="#s0-"]')).first
+    target = row.locator("a").get_attribute("href")
+    details = page.locator(f'[id="{target[1:]}"]')
+    assert details.get_attribute("open") is None
+    row.locator("td").last.click()
+    page.wait_for_function("id => document.getElementById(id).open", arg=target[1:])
+    other = page.locator('tbody a[href^="#s0-"]').nth(1)
+    other.focus()
+    page.keyboard.press("Enter")
+    name = other.get_attribute("href")[1:]
+    page.wait_for_function("id => document.getElementById(id).open", arg=name)
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+
+
+def test_without_javascript_everything_but_sorting_is_there(
+    opened: Any, pages: dict[str, Path]
+) -> None:
+    """Tables, pictures, details; no button that does nothing."""
+    page = opened(pages["run"], java_script_enabled=False)
+    assert page.locator("table").count() > 3
+    assert page.locator("button, input").count() == 0
+    page.locator("summary").first.click()
+    assert page.locator("details[open] dl").first.is_visible()
+
+
+@pytest.mark.parametrize("name", ["run", "gate", "history"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(
+    opened: Any, pages: dict[str, Path], name: str, scheme: str
+) -> None:
+    """Headers, names, contrast: what axe-core calls serious or critical."""
+    if not AXE.is_file():
+        pytest.skip(f"needs {AXE}: npm install --no-save axe-core, or INDOOR_AXE=FILE")
+    page = opened(pages[name], color_scheme=scheme, bypass_csp=True)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run()")["violations"]
+    serious = [
+        (one["id"], [node["target"] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
