@@ -215,6 +215,7 @@ def test_a_run_ends_with_tables_and_a_plot(
     suite, done = first
     assert "int8" in done.stdout.split("what this run found")[1]
     assert suite.saved()[0].with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "</html>" in suite.saved()[0].with_suffix(".html").read_text(encoding="utf-8")
     dumped = json.loads((suite.results.parent / "dump.json").read_text())
     assert len(dumped["benchmarks"]) == len(measurements(suite.saved()[0]))
 
