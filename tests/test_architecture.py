@@ -31,7 +31,7 @@ ALLOWED = {
     "machine": {"errors", "records"},
     "measure": {"errors", "files", "records", "machine"},
     "runs": {"errors", "files", "hints", "locks", "progress", "records", "machine", "measure"},
-    "report": {"errors", "files", "records", "machine", "measure", "runs"},
+    "report": {"errors", "files", "hints", "records", "machine", "measure", "runs"},
     "recommend": {"errors", "hints", "records", "measure", "runs", "report"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
     "history": {"errors", "files", "locks", "records", "machine", "measure", "report", "gate"},
