@@ -24,7 +24,7 @@ from bench.turns import (
     without_the_lost,
 )
 from indoor.dataset import IndoorScenes
-from indoor.devices import finished
+from indoor.devices import timed_on
 from indoor.errors import IndoorError
 from indoor.machine import num_usable_cores, read_moment
 from indoor.measure import allocator_environment, current_allocator, summarize_latency
@@ -32,7 +32,6 @@ from indoor.measure.pairs import LocalCall, Plan, Series, Subject, measure_block
 from indoor.measure.proof import judge, kept_in_float32
 from indoor.measure.tails import PERCENTILES, min_calls, mlperf_tails
 from indoor.measure.threads import MAX_IDLE_CPUS
-from indoor.measure.worker import timed
 from indoor.model import multiply_adds
 from indoor.pipeline import Prepared, refuse_changed
 from indoor.records import (
@@ -430,8 +429,8 @@ class Shared:
         elif isinstance(network, Hosted):
             host = network.host
         else:
-            call = finished(self.call(name, cell.batch), self.settings.device)
-            return LocalCall(timed(call, clock_of(self.config)))
+            call, clock = self.call(name, cell.batch), clock_of(self.config)
+            return LocalCall(timed_on(self.settings.device, call, clock))
         host.show(self.photographs(cell.batch))
         return host.subject(name, self.plan().max_warmup_s)
 

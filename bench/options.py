@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 BATCHES = (1, 8, 16)
 FULL_BATCHES = (1, 8, 16, 32)
+GPU_BATCHES = (1, 8, 64)
+FULL_GPU_BATCHES = (1, 8, 32, 64, 128)
+"""A GPU computes 64 photographs in little more time than 8."""
 ALL = "all"
 PHYSICAL = "physical"
 THREADS = (1, ALL)
@@ -68,7 +71,13 @@ class Settings:
     @property
     def suite_batches(self) -> tuple[int, ...]:
         """The batches to measure."""
-        return self.batches or (FULL_BATCHES if self.full else BATCHES)
+        default, full = (GPU_BATCHES, FULL_GPU_BATCHES) if self.on_gpu else (BATCHES, FULL_BATCHES)
+        return self.batches or (full if self.full else default)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether networks are computed elsewhere than on the CPU."""
+        return self.device in ("cuda", "mps")
 
     @property
     def weakened(self) -> tuple[str, ...]:
@@ -77,7 +86,9 @@ class Settings:
 
     def suite_threads(self, num_cores: int) -> tuple[int, ...]:
         """The numbers of threads to measure: words resolved, none twice, none above the cores."""
-        wanted = self.threads or (FULL_THREADS if self.full else THREADS)
+        default = FULL_THREADS if self.full else THREADS
+        # A GPU computes the same on any number; what decodes for it is all that there are.
+        wanted = self.threads or ((ALL,) if self.on_gpu else default)
         return _resolve_threads(wanted, num_cores)
 
 
@@ -120,21 +131,22 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="SIZES",
-        help="photographs a batch, such as 1,8; may be repeated (default: 1,8,16)",
+        help="photographs a batch, such as 1,8; may be repeated (default: 1,8,16; on a GPU 1,8,64)",
     )
     add(
         "--threads",
         action="append",
         default=[],
         metavar="COUNTS",
-        help="numbers of threads, such as 1,all; may be repeated (default: 1,all); all: as many as "
-        "there are usable CPUs; physical: one a core where hyper-threads share one (the system "
-        "places threads; OMP_PLACES=cores OMP_PROC_BIND=close binds them)",
+        help="numbers of threads, such as 1,all; may be repeated (default: 1,all; on a GPU all); "
+        "all: as many as there are usable CPUs; physical: one a core where hyper-threads share one "
+        "(the system places threads; OMP_PLACES=cores OMP_PROC_BIND=close binds them)",
     )
     add(
         "--full",
         action="store_true",
-        help="batch 1,8,16,32, threads 1,2,4,all, every variant, both allocators",
+        help="batch 1,8,16,32, threads 1,2,4,all, every variant, both allocators (on a GPU batch "
+        "1,8,32,64,128)",
     )
     add(
         "--allocator",

@@ -24,7 +24,7 @@ from bench.options import ROOT, SHARED, Settings, mistakes_in_one_line
 from bench.saving import Saving, write_comparison, write_nothing_saved, write_tables
 from bench.terminal import say
 from indoor.cli.bar import Bar
-from indoor.devices import use_threads
+from indoor.devices import EVENTS, describe_device, use_threads
 from indoor.errors import IndoorError
 from indoor.files import check_writable
 from indoor.gate.sides.repository import resolve_revision
@@ -84,7 +84,8 @@ class SuiteSession:
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
         """Leave out what only the full matrix shows."""
-        names = {module for module, _, _ in CASES} | ({FULL_ONLY} if self._settings.full else set())
+        full = self._settings.full and not self._settings.on_gpu  # whose memory glibc has none of
+        names = {module for module, _, _ in CASES} | ({FULL_ONLY} if full else set())
         is_test = collection_path.parent == BENCH and collection_path.name.startswith("test_")
         return True if is_test and collection_path.name not in names else None
 
@@ -315,6 +316,8 @@ def _identify(settings: Settings, prepared: Prepared, options: Mapping[str, Any]
     code = identify_code(ROOT)
     # pytest-benchmark's option changes times as a variable of the environment does.
     uncollected = {"garbage collection": "off"} if options["disable_gc"] else {}
+    on_gpu = settings.device == "cuda"
+    gpu = {"GPU": describe_device(settings.device)} if on_gpu else {}
     return RunIdentity(
         commit=code.commit,
         dirty=code.dirty,
@@ -328,9 +331,9 @@ def _identify(settings: Settings, prepared: Prepared, options: Mapping[str, Any]
         machine=read_machine(),
         narrowed=False,
         variants=native_variants(settings.device),
-        timer=str(options["timer"]),
+        timer=EVENTS if on_gpu else str(options["timer"]),
         order_seed=settings.seed,
-        environment=read_environment() | uncollected,
+        environment=read_environment() | uncollected | gpu,
     )
 
 

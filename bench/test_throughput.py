@@ -20,7 +20,9 @@ def test_throughput(benchmark: Any, shared: Shared, variant: str) -> None:
 
     The time is that of a batch, beside the others'.
     """
-    batch, num_processes = memory_batch(shared.settings), num_usable_cores()
+    batch = memory_batch(shared.settings)
+    # A GPU has its own kernels side by side, and its memory is not there once a core.
+    num_processes = 1 if shared.settings.on_gpu else num_usable_cores()
     benchmark.group = f"throughput, {num_processes} x 1 thread, batch {batch}"
     use_later(benchmark)
     if benchmark.disabled:

@@ -25,7 +25,10 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 Split = Literal["train", "val", "test"]
 Resize = Literal["whole", "crop"]
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16", "int8"]
+"""What factors are multiplied in, the widest first. `tf32` is a GPU's: float32 whose factors are
+rounded to 10 bits as they are multiplied."""
+
 Arch = Literal[
     "resnet18",
     "resnet50",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
@@ -39,11 +40,19 @@ class InferenceTransform:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Return RGB in 0..1, less the mean, divided by the std."""
+        return _to_tensor(self._resized(image), self.preprocessing)
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Return uint8 `(size, size, 3)`, of which `normalise` makes the same, to the last bit."""
+        return _to_pixels(self._resized(image))
+
+    def _resized(self, image: Image.Image) -> Image.Image:
         p = self.preprocessing
         if p.resize == "whole":
-            return _to_tensor(_resize(image, [p.size, p.size]), p)
+            return _resize(image, [p.size, p.size])
         resized = _resize(image, [round(p.size * 256 / 224)])
-        return _to_tensor(functional.center_crop(resized, [p.size, p.size]), p)
+        cropped: Image.Image = functional.center_crop(resized, [p.size, p.size])
+        return cropped
 
 
 def inference_transform(p: Preprocessing) -> InferenceTransform:
@@ -71,7 +80,7 @@ def augment(p: Preprocessing, image: Image.Image, generator: torch.Generator) ->
 
     Args:
         p: Size, mean and std; `resize` plays no part.
-        image: RGB.
+        image: RGB, or L of one that is grey, which gives the same as its RGB.
         generator: Advanced by the call; see `photograph_generator`.
 
     Returns:
@@ -80,6 +89,37 @@ def augment(p: Preprocessing, image: Image.Image, generator: torch.Generator) ->
     Raises:
         ValueError: The size is not positive, or a std is not.
     """
+    return _to_tensor(_augmented(p, image, generator), p)
+
+
+def augmented_pixels(p: Preprocessing, image: Image.Image, generator: torch.Generator) -> Tensor:
+    """Return the view of `augment` before it is normalised, uint8 `(size, size, 3)`."""
+    return _to_pixels(_augmented(p, image, generator))
+
+
+def normalise(pixels: Tensor, p: Preprocessing) -> Tensor:
+    """Return pixels in 0..1, less the mean, divided by the std, on the device where they lie.
+
+    A byte a value crosses the bus instead of four, and the bits are those of `inference_transform`
+    on whatever device: each step is one exactly rounded operation, and none is fused with another.
+
+    Args:
+        pixels: uint8 `(B, H, W, 3)`.
+        p: Mean and std.
+
+    Returns:
+        float32 `(B, 3, H, W)`, channels-last.
+    """
+    batch, height, width, channels = pixels.shape
+    scale, shift = (torch.from_numpy(a).to(pixels.device) for a in _scale_and_shift(p))
+    # A row at a time: three values alone would keep a CPU's vectors empty.
+    rows = pixels.reshape(batch, height, width * channels).to(torch.float32)
+    rows.mul_(scale.repeat(width)).sub_(shift.repeat(width))
+    return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _augmented(p: Preprocessing, image: Image.Image, generator: torch.Generator) -> Image.Image:
+    """Return the view of `augment` as a picture of the photograph's own mode."""
     _check(p)
     top, left, height, width = _crop(image.height, image.width, generator)
     box = (left, top, left + width, top + height)
@@ -92,7 +132,7 @@ def augment(p: Preprocessing, image: Image.Image, generator: torch.Generator) ->
         functional.adjust_saturation,
     ):
         view = adjust(view, _uniform(1 - JITTER, 1 + JITTER, generator))
-    return _to_tensor(view, p)
+    return view
 
 
 def photograph_generator(seed: int, epoch: int, index: int) -> torch.Generator:
@@ -123,8 +163,7 @@ def _to_tensor(image: Image.Image, p: Preprocessing) -> Tensor:
     # numpy and not torch: decoding runs in a pool of threads, and each thread that computes with
     # torch starts an OpenMP team of its own.
     assert image.mode in ("RGB", "L"), f"the image's mode is {image.mode}, expected RGB or L"
-    scale = np.float32(1) / (np.float32(255) * np.asarray(p.std, dtype=np.float32))
-    shift = np.asarray(p.mean, dtype=np.float32) / np.asarray(p.std, dtype=np.float32)
+    scale, shift = _scale_and_shift(p)
     planes = np.empty((3, image.height, image.width), dtype=np.float32)
     bands = image.split() if image.mode == "RGB" else (image,) * 3
     # A plane at a time, in place: it stays in the core's cache.
@@ -133,6 +172,18 @@ def _to_tensor(image: Image.Image, p: Preprocessing) -> Tensor:
         plane *= scale[channel]
         plane -= shift[channel]
     return torch.from_numpy(planes)
+
+
+def _to_pixels(image: Image.Image) -> Tensor:
+    """Return an image, RGB or L, as uint8 `(height, width, 3)`."""
+    assert image.mode in ("RGB", "L"), f"the image's mode is {image.mode}, expected RGB or L"
+    return torch.from_numpy(np.array(image.convert("RGB")))
+
+
+def _scale_and_shift(p: Preprocessing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return by what a pixel of each channel is multiplied, and what is then taken off it."""
+    std = np.asarray(p.std, dtype=np.float32)
+    return np.float32(1) / (np.float32(255) * std), np.asarray(p.mean, dtype=np.float32) / std
 
 
 def _crop(height: int, width: int, generator: torch.Generator) -> tuple[int, int, int, int]:

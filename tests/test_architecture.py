@@ -35,7 +35,7 @@ ALLOWED = {
     "recommend": {"errors", "hints", "records", "measure", "runs", "report"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
     "history": {"errors", "files", "locks", "records", "machine", "measure", "report", "gate"},
-    "devices": {"errors", "machine"},
+    "devices": {"errors", "machine", "measure"},
     "transforms": BOTTOM | {"records"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},
@@ -242,6 +242,7 @@ def test_help_imports_no_torch() -> None:
 
 ASKS_BY_NAME = {
     "indoor/runtimes/eager.py": "the runtime whose variants these are",
+    "indoor/runtimes/gpu.py": "the runtime whose variants these are",
     "indoor/runtimes/openvino.py": "the runtime whose variants these are",
     "indoor/runtimes/compiling.py": "what the two runtimes share whose variants these are",
     "indoor/runtimes/onnxruntime_profile.py": "ONNX's names of types",

@@ -52,7 +52,7 @@ def root(photographs: Path, tmp_path: Path) -> Path:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 8 photographs in batches of 4, so that 21 photographs fill three."""
     monkeypatch.setattr(module, "CHUNK", 8)
-    monkeypatch.setattr(module, "FEATURE_BATCH", 4)
+    monkeypatch.setattr(module, "forward_batch", lambda _: 4)
 
 
 @pytest.fixture

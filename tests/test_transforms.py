@@ -12,7 +12,9 @@ from indoor.records import Preprocessing
 from indoor.transforms import (
     DEFAULT_PREPROCESSING,
     augment,
+    augmented_pixels,
     inference_transform,
+    normalise,
     photograph_generator,
 )
 
@@ -163,3 +165,30 @@ def test_extreme_shapes_still_give_a_view(size: tuple[int, int]) -> None:
     view = augment(PLAIN, noise(*size), photograph_generator(0, 0, 0))
     assert view.shape == (3, 8, 8)
     assert bool(view.isfinite().all())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("resize", ["whole", "crop"])
+def test_pixels_are_normalised_to_the_same_bits(resize: str, mode: str) -> None:
+    """Bytes that cross a bus and are normalised behind it are inference's tensor, channels-last."""
+    p = replace(DEFAULT_PREPROCESSING, resize=resize, size=28)
+    images = [noise(61, 43, seed).convert(mode) for seed in range(3)]
+    transform = inference_transform(p)
+    pixels = torch.stack([transform.pixels(image) for image in images])
+    assert pixels.shape == (3, 28, 28, 3)
+    assert pixels.dtype == torch.uint8
+    found = normalise(pixels, p)
+    assert torch.equal(found, torch.stack([transform(image) for image in images]))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_views_pixels_are_normalised_to_the_same_bits(mode: str) -> None:
+    """The view is drawn alike, and what is grey stays grey in all three channels."""
+    p = replace(DEFAULT_PREPROCESSING, size=24)
+    image = noise(60, 40).convert(mode)
+    pixels = augmented_pixels(p, image, photograph_generator(1, 2, 3))
+    view = augment(p, image, photograph_generator(1, 2, 3))
+    assert torch.equal(normalise(pixels[None], p)[0], view)
+    as_rgb = augmented_pixels(p, image.convert("RGB"), photograph_generator(1, 2, 3))
+    assert torch.equal(pixels, as_rgb)

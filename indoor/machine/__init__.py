@@ -17,6 +17,8 @@ from indoor.machine.environment import read_environment
 from indoor.machine.limits import UnreadableError
 from indoor.machine.reading import (
     computes_bfloat16,
+    free_memory_bytes,
+    num_local_processes,
     num_usable_cores,
     read_machine,
     read_moment,
@@ -32,8 +34,10 @@ __all__ = [
     "computes_bfloat16",
     "diagnose",
     "files_sha256",
+    "free_memory_bytes",
     "how_git_may_go_on",
     "identify_code",
+    "num_local_processes",
     "num_usable_cores",
     "read_environment",
     "read_machine",

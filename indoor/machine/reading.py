@@ -185,6 +185,20 @@ def _memory_bytes(root: Path) -> int:
     return total if limit is None else min(total, limit)
 
 
+def num_local_processes() -> int:
+    """Return how many processes of this job share the machine, as torchrun tells each of them."""
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(told)) if told.isdecimal() else 1
+
+
+def free_memory_bytes() -> int:
+    """Return what the process may still take without swapping; 0 where the system does not tell."""
+    try:
+        return min(int(psutil.virtual_memory().available), _memory_bytes(Path("/")))
+    except (OSError, LookupError, UnreadableError):
+        return 0
+
+
 def _swap_used_bytes() -> int:
     with warnings.catch_warnings():
         # Some sandboxes count no pages moved, which psutil warns of and nobody asks for here.

@@ -264,7 +264,7 @@ def _without_instructions(pair: Pair, *, is_capped: bool) -> tuple[float | None,
         if one.precision != pair.claimed or not colon or (isa == _ANY and not is_capped):
             continue
         num_told += one.multiply_adds
-        if isa == _ANY or isa in _BELOW[pair.claimed]:
+        if isa == _ANY or isa in _BELOW.get(pair.claimed, ()):
             below[kernel] += one.multiply_adds
     if not num_told:
         return None, ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 from indoor.measure.proof import Proof, claimed_precision, proof_of
 from indoor.records import Measurement, Precision
@@ -25,9 +25,17 @@ Certainty = Literal["shown", "part", "possible", "open"]
 narrower precision could have made quicker; `part`: it costs less; `possible`: the record holds the
 circumstance and not what it costs; `open`: no cause."""
 
-FLOAT32, BFLOAT16, INT8 = get_args(Precision)
+FLOAT32: Precision = "float32"
+BFLOAT16: Precision = "bfloat16"
+INT8: Precision = "int8"
 
-GAINS: dict[Precision, float] = {FLOAT32: 1.0, BFLOAT16: 2.0, INT8: 4.0}
+GAINS: dict[Precision, float] = {
+    FLOAT32: 1.0,
+    "tf32": 1.0,
+    BFLOAT16: 2.0,
+    "float16": 2.0,
+    INT8: 4.0,
+}
 """Multiply-adds in the time of one in float32, by instructions made for the precision (bfloat16's
 and VNNI's; measured with intrinsics on a Zen 4). Without VNNI int8 has half of that."""
 

@@ -370,7 +370,7 @@ class _Job:
 
 def _joined(known: EvaluationReport, report: EvaluationReport) -> EvaluationReport:
     """Return the newer report with what only the older one knows, in the tables' order."""
-    order = list(all_variants())
+    order = list(all_variants(report.device or "cpu"))
     new = {e.variant for e in report.evaluations}
     evaluations = [*report.evaluations, *(e for e in known.evaluations if e.variant not in new)]
     pairs = [*report.pairs, *(p for p in known.pairs if p.candidate not in new)]

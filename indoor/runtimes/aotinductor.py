@@ -50,6 +50,8 @@ FILE = "network.pt2"
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
+    if variant.device != "cpu":
+        return f"here AOTInductor compiles for the CPU only, not for {variant.device}"
     return why_not_compiled(variant)
 
 

@@ -48,6 +48,10 @@ class Runtime(Protocol):
     VARIANTS: tuple[Variant, ...]
     """Its variants, as they are on a CPU; `runtime` is the file's name."""
 
+    DEVICES: tuple[str, ...]
+    """The devices that it has variants for, such as `("cuda",)` for what a GPU alone can do. May be
+    left out: then there are variants on each, and `why_not` says which of them it computes."""
+
     REQUIRES: Mapping[str, str]
     """The distributions that it needs beside the core's, with the versions that it was tried with,
     such as `{"onnxruntime": ">=1.20,<2"}`. May be left out. Nobody imports them to look: what is
@@ -91,6 +95,9 @@ class Runtime(Protocol):
         """
 
 
+_INSTEAD_OF_INT8 = "int8's engines are the CPU's (--device cpu); a GPU has bfloat16 and float16"
+
+
 class VariantError(IndoorError):
     """A runtime failed in its own way; `name` is the variant's, `reason` one line."""
 
@@ -111,7 +118,12 @@ class Registry:
 
 def all_variants(device: str = "cpu") -> dict[str, Variant]:
     """Return every variant by its name, the baseline first, as it would be on that device."""
-    found = [v for runtime in _registry().runtimes.values() for v in runtime.VARIANTS]
+    found = [
+        variant
+        for runtime in _registry().runtimes.values()
+        if device in getattr(runtime, "DEVICES", (device,))
+        for variant in runtime.VARIANTS
+    ]
     found.sort(key=lambda v: (v.order, v.name))
     return {v.name: replace(v, device=device) for v in found}
 
@@ -137,12 +149,19 @@ def find_variant(name: str, device: str = "cpu") -> Variant:
         IndoorError: There is none, or the machine does not; one line.
     """
     known = all_variants(device)
+    if name not in known and (elsewhere := _devices_of(name)):
+        raise IndoorError(
+            f"variant {name}: it computes on {', '.join(elsewhere)} and not on {device}; expected "
+            f"one of {', '.join(known)}, or --device {elsewhere[0]}"
+        )
     if name not in known:
         others = "".join(f"; {file}: {why}" for file, why in unusable_runtimes().items())
         raise IndoorError(f"variant {name}: expected one of {', '.join(known)}{others}")
     if reason := why_not(known[name]):
         usable = ", ".join(v.name for v in native_variants(device))
-        raise IndoorError(f"variant {name}: {reason}; expected one of {usable}")
+        is_quantized = known[name].checkpoint != baseline().checkpoint
+        remedy = f"; {_INSTEAD_OF_INT8}" if is_quantized and device != "cpu" else ""
+        raise IndoorError(f"variant {name}: {reason}; expected one of {usable}{remedy}")
     return known[name]
 
 
@@ -164,6 +183,14 @@ def why_not(variant: Variant) -> str | None:
 def unusable_runtimes() -> dict[str, str]:
     """Return why a file that lies among the runtimes counts as none, by its name."""
     return dict(_registry().unusable)
+
+
+def _devices_of(name: str) -> tuple[str, ...]:
+    """Return the devices that the runtime of a variant names; nothing where it names none."""
+    for runtime in _registry().runtimes.values():
+        if name in (variant.name for variant in runtime.VARIANTS):
+            return tuple(getattr(runtime, "DEVICES", ()))
+    return ()
 
 
 def libraries_of(variant: Variant) -> str:

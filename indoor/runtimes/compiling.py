@@ -3,6 +3,7 @@
 This is no runtime. Nothing of Inductor is imported until something is compiled.
 """
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from indoor.devices import float32_products
 from indoor.errors import IndoorError
 from indoor.hints import TORCHAO, lacking
 from indoor.model import load_float, read_manifest
@@ -36,10 +38,15 @@ _INT8_COUNTER = "qconv_weight_prepack_matcher_count"
 
 def why_not_compiled(variant: Variant) -> str | None:
     """Return why this machine cannot compile and compute the variant; None where it can."""
-    if variant.device != "cpu":
-        return f"here Inductor compiles for the CPU only, not for {variant.device}"
+    if variant.device not in ("cpu", "cuda") or (
+        variant.device == "cuda" and variant.precision == "int8"
+    ):
+        what = " int8" if variant.device == "cuda" else ""
+        return f"here Inductor compiles{what} for the CPU only, not for {variant.device}"
     if reason := eager.why_not(variant):
         return reason
+    if variant.device == "cuda" and importlib.util.find_spec("triton") is None:
+        return "it compiles Triton's kernels, and there is no triton; install torch with CUDA"
     if variant.precision == "int8" and (reason := lacking(TORCHAO, "torchao")):
         return reason
     # torch looks for it in the same way (torch/_inductor/config.py, cpp.cxx).
@@ -67,7 +74,7 @@ def network_of(variant: Variant, checkpoint: Path) -> tuple[nn.Module, tuple[int
 
         return load_qdq(checkpoint, round_sums=False), (3, size, size)
     model = load_float(checkpoint).model.requires_grad_(False)
-    return model.to(dtype_of(variant)), (3, size, size)
+    return model.to(torch.device(variant.device), dtype_of(variant)), (3, size, size)
 
 
 def libraries_for(variant: Variant) -> tuple[str, ...]:
@@ -77,7 +84,7 @@ def libraries_for(variant: Variant) -> tuple[str, ...]:
 
 def dtype_of(variant: Variant) -> torch.dtype:
     """Return the type of what the compiled network reads; int8 is rounded within."""
-    return torch.bfloat16 if variant.precision == "bfloat16" else torch.float32
+    return eager.DTYPES.get(variant.precision, torch.float32)
 
 
 @contextmanager
@@ -117,14 +124,22 @@ class CompiledNetwork:
                 f"{self.name}: photographs of the shape {tuple(images.shape)}; expected "
                 f"{self.shape}, for which it was compiled; load it for that batch"
             )
+        if images.device.type == "cpu":
+            return self._computed(images)
+        with float32_products():
+            return self._computed(images)
+
+    def _computed(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             return self.call(images.to(self.dtype).contiguous()).float()
 
     def ran(self, images: Tensor) -> Ran:
         """Return the convolutions and products of one warm call."""
         self(images)
-        return what_ran(lambda: self(images))
+        return what_ran(lambda: self(images), float32_is="float32")
 
     def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
-        """Return oneDNN's primitives of a call, and all the rest as one operation."""
+        """Return oneDNN's primitives of a call, and all the rest as one; nothing on a GPU."""
+        if images.device.type != "cpu":
+            return ()
         return time_primitives(lambda: self(images), num_calls)

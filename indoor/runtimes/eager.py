@@ -1,6 +1,7 @@
 """torch's eager mode, as torchvision gives the network: float32, bfloat16 and int8."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from indoor.devices import why_no_bfloat16
+from indoor.devices import float32_products, why_no_bfloat16
 from indoor.model import load_float
 from indoor.model.network import fold
-from indoor.records import Executed, Ran, Variant
+from indoor.records import Executed, Precision, Ran, Variant
 from indoor.runtimes.dispatched import time_operators
 from indoor.runtimes.fingerprint import what_ran
 
@@ -68,6 +69,14 @@ VARIANTS = (
 
 DATA_ONLY = True
 
+DTYPES: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""What a network of each precision holds."""
+
 
 def why_not(variant: Variant) -> str | None:
     """Return why this machine cannot compute the variant natively; None where it can."""
@@ -88,29 +97,43 @@ def load(variant: Variant, artefact: Path, threads: int) -> "EagerNetwork":  # n
         from indoor.quantize import load_int8
 
         return EagerNetwork(load_int8(artefact).model)
-    dtype = torch.bfloat16 if variant.precision == "bfloat16" else torch.float32
     model = load_float(artefact).model.requires_grad_(False)
-    if variant.name == "float32-folded":
-        model = fold(model)
+    return on_device(variant, fold(model) if variant.name == "float32-folded" else model)
+
+
+def on_device(variant: Variant, model: nn.Module) -> "EagerNetwork":
+    """Return a float network on the variant's device and in its precision."""
+    dtype = DTYPES[variant.precision]
     model = model.to(torch.device(variant.device), dtype)
+    # Left alone a GPU rounds what it multiplies, and would call it float32.
+    is_gpu, tf32 = variant.device == "cuda", variant.precision == "tf32"
+    products = partial(float32_products, tf32=tf32) if is_gpu else nullcontext
+    as_told: Precision | None = ("tf32" if tf32 else "float32") if is_gpu else None
     if variant.role == "baseline":
-        return EagerNetwork(model)
+        return EagerNetwork(model, None, products, as_told)
     # It took bfloat16 on an AVX512_BF16 CPU from 96 to 79 ms a photograph (1 thread, batch 8).
     layout = torch.channels_last
     model = model.to(memory_format=layout)
-    return EagerNetwork(model, partial(Tensor.to, dtype=dtype, memory_format=layout))
+    cast = partial(Tensor.to, dtype=dtype, memory_format=layout)
+    return EagerNetwork(model, cast, products, as_told)
 
 
 @dataclass(frozen=True, eq=False)
 class EagerNetwork:
-    """A module that takes and gives float32 whatever it computes in."""
+    """A module that takes and gives float32 whatever it computes in.
+
+    `products` is entered around each call and decides how a GPU multiplies float32, and
+    `float32_is` is that precision; None on a CPU, which has no choice.
+    """
 
     model: nn.Module
     cast: Callable[[Tensor], Tensor] | None = None
+    products: Callable[[], AbstractContextManager[None]] = nullcontext
+    float32_is: Precision | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 logits `(B, C)` of float32 photographs `(B, 3, H, W)`."""
-        with torch.inference_mode():
+        with torch.inference_mode(), self.products():
             logits: Tensor = self.model(images if self.cast is None else self.cast(images))
             return logits.float()
 
@@ -123,7 +146,7 @@ class EagerNetwork:
     def ran(self, images: Tensor) -> Ran:
         """Return the convolutions and products of one warm call, and oneDNN's other primitives."""
         self(images)
-        return what_ran(lambda: self(images), self.model)
+        return what_ran(lambda: self(images), self.model, self.float32_is)
 
     def profile(self, images: Tensor, num_calls: int) -> tuple[Executed, ...]:
         """Return every operator that a call dispatches; none on a device that computes later."""

@@ -23,7 +23,7 @@ from typing import Any
 from torch import nn
 from torch.profiler import ExecutionTraceObserver, record_function
 
-from indoor.records import REST, Executed, Ran
+from indoor.records import REST, Executed, Precision, Ran
 from indoor.runtimes.executed import PRECISIONS, bytes_of, ran_from, timed_over
 from indoor.runtimes.layers import Weights, followed, weights_of
 from indoor.runtimes.onednn import primitives_of, verbose
@@ -58,7 +58,11 @@ _TYPES = {
 _LAYER = "indoor layer "
 
 
-def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
+def what_ran(
+    call: Callable[[], object],
+    model: nn.Module | None = None,
+    float32_is: Precision | None = None,
+) -> Ran:
     """Return what a call executes; make one before, so that this one is warm.
 
     oneDNN tells its own primitives. Convolutions and matrix products that torch gives to another
@@ -67,6 +71,7 @@ def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
     Args:
         call: Computes on torch's threads, in this process; what it prints is lost.
         model: The module that it calls, so that operations are told with their layers' names.
+        float32_is: What a GPU multiplies float32 in, as it was told to; None: nobody told it.
     """
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         printed, trace = Path(name) / "printed.txt", Path(name) / "trace.json"
@@ -76,7 +81,7 @@ def what_ran(call: Callable[[], object], model: nn.Module | None = None) -> Ran:
         lines = printed.read_text(errors="replace").splitlines()
         nodes = json.loads(trace.read_bytes())["nodes"]
     primitives, notes = primitives_of(lines)
-    executed = merged(primitives, operators_of(nodes, weights))
+    executed = merged(primitives, operators_of(nodes, weights, float32_is))
     return ran_from(executed, notes)
 
 
@@ -113,12 +118,15 @@ def time_primitives(call: Callable[[], object], num_calls: int) -> tuple[Execute
     return (*timed, Executed(operator=REST, types="", shape="", seconds=max(0.0, rest_s)))
 
 
-def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Executed, ...]:
+def operators_of(
+    nodes: list[dict[str, Any]], weights: Weights, float32_is: Precision | None = None
+) -> tuple[Executed, ...]:
     """Return the convolutions and matrix products of a trace of torch's, whoever computed them.
 
     Args:
         nodes: Those of an `ExecutionTraceObserver`.
         weights: Those of the layers, since quantized operators do not tell their own.
+        float32_is: As for `what_ran`.
     """
     by_id = {node["id"]: node for node in nodes}
     parts: defaultdict[int, list[str]] = defaultdict(list)
@@ -131,11 +139,18 @@ def operators_of(nodes: list[dict[str, Any]], weights: Weights) -> tuple[Execute
             continue  # no product, or a part of one that is told already
         layers = [name.removeprefix(_LAYER) for name in above if name.startswith(_LAYER)]
         kernels = [name for name in parts[node["id"]] if "conv" in name]
-        operators.append(_operator(node, (kernels or [node["name"]])[0], layers, weights))
+        name = (kernels or [node["name"]])[0]
+        operators.append(_operator(node, name, layers, weights, float32_is))
     return tuple(operators)
 
 
-def _operator(node: dict[str, Any], name: str, layers: list[str], weights: Weights) -> Executed:
+def _operator(
+    node: dict[str, Any],
+    name: str,
+    layers: list[str],
+    weights: Weights,
+    float32_is: Precision | None,
+) -> Executed:
     (first, second), inputs = _FACTORS[node["name"]], node["inputs"]
     source, output = inputs["shapes"][first], node["outputs"]["shapes"][0]
     weight, weight_type = inputs["shapes"][second], inputs["types"][second]
@@ -145,13 +160,14 @@ def _operator(node: dict[str, Any], name: str, layers: list[str], weights: Weigh
     depth = weight[1:] if "conv" in node["name"] else source[-1:]
     types = [_type(t) for t in (inputs["types"][first], weight_type, node["outputs"]["types"][0])]
     shapes = (source, weight, output)
-    on_cpu = inputs["values"][first][-1] == "cpu"  # a GPU may round float32, which nothing tells
+    on_cpu = inputs["values"][first][-1] == "cpu"
+    known = PRECISIONS if on_cpu else {"f32": float32_is, "bf16": "bfloat16", "f16": "float16"}
     return Executed(
         operator=name,
         types="/".join(types),
         shape=":".join("x".join(map(str, shape)) for shape in shapes),
         layer=layer,
-        precision=PRECISIONS.get(types[0]) if on_cpu else None,
+        precision=known.get(types[0]),
         multiply_adds=prod(output) * prod(depth) if depth else 0,
         num_bytes=bytes_of(zip(types, shapes, strict=True)),
     )

@@ -77,19 +77,37 @@ def prepare(variant: Variant, checkpoint: Path, batch: int) -> Path:
 
 def load(variant: Variant, artefact: Path, threads: int) -> CompiledNetwork:  # noqa: ARG001
     """Return the network, compiled."""
-    from torch._inductor import config
+    return compile_network(variant, artefact)
 
+
+def batch_of(variant: Variant, artefact: Path) -> int:
+    """Return the batch that an artefact of `prepare` is for.
+
+    Raises:
+        IndoorError: It names none.
+    """
     manifest = read_artefact(artefact)
     if manifest is None or manifest.batch is None:
         raise IndoorError(f"{artefact} names no batch; expected an artefact of {variant.name}")
+    return manifest.batch
+
+
+def compile_network(variant: Variant, artefact: Path, **settings: bool) -> CompiledNetwork:
+    """Return the network of an artefact of `prepare`, compiled with further settings of Inductor's.
+
+    Raises:
+        IndoorError: The artefact names no batch, or not every int8 convolution was found.
+    """
+    from torch._inductor import config
+
     model, size = network_of(variant, artefact / FILE)
-    shape = (manifest.batch, *size)
+    shape = (batch_of(variant, artefact), *size)
     # A process loads one after another, and torch stops at the eighth of the same code.
     torch._dynamo.reset()
     compiled = torch.compile(model, dynamic=False, fullgraph=True)
     network = CompiledNetwork(variant.name, compiled, shape, dtype_of(variant))
-    with config.patch(SETTINGS), all_in_int8(variant, model):
-        network(torch.zeros(shape))
+    with config.patch(SETTINGS | settings), all_in_int8(variant, model):
+        network(torch.zeros(shape, device=variant.device))
     return network
 
 

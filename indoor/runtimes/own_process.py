@@ -17,7 +17,7 @@ from torch import Tensor
 
 import indoor
 import indoor.runtimes
-from indoor.devices import finished
+from indoor.devices import device_peak_bytes, start_counting_memory, timed_on
 from indoor.errors import IndoorError
 from indoor.measure import peak_memory_bytes
 from indoor.measure.pairs import Clock, RemoteCall, Subject, UnexpectedAnswerError
@@ -219,7 +219,10 @@ class Hosted:
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """VmHWM after a few batches, the seconds from the file to the first logits, and what ran."""
+    """The peak after a few batches, the seconds from the file to the first logits, and what ran.
+
+    On a CPU it is VmHWM, the process's own; on a GPU what the device's allocator held for it.
+    """
 
     peak_memory_bytes: int | None
     seconds: float
@@ -303,7 +306,8 @@ def measure_peak(variant: Variant, run_folder: Path, images: Tensor, threads: in
         host.show(images)
         loading_s = host.load(variant)["seconds"]
         seconds = [host.run(variant.name)[1] for _ in range(NUM_PEAK_CALLS)]
-        peak = host.ask("memory")["peak_memory_bytes"]  # before the next call prints
+        # Before the next call prints.
+        peak = host.ask("memory", variant=variant.name)["peak_memory_bytes"]
         ran = host.ran(variant.name)
     return Peak(peak_memory_bytes=peak, seconds=loading_s + seconds[0], ran=ran)
 
@@ -397,9 +401,10 @@ class Variants:
             return {}
         if what == "load":
             return self._load(message)
-        if what == "memory":
-            return {"peak_memory_bytes": peak_memory_bytes()}
         loaded = self._loaded[message["variant"]]
+        if what == "memory":
+            peak = device_peak_bytes(loaded.variant.device)
+            return {"peak_memory_bytes": peak_memory_bytes() if peak is None else peak}
         images = self._images.to(loaded.variant.device)
         if what == "run":
             began = time.perf_counter()
@@ -414,10 +419,10 @@ class Variants:
                 loaded, [Path(path) for path in message["paths"]], message["threads"]
             )
             return {"names": self._labelling()}
-        call: Callable[[], object] = finished(partial(loaded, images), loaded.variant.device)
         if labels:
-            call = self._labelling
-        once = timed(call, self._clock)
+            once = timed(self._labelling, self._clock)
+        else:
+            once = timed_on(loaded.variant.device, partial(loaded, images), self._clock)
         if what == "repeat":
             return repeat(once, message["start"], message["for_s"])
         self._timed[message["variant"], labels] = lambda _iterations: once()
@@ -429,6 +434,7 @@ class Variants:
         if not message["collects"]:
             gc.disable()
         variant = all_variants(message["device"])[message["variant"]]
+        start_counting_memory(variant.device)
         self._loaded.pop(variant.name, None)  # only one of it is ever held
         folder, batch = Path(message["run_folder"]), message["batch"]
         if message["exported"]:

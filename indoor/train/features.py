@@ -1,8 +1,7 @@
 """What the frozen backbone makes of each photograph, computed once and kept on disk."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes, load_batches
 from indoor.dataset.batches import Photographs
+from indoor.devices import float32_products, forward_batch
 from indoor.files import remembered_sha256, remove_leftovers, replace_file
 from indoor.locks import locked
 from indoor.model import can_fuse, fuse, hash_tensors, head_of
@@ -20,12 +20,8 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
 from indoor.train.augmented_views import PlainScenes
 
-FEATURE_BATCH = 8
-"""Photographs a forward pass. The activations of 16 pass 32 MiB, above which glibc maps and
-unmaps each of them (12,000 page faults a photograph); those of 8 mostly do not."""
-
 CHUNK = 32
-"""Photographs a file, a multiple of `FEATURE_BATCH`: what a kill can cost."""
+"""Photographs a file, or a batch of the device where that is more: what a kill can cost."""
 
 _FORMAT = "indoor features 2"
 _HASH = "content_sha256"
@@ -76,7 +72,8 @@ def read_features(
         IndoorError: A photograph cannot be decoded, or the cache cannot be written.
     """
     device = device or torch.device("cpu")
-    spans = [range(i, min(i + CHUNK, len(dataset))) for i in range(0, len(dataset), CHUNK)]
+    chunk = _chunk(device)
+    spans = [range(i, min(i + chunk, len(dataset))) for i in range(0, len(dataset), chunk)]
     base = _base_key(model, preprocessing, device)
     paths = [cache / f"{_chunk_key(base, dataset, span)}.safetensors" for span in spans]
     holder = "another training that reads the same photographs' features"
@@ -124,12 +121,17 @@ def _base_key(model: nn.Module, preprocessing: Preprocessing, device: torch.devi
         _FORMAT,
         hash_tensors(weights),
         preprocessing,
-        FEATURE_BATCH,
-        CHUNK,
+        forward_batch(device.type),
+        _chunk(device),
         str(torch.__version__),
         where,
     )
     return hashlib.sha256(to_json(parts)).hexdigest()
+
+
+def _chunk(device: torch.device) -> int:
+    """Return the photographs of a file, a multiple of the device's batch."""
+    return max(CHUNK, forward_batch(device.type))
 
 
 def _chunk_key(base: str, dataset: IndoorScenes, span: Sequence[int]) -> str:
@@ -151,7 +153,7 @@ def _compute_chunks(
         return
     backbone = make_backbone(model, device)
     indices = [index for _, span in missing for index in span]
-    batches = load_batches(photographs, FEATURE_BATCH, indices=indices)
+    batches = load_batches(photographs, forward_batch(device.type), indices=indices)
     progress.start("features of the photographs", len(indices))
     for path, span in missing:
         parts: list[Tensor] = []
@@ -159,7 +161,7 @@ def _compute_chunks(
         # too, so no batch ever holds photographs of two chunks.
         while sum(map(len, parts)) < len(span):
             images, _ = next(batches)
-            with torch.inference_mode(), _exact_float32():
+            with torch.inference_mode(), float32_products():
                 parts.append(backbone(images.to(device)).cpu())
             progress.advance(len(images))
         with replace_file(path) as temporary:
@@ -181,14 +183,3 @@ def _read_chunk(path: Path, num_photographs: int) -> Tensor | None:
     # Earlier chunks carry no hash.
     is_whole = said is None or said == hash_tensors({"features": features})
     return features if is_whole and (features.ndim, len(features)) == (2, num_photographs) else None
-
-
-@contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Keep cuDNN from rounding convolutions to TF32, its default on recent GPUs."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before

@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from indoor.dataset import IndoorScenes, load_batches, stratified_sample
+from indoor.dataset import IndoorScenes, stratified_sample
+from indoor.devices import float32_products, forward_batch
 from indoor.model import fold
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Epoch, Preprocessing, TrainingCurves
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes
 from indoor.train.head import epoch_order
+from indoor.train.loader import Epochs, batches_of
 from indoor.train.loop import (
     LABEL_SMOOTHING,
     WARMUP_EPOCHS,
@@ -24,19 +26,18 @@ from indoor.train.loop import (
 )
 from indoor.train.resume_state import (
     State,
+    StateWriter,
     capture,
     make_curves,
     measure,
     read_state,
     restore,
-    write_state,
 )
 
 FULL_EPOCHS = 20
 FULL_BATCH = 32
 FULL_LEARNING_RATE = 1e-3
 FULL_BACKBONE_FACTOR = 0.1
-EVALUATION_BATCH = 8
 MINIMUM_SIZE = 32
 """Pixels of a training view's side."""
 
@@ -136,53 +137,69 @@ def train_full(
         restore(found.tensors, run.optimizer, model=run.model, average=run.average, best=best)
         history = list(curves.epochs)
     seen = stratified_sample(train.labels, min(len(val), len(train)), seed)
-    plain_train = PlainScenes(train, preprocessing, seen)
-    plain_val = PlainScenes(val, preprocessing, range(len(val)))
-    for epoch in range(len(history) + 1, epochs + 1):
-        started = time.perf_counter()
-        order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * batch]
-        views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
-        progress.start(f"epoch {epoch} of {epochs}", len(views) + len(plain_train) + len(plain_val))
-        batches = load_batches(views, batch)
-        rate = run_epoch(run, batches, schedule, epoch, device=device, progress=progress, seed=seed)
-        train_loss, train_accuracy = _evaluate(run.average, plain_train, device, progress)
-        val_loss, val_accuracy = _evaluate(run.average, plain_val, device, progress)
-        history.append(
-            Epoch(
-                epoch=epoch,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                learning_rate=rate,
-                seconds=time.perf_counter() - started,
+    plain_train = PlainScenes(train, preprocessing, seen, keeps=True)
+    plain_val = PlainScenes(val, preprocessing, range(len(val)), keeps=True)
+
+    def order(epoch: int) -> Tensor:
+        return epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * batch]
+
+    views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
+    numbers = range(len(history) + 1, epochs + 1)
+    with (
+        Epochs(views, order, numbers, batch, device) as following,
+        StateWriter(state_path, device) as states,
+    ):
+        for epoch in numbers:
+            started = time.perf_counter()
+            num_seen = len(views) + len(plain_train) + len(plain_val)
+            progress.start(f"epoch {epoch} of {epochs}", num_seen)
+            batches = following.batches()
+            rate = run_epoch(
+                run, batches, schedule, epoch, device=device, progress=progress, seed=seed
             )
-        )
-        curves = make_curves(
-            "full", history, record, num_train=len(plain_train), num_val=len(plain_val)
-        )
-        if curves.best_epoch == epoch:
-            best.load_state_dict(run.average.state_dict())
-        if state_path is not None:
+            network = fold(run.average)
+            train_loss, train_accuracy = validate(network, plain_train, device, progress)
+            val_loss, val_accuracy = validate(network, plain_val, device, progress)
+            history.append(
+                Epoch(
+                    epoch=epoch,
+                    train_loss=train_loss,
+                    train_accuracy=train_accuracy,
+                    val_loss=val_loss,
+                    val_accuracy=val_accuracy,
+                    learning_rate=rate,
+                    seconds=time.perf_counter() - started,
+                )
+            )
+            curves = make_curves(
+                "full", history, record, num_train=len(plain_train), num_val=len(plain_val)
+            )
+            if curves.best_epoch == epoch:
+                best.load_state_dict(run.average.state_dict())
             tensors = capture(run.optimizer, model=run.model, average=run.average, best=best)
-            write_state(state_path, State(tensors, epoch, curves))
-        progress.finish()
+            states.write(State(tensors, epoch, curves))
+            progress.finish()
     assert curves is not None
     finished = best.cpu().to(memory_format=torch.contiguous_format).requires_grad_(True)
     return FullResult(finished.eval(), curves)
 
 
-def _evaluate(
-    model: nn.Module, scenes: PlainScenes, device: torch.device, progress: Progress
+def validate(
+    network: nn.Module, scenes: PlainScenes, device: torch.device, progress: Progress
 ) -> tuple[float, float]:
-    """Return loss in nats and accuracy in 0..1 on all photographs, in float32."""
-    network = fold(model)
+    """Return a network's loss in nats and accuracy in 0..1 on photographs, in float32.
+
+    Args:
+        network: Folded (`model.fold`), on the device.
+        scenes: The photographs.
+        device: Whose own batch is computed at once.
+        progress: Hears of each photograph.
+    """
     logits: list[Tensor] = []
     labels: list[Tensor] = []
-    for images, targets in load_batches(scenes, EVALUATION_BATCH):
-        with torch.inference_mode():
-            images = images.to(device).contiguous(memory_format=torch.channels_last)
-            logits.append(network(images).cpu())
-        labels.append(targets)
-        progress.advance(len(targets))
-    return measure(torch.cat(logits), torch.cat(labels))
+    with torch.inference_mode(), float32_products():
+        for images, targets in batches_of(scenes, forward_batch(device.type), device):
+            logits.append(network(images))
+            labels.append(targets)
+            progress.advance(len(targets))
+        return measure(torch.cat(logits).cpu(), torch.cat(labels).cpu())

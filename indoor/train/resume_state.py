@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +44,56 @@ def write_state(path: Path, state: State) -> None:
     metadata[_HASH] = _hash(tensors, metadata)
     with replace_file(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+
+
+class StateWriter(AbstractContextManager["StateWriter"]):
+    """Writes a training's states, each in place of the one before; leave it, and the last is there.
+
+    A GPU's epoch may be over before half a gigabyte is hashed and on the disk, so there a thread
+    writes a copy while the next epoch begins: a kill costs the epoch that is being written, too. A
+    CPU has its state on the disk before it goes on.
+
+    Args:
+        path: The file; None writes nothing.
+        device: Where the training computes.
+    """
+
+    def __init__(self, path: Path | None, device: torch.device) -> None:
+        self._path = path
+        self._threads = None if device.type == "cpu" else ThreadPoolExecutor(1, "indoor state")
+        self._writing: Future[None] | None = None
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the state that is being written.
+
+        Raises:
+            IndoorError: It could not be written.
+        """
+        self._wait()
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def write(self, state: State) -> None:
+        """Write a state, or have it written.
+
+        Raises:
+            IndoorError: It, or the one before, could not be written.
+        """
+        if self._path is None:
+            return
+        if self._threads is None:
+            write_state(self._path, state)
+            return
+        self._wait()
+        copies = {name: tensor.to("cpu", copy=True) for name, tensor in state.tensors.items()}
+        self._writing = self._threads.submit(
+            write_state, self._path, replace(state, tensors=copies)
+        )
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
 
 def read_state(path: Path) -> State | None:

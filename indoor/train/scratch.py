@@ -14,8 +14,9 @@ from indoor.records import Preprocessing
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes
 from indoor.train.features import Features
 from indoor.train.head import epoch_order
+from indoor.train.loader import Epochs
 from indoor.train.loop import Schedule, run_epoch, start_run
-from indoor.train.resume_state import State, capture, read_state, restore, write_state
+from indoor.train.resume_state import State, StateWriter, capture, read_state, restore
 
 SCRATCH_EPOCHS = 8
 SCRATCH_SIZE = 64
@@ -62,15 +63,23 @@ def train_backbone(
     found = read_state(state_path)
     if found is not None:
         restore(found.tensors, run.optimizer, model=run.model, average=run.average)
-    for epoch in range(1 + (found.num_epochs if found else 0), epochs + 1):
-        order = epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * SCRATCH_BATCH]
-        views = AugmentedScenes(train, preprocessing, size, order, seed, epoch)
-        progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
-        batches = load_batches(views, SCRATCH_BATCH)
-        run_epoch(run, batches, schedule, epoch, device=device, progress=progress, seed=seed)
-        tensors = capture(run.optimizer, model=run.model, average=run.average)
-        write_state(state_path, State(tensors, epoch, None))
-        progress.finish()
+
+    def order(epoch: int) -> Tensor:
+        return epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * SCRATCH_BATCH]
+
+    views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
+    numbers = range(1 + (found.num_epochs if found else 0), epochs + 1)
+    with (
+        Epochs(views, order, numbers, SCRATCH_BATCH, device) as following,
+        StateWriter(state_path, device) as states,
+    ):
+        for epoch in numbers:
+            progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
+            batches = following.batches()
+            run_epoch(run, batches, schedule, epoch, device=device, progress=progress, seed=seed)
+            tensors = capture(run.optimizer, model=run.model, average=run.average)
+            states.write(State(tensors, epoch, None))
+            progress.finish()
     sample = stratified_sample(train.labels, min(NUM_STATISTICS, len(train)), seed)
     plain = load_batches(PlainScenes(train, preprocessing, sample), STATISTICS_BATCH)
     trained = run.average.cpu().to(memory_format=torch.contiguous_format)
