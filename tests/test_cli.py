@@ -85,7 +85,10 @@ def test_quantize_records_every_setting(
 
 
 def test_evaluate_pairs_float32_and_int8(
-    run: Callable[..., int], photographs: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int],
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Both precisions are evaluated on the same 12 photographs, and compared as a pair."""
     assert run("evaluate", "tiny", "--data", photographs, "--json") == 0
@@ -101,8 +104,13 @@ def test_evaluate_pairs_float32_and_int8(
         + pair["num_both_wrong"]
         == 12
     )
-    assert run("evaluate", "tiny", "--data", photographs) == 0
+    page = tmp_path / "page.html"
+    words = ("evaluate", "tiny", "--data", photographs, "--photographs")
+    assert run(*words, "--html", page) == 0
     assert "no loss" not in capsys.readouterr().out
+    assert "Where int8 answers otherwise than float32" in page.read_text(encoding="utf-8")
+    assert run(*words) == 2
+    assert "expected --html FILE beside it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])

@@ -1,25 +1,33 @@
 """Runs, gates and histories as one page of HTML: the same figures, no request, names stay text."""
 
 import dataclasses
+import io
 import re
 import sys
+from base64 import b64encode
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from gate_records import PASSED, gate
+from PIL import Image
 from report_records import AMX, ZEN3, full_run
 
 from indoor.cli import main
+from indoor.dataset import IndoorScenes
 from indoor.gate.page import gate_page_blocks
 from indoor.gate.records import CellTrace, GateReport, LaunchTrace
 from indoor.history.page import history_page_blocks
 from indoor.history.records import CellHistory, Change, History, Place
+from indoor.pipeline.differences import find_differing
 from indoor.records import Interval, from_json
 from indoor.report import page as page_module
 from indoor.report import render, write_report_page
 from indoor.report.blocks import Column, Command, Facts, Grid, Heading, Items, Paragraph, Picture
+from indoor.report.differences import Differing, differing_blocks
 from indoor.report.headline import speedup_sentence
 from indoor.report.marks import dots, histogram
 from indoor.report.page import as_page, write_page
@@ -191,10 +199,9 @@ def test_hostile_names_in_a_gate_and_a_history_stay_text() -> None:
         if field.name in ("reason", "notes", "vanished", "new", "rule_changes")
     }
     cells = tuple(
-        dataclasses.replace(cell, name=f"{cell.name}{EVIL}", reason=EVIL, advice=EVIL)
-        for cell in report.cells
+        replace(cell, name=f"{cell.name}{EVIL}", reason=EVIL, advice=EVIL) for cell in report.cells
     )
-    found = as_page("gate", gate_page_blocks(dataclasses.replace(report, cells=cells, **texts)))
+    found = as_page("gate", gate_page_blocks(replace(report, cells=cells, **texts)))
     assert found.count("<script>") == 1
     first, last = (
         Place(commit=letter * 40, position=position, level=1.0, interval=None)
@@ -231,7 +238,7 @@ def test_a_gates_page_draws_intervals_and_pairs() -> None:
     name = PASSED.name
     launch = LaunchTrace(launch=1, confirms=False, seconds=seconds)
     traces = (CellTrace(name=name, iterations=1, launches=(launch, launch)),)
-    found = Read(as_page("gate", gate_page_blocks(dataclasses.replace(report, traces=traces))))
+    found = Read(as_page("gate", gate_page_blocks(replace(report, traces=traces))))
     assert found.tags.count("figure") == 2
     assert any("6 pairs in 2 launches" in text for text in found.texts)
 
@@ -260,6 +267,41 @@ def test_what_is_missing_is_one_line(
     page_module._template.cache_clear()
 
 
+def test_photographs_that_differ_come_with_both_answers() -> None:
+    """The surest first, the right answer marked, a picture only where there is one."""
+    one = Differing(
+        name=EVIL,
+        label="office",
+        first="office",
+        first_confidence=0.61,
+        other="store",
+        other_confidence=0.55,
+        jpeg=b"\xff\xd8",
+    )
+    found = as_page("x", differing_blocks([one, replace(one, jpeg=None)], "float32", "int8", 9))
+    read = Read(found)
+    assert read.tables[0][1][1:] == ["office *", "61.00", "store", "55.00", "office"]
+    assert read.tags.count("img") == 1
+    assert read.links == [f"data:image/jpeg;base64,{b64encode(one.jpeg or b'').decode()}"]
+    assert found.count("<script>") == 1
+    none = Read(as_page("x", differing_blocks([], "float32", "int8", 9)))
+    assert any("all 9 answers are the same" in text for text in none.texts)
+
+
+def test_differing_answers_are_found_and_ordered(photographs: Path) -> None:
+    """By the sum of both confidences; a thumbnail is a small JPEG."""
+    scenes = IndoorScenes(photographs, "test")
+    num = len(scenes)
+    first = torch.zeros(num, len(scenes.classes))
+    first[:, 0] = torch.linspace(1, 2, num)
+    other = first.clone()
+    other[1, 1], other[2, 1] = 5.0, 9.0
+    found = find_differing(scenes, first, other, thumbnails=True)
+    assert [one.name for one in found] == [scenes.samples[place].name for place in (2, 1)]
+    assert (found[0].first, found[0].other) == (scenes.classes[0], scenes.classes[1])
+    assert max(Image.open(io.BytesIO(found[0].jpeg or b"")).size) <= 200
+
+
 def test_a_histogram_counts_every_round() -> None:
     """Equal values make one bar; the words tell how many and how far."""
     assert histogram([2.0, 2.0], "ms").alt == "2 rounds from 2 to 2 ms"
@@ -279,11 +321,11 @@ def test_a_thousand_cells_stay_small(golden: RunResult, tmp_path: Path) -> None:
     """At most 2 MB, as they must open at once."""
     latency = [case for case in golden.cases if case.measurement.case == "latency"]
     many = [
-        dataclasses.replace(case, measurement=dataclasses.replace(case.measurement, batch=batch))
+        replace(case, measurement=replace(case.measurement, batch=batch))
         for batch in range(1, 1 + -(-1000 // len(latency)))
         for case in latency
     ][:1000]
-    write_report_page([dataclasses.replace(golden, cases=tuple(many))], tmp_path / "many.html")
+    write_report_page([replace(golden, cases=tuple(many))], tmp_path / "many.html")
     assert (tmp_path / "many.html").stat().st_size < 2_000_000
 
 

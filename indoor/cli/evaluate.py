@@ -1,17 +1,27 @@
 """`indoor evaluate`: the accuracies of a run's checkpoints, and what differs."""
 
 import argparse
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome, tell, use_color, width
-from indoor.dataset import read_split_lists
+from indoor.dataset import IndoorScenes, read_split_lists
 from indoor.dataset.lists import photographs_folder
 from indoor.devices import choose_device
+from indoor.errors import IndoorError
+from indoor.files import check_new_file
 from indoor.hints import command_line, run_word
 from indoor.machine import read_machine
 from indoor.pipeline import evaluate_run
+from indoor.pipeline.differences import find_differing
 from indoor.report import render_evaluation
+from indoor.report.blocks import PageBlock
+from indoor.report.differences import differing_blocks
+from indoor.report.page import require_pages, write_page
+from indoor.report.render import evaluation_blocks
 from indoor.runtimes import find_variant
 
 
@@ -22,6 +32,22 @@ def run(parsed: argparse.Namespace) -> Outcome:
         find_variant(name, device)
     root = data_root(parsed)
     opened = opened_run(named, root)
+    if parsed.photographs and not parsed.html:
+        raise IndoorError(
+            "--photographs: they stand in a page, and none is asked for; expected --html FILE "
+            "beside it; add it"
+        )
+    if parsed.html:
+        check_new_file(parsed.html, option="--html")
+        require_pages()
+    pages: list[PageBlock] = []
+
+    def show(scenes: IndoorScenes, logits: Mapping[str, Tensor]) -> None:
+        (first, of_first), *others = logits.items()
+        for name, values in others:
+            found = find_differing(scenes, of_first, values, thumbnails=parsed.photographs)
+            pages.extend(differing_blocks(found, first, name, len(values)))
+
     report = evaluate_run(
         root,
         opened.folder,
@@ -33,7 +59,11 @@ def run(parsed: argparse.Namespace) -> Outcome:
         variants=parsed.variant,
         progress=Bar(),
         say=tell,
+        hear=show if parsed.html else lambda *_: None,
     )
+    if parsed.html:
+        title = f"indoor evaluate: {opened.folder.name} on {report.data.name}"
+        write_page(parsed.html, title, (*evaluation_blocks(report), *pages))
     lists = read_split_lists(root)
     following = command_line(
         "predict",

@@ -5,7 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from indoor.cli.parser import command, group, minutes, natural, numbers, points, positive
+from indoor.cli.parser import (
+    add_html,
+    command,
+    group,
+    minutes,
+    natural,
+    numbers,
+    points,
+    positive,
+)
 from indoor.records import Arch
 
 
@@ -214,6 +223,14 @@ def _add_evaluate(commands: Any) -> None:
         help="such as float32,int8, from indoor/runtimes (default: the eager ones)",
     )
     _device_option(evaluate)
+    output = group(evaluate, "output")
+    add_html(output)
+    output.add_argument(
+        "--photographs",
+        action="store_true",
+        help="put small copies of the photographs on which variants differ into the page; their "
+        "licence must allow it (default: their names alone)",
+    )
 
 
 def _add_export(commands: Any) -> None:

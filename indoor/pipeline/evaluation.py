@@ -1,6 +1,6 @@
 """The accuracies of every variant that a run's folder holds."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def evaluate_run(
     static_batch: int = EVALUATION_BATCH,
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
+    hear: Callable[[IndoorScenes, Mapping[str, Tensor]], None] = lambda *_: None,
 ) -> EvaluationReport:
     """Evaluate variants that a run's folder holds and this machine computes natively.
 
@@ -70,6 +71,7 @@ def evaluate_run(
             that it has an artefact for, so that none is built for this.
         progress: Hears of each photograph.
         say: Hears what is to be said of artefacts, such as why one was made again.
+        hear: Hears the photographs and each variant's logits `(N, C)` on them, by its name.
 
     Returns:
         An evaluation a variant, and each against float32 on the same photographs.
@@ -155,6 +157,7 @@ def evaluate_run(
                 raise
             left_out[variant.name] = str(error)  # the others' accuracies are known without it
     refuse_changed(run_folder, hashes)
+    hear(dataset, logits)
     known = all_variants(device)
     return EvaluationReport(
         data=identify(root, **how),

@@ -109,6 +109,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Photograph:
+    """A small JPEG with words below it, which a page alone shows."""
+
+    jpeg: bytes
+    words: str
+
+
+@dataclass(frozen=True)
 class Command:
     """A line for a shell, which a page lets copy."""
 
@@ -131,4 +139,4 @@ class Details:
     anchor: str = ""
 
 
-PageBlock = Block | Details | Picture | Command
+PageBlock = Block | Details | Picture | Photograph | Command

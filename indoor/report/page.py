@@ -1,5 +1,6 @@
 """Blocks as one page of HTML that asks nothing of any network: figures, pictures, tables."""
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -94,8 +95,12 @@ def _template() -> "Template":
         undefined=StrictUndefined,
     )
     environment.tests["of"] = lambda block, kind: type(block).__name__ == kind
-    environment.globals |= {"can_sort": _can_sort, "full_rows": _full_rows}
+    environment.globals |= {"base64": _base64, "can_sort": _can_sort, "full_rows": _full_rows}
     return environment.get_template("page.html")
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
 
 
 def _can_sort(grid: Grid) -> bool:

@@ -142,6 +142,11 @@ def _overview(results: Sequence[RunResult]) -> list[Block]:
 
 def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool = False) -> str:
     """Return the accuracies of a network's variants as text, with what they belong to."""
+    return as_text(evaluation_blocks(report), width=width, color=color)
+
+
+def evaluation_blocks(report: EvaluationReport) -> list[Block]:
+    """Return the accuracies of a network's variants, with what they belong to."""
     entries: tuple[tuple[str, str], ...] = (
         ("CPU", report.cpu_model),
         ("build", f"torch {report.torch_version}"),
@@ -154,8 +159,7 @@ def render_evaluation(report: EvaluationReport, *, width: int = 80, color: bool 
     if warning := weights_warning(report.weights, report.data):
         blocks.append(Paragraph(warning, "strong"))
     blocks += [Paragraph(note, "strong") for note in (*report.notes, *report.left_out.values())]
-    blocks += accuracy_grids(report.evaluations, report.pairs)
-    return as_text(blocks, width=width, color=color)
+    return [*blocks, *accuracy_grids(report.evaluations, report.pairs)]
 
 
 def render_machine(
