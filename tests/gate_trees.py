@@ -154,7 +154,7 @@ def environment_with(folder: Path, files: Mapping[str, str]) -> Path:
     packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
     (packages / "present.pth").write_text(f"{Path(pytest.__file__).parents[1]}\n")
     for name, text in files.items():
-        (packages / name).parent.mkdir(exist_ok=True)
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
         (packages / name).write_text(text)
     return folder / "bin" / "python"
 

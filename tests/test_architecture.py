@@ -133,6 +133,7 @@ def test_the_gates_steps_keep_their_direction(path: Path) -> None:
             "selftest",
             "tally",
             "naming",
+            "fitting",
             "launches",
             "controller",
             "callables",

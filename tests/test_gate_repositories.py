@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from gate_trees import (
+    LEAN,
     ONE_LAUNCH,
     SUITE,
     config,
+    environment_with,
     num_worktrees,
     own_temporary_files,
     write_repository,
@@ -189,6 +191,41 @@ def test_a_tree_may_be_prepared_installed_and_given_files(repo: Path) -> None:
     assert not [note for note in report.notes if "git ignores" in note]
     assert not report.partial
     assert report.head.packages["pkg-of-a-test"] == "1"
+
+
+def test_another_project_of_the_tree_that_is_installed_is_mentioned(tmp_path: Path) -> None:
+    """Its changes are on neither side until `paths` names it."""
+    files = {
+        "near/pyproject.toml": PROJECT,
+        "near/suite/test_it.py": f"import family.far.there\n{BENCHMARK}",
+        "far/pyproject.toml": PROJECT,
+        "far/src/family/far/__init__.py": "",
+        "far/src/family/far/there.py": "",
+    }
+    root = write_repository(tmp_path / "repository", files)
+    installed = {"family/far/__init__.py": "", "family/far/there.py": ""}
+    python = environment_with(tmp_path / "environment", installed)
+    notes = {}
+    for paths in ((), ("far/src",)):
+        rules = config(suite="near/suite", paths=paths, max_minutes=ONE_LAUNCH)
+        job = GateJob(start=root, base="HEAD", base_python=python, head_python=python, config=rules)
+        notes[paths] = [note for note in run_gate(job).notes if "is installed" in note]
+    (note,) = notes[()]
+    assert note.startswith("family.far is installed, and that copy is what both sides run")
+    assert note.endswith("paths = ['far/src'] in gate.toml")
+    assert notes["far/src",] == []
+
+
+def test_benchmarks_in_files_of_other_names_are_found_by_a_setting(tmp_path: Path) -> None:
+    """Where a folder's tests are not collected, the message says what would collect them."""
+    name = "bench_{}.py"
+    files = {f"suite/{name.format(part)}": BENCHMARK for part in ("core", "more")}
+    repo = write_repository(tmp_path, {**files, "suite/test_naps.py": "", "suite/helper.py": ""})
+    with pytest.raises(IndoorError, match=r"bench_core\.py, bench_more\.py may hold") as told:
+        gate(repo, SUITE)
+    words = ("-o", "python_files=bench_*.py")
+    assert f'arguments = ["{words[0]}", "{words[1]}"]' in str(told.value)
+    assert len(gate(repo, SUITE, arguments=(*LEAN, *words)).cells) == 2
 
 
 BUILDS = "echo tried >> tries; echo 'ERROR: no compiler' >&2; exit 3\n"

@@ -31,7 +31,6 @@ from indoor.gate.worker import (
     run_launch,
 )
 from indoor.gate.worker.arms import Arm
-from indoor.measure.process import ChildLostError
 
 FEATURES = """
 import time
@@ -212,11 +211,6 @@ def nap():
 
 
 threading.Thread(target=spin, daemon=True).start()
-"""
-
-DIST = """
-def pytest_addoption(parser):
-    parser.addoption("--dist", default="no")
 """
 
 IMPATIENT = """
@@ -483,22 +477,24 @@ def test_a_round_that_raises_leaves_no_worker_bound(tmp_path: Path) -> None:
     assert {failure.cell for one in outcomes for failure in one.failures} == {names[0]}
 
 
-def test_tests_in_other_processes_are_refused(tmp_path: Path) -> None:
-    """A distributed run would measure nothing in the worker itself."""
-    tree = write_tree(tmp_path, {"suite/conftest.py": DIST})
-    with (
-        stand(tree, tree, ("--dist=load",)) as two,
-        pytest.raises(ChildLostError, match="one process a tree; pass -n0 or -p no:xdist"),
-    ):
-        two.cells()
-
-
-def test_xdist_is_refused(tmp_path: Path) -> None:
-    """The same with the plugin itself, where it is installed."""
+@pytest.mark.parametrize("words", ["-nauto --maxprocesses=4", "-n2 --dist=loadfile", "-f -d"])
+def test_tests_stay_in_the_workers_process(tmp_path: Path, words: str) -> None:
+    """A suite whose addopts hand its tests to pytest-xdist is timed in the worker itself."""
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    tree = write_tree(tmp_path)
-    with (
-        stand(tree, tree, ("-p", "xdist", "-n2")) as two,
-        pytest.raises(ChildLostError, match="one process a tree; pass -n0 or -p no:xdist"),
-    ):
-        two.cells()
+    tree = write_tree(tmp_path, {"pytest.ini": f"[pytest]\naddopts = {words}\n"})
+    with stand(tree, tree, ("-p", "xdist", "-p", "xdist.looponfail")) as two:
+        outcome = two.launch([NAP])
+    assert outcome.failures == []
+    assert len(outcome.traces[NAP].seconds["head"]) == PLAN.min_pairs
+
+
+def test_waiting_for_ones_turn_lets_no_fault_handler_end_the_worker(tmp_path: Path) -> None:
+    """Pytest's own limit of 2 s, which ends the process, holds for base without head's start."""
+    ini = "[pytest]\nfaulthandler_timeout = 2\nfaulthandler_exit_on_timeout = true\n"
+    files = {"pytest.ini": ini, "suite/test_impatient.py": IMPATIENT}
+    tree = write_tree(tmp_path, files)
+    cell = "suite/test_impatient.py::test_impatient"
+    with stand(tree, tree) as two:
+        outcome = two.launch([cell])
+    assert outcome.failures == []
+    assert len(outcome.traces[cell].seconds["base"]) == 5

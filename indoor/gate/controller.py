@@ -10,7 +10,7 @@ from indoor.errors import IndoorError
 from indoor.gate.facts.preparation import prepare_sides
 from indoor.gate.launches import measure_cells
 from indoor.gate.limits import rules_for
-from indoor.gate.naming import doubt_changing_ids, mention_marks
+from indoor.gate.naming import doubt_changing_ids, mention_marks, other_files
 from indoor.gate.records import ChangedTest, CheckReport, GateReport, GateVerdict
 from indoor.gate.settings import selects, unmatched_globs
 from indoor.gate.sides.setup import GateJob, Sides, open_sides
@@ -143,6 +143,7 @@ def _survey(sides: Sides, rules: LaunchRules, tally: Tally) -> bool:
             if config.select
             else f"no test of base's suite {config.suite} uses benchmark; expected one or more; "
             f"see `pytest {config.suite} --collect-only -q` (options of its ini file count, too)"
+            f"{other_files(sides.base.root / config.suite)}"
         )
     if "head" in lost:
         tally.checks.append(

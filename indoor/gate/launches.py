@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from indoor.errors import IndoorError
 from indoor.gate.decide.decisions import CellDecision
 from indoor.gate.decide.failures import Failures
 from indoor.gate.decide.instrument import judge_instrument
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
+from indoor.gate.fitting import cells_without_room, report_left_out
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.tally import Tally, log_ratios
 from indoor.gate.wording import listed
 from indoor.gate.worker import (
     CONTROL,
+    MIN_LAUNCHES,
     Arm,
     Gauge,
     LaunchOutcome,
@@ -29,6 +33,9 @@ from indoor.records import write_record
 
 AGAIN_SHARE = 0.2
 """Of a launch's time, for the second copy of base; the cheapest cells, one at least."""
+
+MIN_LAUNCH_S = 1e-3
+"""Whatever is subtracted from a launch, it took some time."""
 
 MAX_SHARE = 2.0
 """Decided cells leave their time to open ones: these get up to so many times their usual pairs."""
@@ -88,12 +95,19 @@ class _Measuring:
                 ended = time.monotonic()
                 tally.measure_s = ended - began
                 # The next launches take about as long as the last two; those that confirm, less,
-                # and after them all open cells are measured again.
+                # and after them all open cells are measured again. Calibrating is done once.
+                launch_s = ended - started
+                launch_s -= sum(gauge.calibrating_s for gauge in outcome.gauges.values())
                 if not request.confirms or not took:
-                    took = [*took, ended - started][-2:]
+                    took = [*took, max(MIN_LAUNCH_S, launch_s)][-2:]
+                crowded = frozenset[str]()
+                if not request.confirms and not self._stopped:
+                    crowded, freed_s = self._make_room(outcome, took[-1], deadline - ended)
+                    if crowded:
+                        took = [max(MIN_LAUNCH_S, took[-1] - freed_s)]
                 left = max(0, int((deadline - ended) / (sum(took) / len(took))))
                 self._tell_pace(ended - started, left)
-                request = procedure.send(self._take(outcome, request, left))
+                request = procedure.send(self._take(outcome, request, left, crowded))
         except StopIteration as stop:
             decisions: dict[str, CellDecision] = stop.value
         tally.decisions = decisions
@@ -106,6 +120,38 @@ class _Measuring:
         )
         if self._stopped is not None:
             raise self._stopped
+
+    def _make_room(
+        self, outcome: LaunchOutcome, launch_s: float, left_s: float
+    ) -> tuple[frozenset[str], float]:
+        """Leave out the costliest cells where the minutes hold too few launches of all.
+
+        One that looks slower on head stays, whatever it costs.
+
+        Returns:
+            Those left out, and the seconds of a launch that they would take.
+        """
+        num_done = self._num_launches + 1
+        needed = min(MIN_LAUNCHES, self._plan.looks[0])
+        if num_done >= needed or num_done + int(left_s / launch_s) >= needed:
+            return frozenset(), 0.0
+        gauges = self._gauges | outcome.gauges
+        costs = {
+            cell: gauges[cell].launch_s
+            for cell, trace in outcome.traces.items()
+            if cell in gauges and cell not in self._again and "head" in trace.seconds
+            if np.median(log_ratios(trace, "head")) < math.log1p(self._tally.rules[cell].tolerance)
+        }
+        fixed_s = max(0.0, launch_s - math.fsum(costs.values()))
+        crowded = cells_without_room(costs, fixed_s, left_s, needed - num_done)
+        for cell in crowded:
+            self._leave_out(cell, f"about {costs[cell]:.1f} s")
+        return frozenset(crowded), math.fsum(costs[cell] for cell in crowded)
+
+    def _leave_out(self, cell: str, cost: str) -> None:
+        report = report_left_out(cell, self._tally.rules[cell], self._plan, cost)
+        self._failures.broken[cell] = report
+        self._tally.note(f"{cell} is {report.reason}; {report.advice}")
 
     def _tell_pace(self, launch_s: float, launches_left: int) -> None:
         """Say early where time will be up before the first look; the first launch is no measure."""
@@ -152,9 +198,16 @@ class _Measuring:
         return arms
 
     def _take(
-        self, outcome: LaunchOutcome, request: LaunchRequest, launches_left: int
+        self,
+        outcome: LaunchOutcome,
+        request: LaunchRequest,
+        launches_left: int,
+        crowded: frozenset[str],
     ) -> LaunchResult:
-        """Keep what a launch measured, and return it as the plan wants it."""
+        """Keep what a launch measured, and return it as the plan wants it.
+
+        `crowded` are cells that are left out from now on.
+        """
         self._num_launches += 1
         first = not self._gauges
         cold = [c for c, g in outcome.gauges.items() if g.is_cold and c not in self._gauges]
@@ -165,7 +218,8 @@ class _Measuring:
             )
         self._gauges |= outcome.gauges
         if first and self._gauges:
-            self._again = _cheapest(self._gauges)
+            kept = {cell: g for cell, g in self._gauges.items() if cell not in crowded}
+            self._again = _cheapest(kept)
         for cell, trace in outcome.traces.items():
             gauge = self._gauges.get(cell)
             self._tally.add_trace(cell, gauge.iterations if gauge else 1, trace)
@@ -190,7 +244,7 @@ class _Measuring:
             if cell in request.cells and "head" in trace.seconds
         }
         return LaunchResult(
-            pairs=pairs, dropped=dropped, launches_left=launches_left, broke_off=broke_off
+            pairs=pairs, dropped=dropped | crowded, launches_left=launches_left, broke_off=broke_off
         )
 
     def _judge_failures(self, outcome: LaunchOutcome, request: LaunchRequest) -> frozenset[str]:
@@ -201,7 +255,11 @@ class _Measuring:
                 self._tally.note(f"{failure.cell} fails on base{way}")
         passed = self._tally.pairs("head", [failure.cell for failure in outcome.failures])
         num_passed = {cell: len(launches) for cell, launches in passed.items()}
-        dropped = self._failures.judge(outcome.failures, request.cells, num_passed)
+        costly = {f.cell: f.message for f in outcome.failures if f.outcome == "costly"}
+        for cell, cost in costly.items():
+            self._leave_out(cell, cost)
+        failures = [failure for failure in outcome.failures if failure.cell not in costly]
+        dropped = self._failures.judge(failures, request.cells, num_passed) | frozenset(costly)
         lost = {f.cell for f in outcome.failures if f.cell not in request.cells} | dropped
         if lost & set(self._again):
             lost |= self._failures.broken.keys()

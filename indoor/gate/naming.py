@@ -1,11 +1,18 @@
 """What the tests' names and marks leave in doubt: ids that change, and marks that make a cell."""
 
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
 from indoor.gate.records import CheckReport, GateVerdict
 from indoor.gate.settings import GateConfig, selects
 from indoor.gate.sides.setup import Sides
 from indoor.gate.tally import Tally
 from indoor.gate.wording import count, listed, matches
 from indoor.gate.worker import LaunchRules, changing_names
+
+_ASKS = re.compile(r"^\s*(async )?def test\w*\([^)]*\bbenchmark\b", re.MULTILINE)
+"""A test that asks for the fixture."""
 
 
 def doubt_changing_ids(sides: Sides, rules: LaunchRules, tally: Tally) -> None:
@@ -60,6 +67,30 @@ def mention_marks(config: GateConfig, tally: Tally) -> None:
             f"not measured, since the mark gate alone does not ask for benchmark: "
             f"{listed(list(unmeasured))}"
         )
+
+
+def other_files(suite: Path) -> str:
+    """Return what would have pytest collect a folder's benchmarks of other names, as `; ...`.
+
+    Args:
+        suite: The suite's folder; of a file nothing is said.
+    """
+    names = [
+        path.name
+        for path in sorted(suite.glob("**/*.py"))
+        if path.name not in ("conftest.py", "__init__.py")
+        and not fnmatchcase(path.name, "test_*.py")
+        and not fnmatchcase(path.name, "*_test.py")
+        and _ASKS.search(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    if not names:
+        return ""
+    starts = {name.partition("_")[0] for name in names}
+    pattern = names[0] if len(names) == 1 else "*.py" if len(starts) > 1 else f"{starts.pop()}_*.py"
+    return (
+        f"; pytest looks into test_*.py alone, and {listed(names)} may hold some: "
+        f'set arguments = ["-o", "python_files={pattern}"] in gate.toml'
+    )
 
 
 def _test_of(cell: str) -> str:

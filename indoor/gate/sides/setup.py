@@ -22,6 +22,7 @@ from indoor.gate.sides.ignored import (
     unshared_modules,
 )
 from indoor.gate.sides.imports import check_imports, import_paths
+from indoor.gate.sides.neighbours import installed_neighbours
 from indoor.gate.sides.pieces import same_code
 from indoor.gate.sides.pythons import (
     active,
@@ -103,7 +104,7 @@ class Sides:
     environments: dict[Path, bool] = field(default_factory=dict)
     """Folders of the working tree, and whether they are an environment's."""
     remarks: list[str] = field(default_factory=list)
-    """What base's tree lacks and does without, one sentence each."""
+    """What base's tree does without, and what both take from an installation; a sentence each."""
 
     def tree(self, name: str) -> Tree:
         """Return the tree that an arm runs: `base`, `head`, or base's for its second copy."""
@@ -213,6 +214,17 @@ class Sides:
                 f"or {BY_PREPARE}"
             )
 
+    def _note_neighbours(self, arm: Arm, modules: Mapping[str, str]) -> None:
+        """Note the tree's own code that both sides take from an installation."""
+        own = self._own_environment(arm.name)
+        foreign = {n: f for n, f in modules.items() if not own or not Path(f).is_relative_to(own)}
+        found = installed_neighbours(arm.root.resolve(), foreign, arm.search_path)
+        self.remarks.extend(
+            f"{module} is installed, and that copy is what both sides run, though the tree has it "
+            f"in {folder}: have its changes measured with paths = ['{folder}'] in gate.toml"
+            for folder, module in found.items()
+        )
+
     def check_imports(self, arm: Arm, modules: Mapping[str, str]) -> None:
         """Raise IndoorError where an arm's modules are not its own tree's."""
         own, other = (self.head, self.base) if arm.name == "head" else (self.base, self.head)
@@ -233,6 +245,7 @@ class Sides:
         )
         if arm.name == "head":
             self._check_ignored(fresh.values())
+            self._note_neighbours(arm, fresh)
         self.checked.update(files)
 
 

@@ -1,10 +1,12 @@
 """How a cell is measured in every launch: found once, on the sides themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from indoor.gate.settings import PlanRules
 from indoor.measure.pairs import RemoteCall
+from indoor.measure.process import ChildLostError
 
 NUM_DISCARDED = 1
 """Rounds at the start of a turn: the other side's turn has emptied the caches."""
@@ -22,6 +24,15 @@ ROUND_S = 0.005
 
 MAX_OTHER_SHARE = 0.1
 """A round of whose CPU time other threads take less has one thread to speak of."""
+
+NUM_CALIBRATING = 2
+"""Rounds of each side by which a long one is known; of short ones nobody minds the number."""
+
+MIN_LAUNCHES = 4
+"""Of fewer next to nothing is known: Student's t of three has two degrees of freedom."""
+
+NEVER_COSTLY_S = 20.0
+"""A launch may take as long, however few the minutes."""
 
 MIN_PAIR_S = 1e-9
 """A coarse timer may see nothing pass; its ratios are then no numbers, and nothing is shown."""
@@ -61,13 +72,70 @@ class Gauge:
         """Whether its rounds can be kept on one CPU."""
         return self.other_share < MAX_OTHER_SHARE
 
+    @property
+    def launch_s(self) -> float:
+        """Seconds of a launch that it takes: its pairs, and about one more to warm up."""
+        return self.pair_s * (self.num_pairs + 1)
 
-def find_gauge(calls: Mapping[str, RemoteCall], plan: PlanRules, num_cells: int) -> Gauge:
+    @property
+    def calibrating_s(self) -> float:
+        """Seconds that finding it took, in the launch that did."""
+        return self.pair_s / (1 + self.num_discarded) * NUM_CALIBRATING
+
+
+class CostlyCellError(Exception):
+    """What a cell would take of each launch is more than the plan's minutes hold."""
+
+
+class NeverDoneError(ChildLostError):
+    """Base did not come to tell how long a cell takes, and so was killed."""
+
+
+def longest_launch_s(plan: PlanRules) -> float:
+    """Return how long a launch may take so that the minutes hold `MIN_LAUNCHES` of them."""
+    return max(NEVER_COSTLY_S, 60 * plan.max_minutes / MIN_LAUNCHES)
+
+
+def beyond_share_s(gauge: Gauge, plan: PlanRules, num_cells: int) -> float:
+    """Return the seconds of a launch that a cell takes beyond an equal share of the cells'."""
+    return max(0.0, gauge.launch_s - plan.cells_s / num_cells)
+
+
+def find_gauge(
+    calls: Mapping[str, RemoteCall], plan: PlanRules, num_cells: int, spent_s: float = 0.0
+) -> Gauge:
     """Calibrate the timer on base, the first, and give the cell its share of a launch.
 
     The others are asked as well, since head may use more threads or time than base does.
+
+    Args:
+        calls: The sides' rounds, base's first.
+        plan: The rules of the run.
+        num_cells: Those of the launch.
+        spent_s: What the launch's cells so far take of it beyond their shares.
+
+    Raises:
+        CostlyCellError: Such launches would be too few. Base alone says so: of a head that became
+            slow there is a verdict to be had.
+        NeverDoneError: Base did not answer in its time.
+        ChildLostError: A side was lost otherwise.
     """
-    told = [call.ask("calibrate", min_s=ROUND_S) for call in calls.values()]
+    base, *others = calls.values()
+    try:
+        told = [base.ask("calibrate", min_s=ROUND_S)]
+    except ChildLostError as lost:
+        if lost.hangs:
+            raise NeverDoneError(lost.name, lost.reason, cut_off=True, hangs=True) from lost
+        raise
+    gauge = _gauge_from(told, plan, num_cells)
+    if spent_s + beyond_share_s(gauge, plan, num_cells) > longest_launch_s(plan):
+        raise CostlyCellError(f"about {gauge.launch_s:.0f} s")
+    told += [call.ask("calibrate", min_s=ROUND_S) for call in others]
+    return _gauge_from(told, plan, num_cells)
+
+
+def _gauge_from(told: Sequence[Mapping[str, Any]], plan: PlanRules, num_cells: int) -> Gauge:
+    """Return the gauge by what the sides, or base alone, told of their rounds."""
     iterations = int(told[0]["iterations"])
     # On the wall, setup included, which is what a launch has to spend.
     round_s = sum(

@@ -15,9 +15,13 @@ from indoor.gate.worker.gauge import (
     MIN_PAIR_S,
     NUM_DISCARDED,
     SPIN_S,
+    CostlyCellError,
     Gauge,
+    NeverDoneError,
+    beyond_share_s,
     find_gauge,
     limited_gauge,
+    longest_launch_s,
 )
 from indoor.gate.worker.outcome import CONTROL, CellFailure, LaunchOutcome
 from indoor.measure.pairs import RemoteCall, UnexpectedAnswerError, take_rounds
@@ -126,6 +130,7 @@ class _Launch:
     cpu: int
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
+    costly: set[str] = field(default_factory=set)
 
     def run(self, names: Sequence[str], share: float) -> tuple[list[str], ChildLostError | None]:
         """Go through the cells in that order.
@@ -159,7 +164,8 @@ class _Launch:
                 for arm in arms:
                     self._end_test(cell, arm)
         except ChildLostError as lost:
-            return self._blame_test(lost, present), lost
+            left = self._blame_test(lost, present)
+            return left, None if isinstance(lost, NeverDoneError) else lost
         for name, worker in self.workers.items():
             if self.said.get(name):
                 worker.send("next")
@@ -180,8 +186,16 @@ class _Launch:
         for cell in unfinished:  # what was measured of it may have failed later
             self.outcome.traces.pop(cell, None)
         self.outcome.failures[:] = [f for f in self.outcome.failures if f.cell not in unfinished]
-        self._fail(culprit, lost.name, "lost", lost.reason)
+        if isinstance(lost, NeverDoneError):  # it hangs or is slow: no time to compare head's with
+            self._fail(culprit, lost.name, "costly", f"more than {self._patience_s:.0f} s")
+        else:
+            self._fail(culprit, lost.name, "lost", lost.reason)
         return [cell for cell in unfinished if cell != culprit]
+
+    @property
+    def _patience_s(self) -> float:
+        """Seconds in which base is to tell how long a cell takes; half a launch is not worth it."""
+        return min(self.rules.hang_s, longest_launch_s(self.rules.plan) / 2)
 
     def _collect(self) -> dict[str, dict[str, Any]]:
         known = {}
@@ -213,6 +227,10 @@ class _Launch:
         except UnexpectedAnswerError as ended:  # the test was over while its rounds were timed
             self.said[ended.name] = ended.message
             return
+        except CostlyCellError as costly:
+            self.costly.add(cell)
+            self._fail(cell, "base", "costly", str(costly))
+            return
         if gauge.is_limited:  # before, nobody knew how long it takes
             pair_s = sum(turn.seconds for a_round in rounds for turn in a_round.values())
             self.outcome.gauges[cell] = replace(gauge, pair_s=max(MIN_PAIR_S, pair_s / len(rounds)))
@@ -237,7 +255,11 @@ class _Launch:
         if len(cold) == len(arms):  # else one that warms up would be beside one that does not
             gauge = limited_gauge(cold[0], self.rules.plan)
         else:
-            gauge = find_gauge(self._calls(arms), self.rules.plan, len(self.cells))
+            plan, num_cells = self.rules.plan, len(self.cells)
+            spent = (beyond_share_s(g, plan, num_cells) for g in self.outcome.gauges.values())
+            calls = self._calls(arms)
+            calls["base"] = replace(calls["base"], timeout_s=self._patience_s)
+            gauge = find_gauge(calls, plan, num_cells, sum(spent))
         self.gauges[cell] = self.outcome.gauges[cell] = gauge
         return gauge
 
@@ -273,11 +295,15 @@ class _Launch:
         worker = self.workers[arm]
         said = self.said[arm]
         if said["event"] == "ready":
-            said = worker.ask("finish", self.rules.hang_s)
+            # One that is left out is not to run just to be done.
+            word = "leave" if cell in self.costly else "finish"
+            said = worker.ask(word, self.rules.hang_s)
         assert (said["event"], said["cell"]) == ("tested", cell), f"{arm} said {said} in {cell}"
         self.rules.check_imports(self.arms[arm], said["modules"])
         gauge = self.gauges.get(cell)
-        if said["limit"] and not (gauge and gauge.is_limited):
+        if cell in self.costly:
+            pass  # which was told
+        elif said["limit"] and not (gauge and gauge.is_limited):
             limited = limited_gauge(said["limit"], self.rules.plan)
             self.gauges[cell] = self.outcome.gauges[cell] = limited
             self._fail(cell, arm, "limited", said["message"])

@@ -16,7 +16,7 @@ class CellFailure:
 
     `outcome` is pytest's, or `missing` (not collected), `untimed` (nothing of it was timed), `lost`
     (its worker hung or died in it), `limited` (it has only as many rounds as it asks for, which
-    the next launches heed).
+    the next launches heed), `costly` (the plan's minutes do not hold the launches that it takes).
     """
 
     cell: str

@@ -35,7 +35,7 @@ TICK_S = 0.004
 MAX_SETTLE_S = 0.05
 
 
-def other_share(once: Callable[[], float]) -> float:
+def other_share(once: Callable[[], object]) -> float:
     """Return the share of a round's CPU time that is not this thread's.
 
     Other threads of this process count, and processes that began and ended in the round. Unlike

@@ -1,7 +1,8 @@
 """A pytest plugin of both sides' workers: the suite's options neither trace tests nor write files.
 
 Options stand in `addopts` and PYTEST_ADDOPTS, and most of them a suite needs. These here would slow
-one side more than the other, let both write the same file, or wait for somebody at a terminal.
+one side more than the other, let both write the same file, wait for somebody at a terminal, or run
+the tests in other processes than the worker.
 """
 
 from __future__ import annotations
@@ -47,6 +48,14 @@ CHOOSING: dict[str, Any] = {
     "usepdb": False,
 }
 """What to run by what failed last time, how often, or at whose word."""
+DISTRIBUTING: dict[str, Any] = {
+    "dist": "no",
+    "distload": False,
+    "looponfail": False,
+    "numprocesses": 0,
+    "tx": [],
+}
+"""Of pytest-xdist, whose processes would leave nothing to be timed in the worker."""
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -56,11 +65,23 @@ def pytest_load_initial_conftests(early_config: Any) -> Generator[None, None, No
     yield
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, None, None]:
+    """Keep the tests in this process, before pytest-xdist looks how many are wanted."""
+    _set(config, DISTRIBUTING)
+    yield
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Set the options back before the plugins look at them."""
     if hasattr(config.option, "profile_svg"):  # else another's --profile, which may mean anything
         config.option.profile = False
-    for name, value in {**TRACING, **WRITING, **CHOOSING}.items():
+    _set(config, {**TRACING, **WRITING, **CHOOSING})
+
+
+def _set(config: pytest.Config, options: dict[str, Any]) -> None:
+    """Set those of the options that this pytest knows."""
+    for name, value in options.items():
         if hasattr(config.option, name):
             setattr(config.option, name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -127,6 +128,8 @@ class Worker:
         Returns:
             What the test gets back from `benchmark`.
         """
+        # Waiting for one's turn takes long, and `faulthandler_timeout` may end the process.
+        faulthandler.cancel_dump_traceback_later()
         test = rounds.fixture.fullname
         if test in self._timed:
             raise RuntimeError("benchmark was used twice in one test")
@@ -156,6 +159,10 @@ class Worker:
         """Do what the controller says until the test is to go on; return the iterations."""
         iterations = rounds.fixed_iterations or 1
         while (message := self._link.listen())["do"] != "finish":
+            if message["do"] == "leave":
+                import pytest
+
+                pytest.skip("the gate leaves it out")
             if message.get("control"):
                 told = answer(message, self._control.time)
             else:
@@ -208,11 +215,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take the place of pytest-benchmark's own rounds, and keep it from saving and printing.
-
-    Raises:
-        pytest.UsageError: The tests would run in other processes than this one.
-    """
+    """Take the place of pytest-benchmark's own rounds, and keep it from saving and printing."""
     import pytest
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -223,8 +226,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if LINK not in os.environ:
         return  # it collects facts, and times nothing
     option = config.option
-    if getattr(option, "dist", "no") != "no":
-        raise pytest.UsageError("the gate needs one process a tree; pass -n0 or -p no:xdist")
     for name in ("save", "autosave", "json", "compare", "compare_fail", "histogram", "cprofile"):
         setattr(option, "benchmark_" + name, None)
     for name, value in ASKED.items():
