@@ -144,7 +144,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, minutes: float) -> tuple[Tally, li
             if name not in known
         }
         now[0] += STARTING_S + sum(COSTS[name] for name in cells)
-        now[0] += sum(one.calibrating_s for one in fresh.values())
+        once_s = [COSTS[name] * 0.4 for name in fresh]
+        now[0] += sum(once_s)
         traces = {
             name: LaunchTrace(
                 launch=number,
@@ -154,7 +155,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, minutes: float) -> tuple[Tally, li
             )
             for name in cells
         }
-        return LaunchOutcome(traces=traces, gauges=fresh)
+        return LaunchOutcome(traces=traces, gauges=fresh, once_s=once_s)
 
     monkeypatch.setattr(launches, "run_launch", run)
     monkeypatch.setattr(launches, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
@@ -181,6 +182,15 @@ def test_a_dear_cell_that_looks_slower_stays(monkeypatch: pytest.MonkeyPatch) ->
     tally, asked = measured(monkeypatch, minutes=142 / 60)
     assert all("dear and slower" in cells for cells in asked[1:])
     assert set(tally.broken_cells) == {"dear"}
+
+
+def test_the_costliest_are_named_where_launches_are_too_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever is to choose fewer cells hears which ones take the time."""
+    tally, _ = measured(monkeypatch, minutes=142 / 60)
+    (note,) = (note for note in tally.report().notes if "first look" in note)
+    assert note.endswith("fewer cells (select); the costliest: dear and slower (20 s)")
 
 
 def test_nothing_goes_where_all_fit(monkeypatch: pytest.MonkeyPatch) -> None:

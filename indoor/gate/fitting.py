@@ -1,13 +1,18 @@
 """Which cells the minutes hold: where they are too few for all, the costliest are left out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from indoor.gate.decide.decisions import report_cell
 from indoor.gate.limits import CellRules
 from indoor.gate.records import CellReport, GateVerdict
 from indoor.gate.settings import PlanRules
-from indoor.gate.worker import MIN_LAUNCHES, longest_launch_s
+from indoor.gate.worker import MIN_LAUNCHES, Gauge, longest_launch_s
+
+DEAR_SHARE = 0.1
+"""A cell that takes more of a launch is worth naming where launches are too few."""
+
+NUM_NAMED = 3
 
 
 def cells_without_room(
@@ -31,6 +36,20 @@ def cells_without_room(
         room_s -= costs[by_cost[kept]]
         kept += 1
     return tuple(by_cost[kept:]) if kept else ()
+
+
+def costliest(gauges: Mapping[str, Gauge], measured: Collection[str], launch_s: float) -> str:
+    """Return the few cells that take most of a launch, as `; ...`; empty where none stands out.
+
+    Args:
+        gauges: How cells are measured.
+        measured: Those of the launch.
+        launch_s: What it took.
+    """
+    costs = {cell: gauge.launch_s for cell, gauge in gauges.items() if cell in measured}
+    dear = sorted((c for c in costs if costs[c] > DEAR_SHARE * launch_s), key=lambda c: -costs[c])
+    words = ", ".join(f"{cell} ({costs[cell]:.0f} s)" for cell in dear[:NUM_NAMED])
+    return f"; the costliest: {words}" if words else ""
 
 
 def report_left_out(cell: str, rules: CellRules, plan: PlanRules, cost: str) -> CellReport:

@@ -14,7 +14,7 @@ from indoor.gate.decide.decisions import CellDecision
 from indoor.gate.decide.failures import Failures
 from indoor.gate.decide.instrument import judge_instrument
 from indoor.gate.decide.procedure import LaunchRequest, LaunchResult, run_plan
-from indoor.gate.fitting import cells_without_room, report_left_out
+from indoor.gate.fitting import cells_without_room, costliest, report_left_out
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.tally import Tally, log_ratios
 from indoor.gate.wording import listed
@@ -95,9 +95,8 @@ class _Measuring:
                 ended = time.monotonic()
                 tally.measure_s = ended - began
                 # The next launches take about as long as the last two; those that confirm, less,
-                # and after them all open cells are measured again. Calibrating is done once.
-                launch_s = ended - started
-                launch_s -= sum(gauge.calibrating_s for gauge in outcome.gauges.values())
+                # and after them all open cells are measured again. Some things are done once.
+                launch_s = ended - started - math.fsum(outcome.once_s)
                 if not request.confirms or not took:
                     took = [*took, max(MIN_LAUNCH_S, launch_s)][-2:]
                 crowded = frozenset[str]()
@@ -106,7 +105,7 @@ class _Measuring:
                     if crowded:
                         took = [max(MIN_LAUNCH_S, took[-1] - freed_s)]
                 left = max(0, int((deadline - ended) / (sum(took) / len(took))))
-                self._tell_pace(ended - started, left)
+                self._tell_pace(ended - started, left, outcome)
                 request = procedure.send(self._take(outcome, request, left, crowded))
         except StopIteration as stop:
             decisions: dict[str, CellDecision] = stop.value
@@ -153,7 +152,7 @@ class _Measuring:
         self._failures.broken[cell] = report
         self._tally.note(f"{cell} is {report.reason}; {report.advice}")
 
-    def _tell_pace(self, launch_s: float, launches_left: int) -> None:
+    def _tell_pace(self, launch_s: float, launches_left: int, outcome: LaunchOutcome) -> None:
         """Say early where time will be up before the first look; the first launch is no measure."""
         first, num_done = self._plan.looks[0], self._num_launches + 1
         if self._stopped or num_done + launches_left >= first:
@@ -164,6 +163,7 @@ class _Measuring:
                 f"a launch takes {launch_s:.0f} s, so {self._plan.max_minutes:g} minutes hold "
                 f"{num_done + launches_left} of the {first} that the first look is to see: give "
                 f"it {needed} (--minutes), or fewer cells (select)"
+                f"{costliest(self._gauges | outcome.gauges, outcome.traces, launch_s)}"
             )
 
     def _launch(self, request: LaunchRequest) -> LaunchOutcome:

@@ -25,9 +25,6 @@ ROUND_S = 0.005
 MAX_OTHER_SHARE = 0.1
 """A round of whose CPU time other threads take less has one thread to speak of."""
 
-NUM_CALIBRATING = 2
-"""Rounds of each side by which a long one is known; of short ones nobody minds the number."""
-
 MIN_LAUNCHES = 4
 """Of fewer next to nothing is known: Student's t of three has two degrees of freedom."""
 
@@ -76,11 +73,6 @@ class Gauge:
     def launch_s(self) -> float:
         """Seconds of a launch that it takes: its pairs, and about one more to warm up."""
         return self.pair_s * (self.num_pairs + 1)
-
-    @property
-    def calibrating_s(self) -> float:
-        """Seconds that finding it took, in the launch that did."""
-        return self.pair_s / (1 + self.num_discarded) * NUM_CALIBRATING
 
 
 class CostlyCellError(Exception):

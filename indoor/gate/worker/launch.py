@@ -1,6 +1,7 @@
 """One launch: fresh workers of all arms, every cell once, its rounds side by side in time."""
 
 import random
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -86,6 +87,7 @@ def run_launch(
     workers: dict[str, ChildProcess] = {}
     cpu = order.choice(sorted(indoor.CPUS_AT_START))
     num_lost = 0
+    restarted: float | None = None
     try:
         while names:
             with ExitStack() as stack:
@@ -104,7 +106,9 @@ def run_launch(
                     order=order,
                     outcome=outcome,
                     cpu=cpu,
+                    restarted=restarted,
                 ).run(names, share)
+            restarted = None if lost else time.monotonic()
             num_lost += lost is not None
             if lost is not None and num_lost == MAX_LOST == len(cells) - len(left):
                 return replace(outcome, stopped=lost)
@@ -131,6 +135,8 @@ class _Launch:
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
     costly: set[str] = field(default_factory=set)
+    restarted: float | None = None
+    """When those of before were ended for a cell that is left out, if they were."""
 
     def run(self, names: Sequence[str], share: float) -> tuple[list[str], ChildLostError | None]:
         """Go through the cells in that order.
@@ -142,6 +148,8 @@ class _Launch:
             ChildLostError: One was lost that no test is to blame for.
         """
         known = self._collect()
+        if self.restarted is not None:
+            self.outcome.once_s.append(time.monotonic() - self.restarted)
         present = []
         for cell in names:
             lacking = [arm for arm in self.cells[cell] if cell not in known[arm]]
@@ -259,7 +267,11 @@ class _Launch:
             spent = (beyond_share_s(g, plan, num_cells) for g in self.outcome.gauges.values())
             calls = self._calls(arms)
             calls["base"] = replace(calls["base"], timeout_s=self._patience_s)
-            gauge = find_gauge(calls, plan, num_cells, sum(spent))
+            began = time.monotonic()
+            try:
+                gauge = find_gauge(calls, plan, num_cells, sum(spent))
+            finally:
+                self.outcome.once_s.append(time.monotonic() - began)
         self.gauges[cell] = self.outcome.gauges[cell] = gauge
         return gauge
 

@@ -36,4 +36,6 @@ class LaunchOutcome:
     traces: dict[str, LaunchTrace] = field(default_factory=dict)
     failures: list[CellFailure] = field(default_factory=list)
     gauges: dict[str, Gauge] = field(default_factory=dict)
+    once_s: list[float] = field(default_factory=list)
+    """Seconds of what later launches need not do again: finding gauges, and what became of that."""
     stopped: ChildLostError | KeyboardInterrupt | OSError | None = None
