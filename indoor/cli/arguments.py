@@ -293,6 +293,21 @@ def _add_results(commands: Any) -> None:
         metavar="N",
         help="also remove what interrupted runs left, if older than N days (default: 7)",
     )
+    site = _results_command(
+        actions,
+        "site",
+        "a folder of pages for GitHub Pages: all runs, their machines, the newest, the history",
+        "indoor results site public",
+    )
+    site.add_argument("folder", type=Path, metavar="FOLDER", help="the folder to write or bring up")
+    group(site, "output").add_argument(
+        "--pages",
+        type=natural,
+        default=20,
+        metavar="N",
+        help="pages of the newest N runs, beside the promoted ones; those that were made stay "
+        "(default: 20)",
+    )
 
 
 def _results_command(

@@ -2,13 +2,21 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, tell, use_color, width
+from indoor.cli.results_site import Site, newest
+from indoor.history.history import tell_history
+from indoor.history.keep import read_history
+from indoor.history.page import history_page_blocks
+from indoor.report import survey
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
+from indoor.report.fleet_tables import fleet_blocks
+from indoor.report.page import require_pages, write_page
 from indoor.report.text import as_text
 from indoor.runs.pruning import plan_pruning, prune
 from indoor.runs.saved import SavedRun, group_runs, promote_run, read_runs
@@ -44,6 +52,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
     results = parsed.results or Path("results")
     if parsed.action == "list":
         return _list(results, parsed.width or width())
+    if parsed.action == "site":
+        return _site(parsed.folder, results, parsed.pages)
     list_runs(results)  # a lock in a folder that is not there would make it
     with lock_results(results, say=tell):
         if parsed.action == "promote":
@@ -56,11 +66,30 @@ def _list(results: Path, columns: int) -> Outcome:
     if not runs:
         measure = shlex.join(["pytest", "bench", "--results", str(results)])
         return Outcome(record=[], text=f"no runs in {results}; make one with {measure}")
-    entries = [_entry(run, group) for run, group in zip(runs, group_runs(runs), strict=True)]
+    entries = _entries(runs)
+    text = as_text(_blocks(results, runs, entries), width=columns, color=use_color())
+    return Outcome(record=entries, text=text)
+
+
+def _entries(runs: Sequence[SavedRun]) -> list[_Entry]:
+    return [_entry(run, group) for run, group in zip(runs, group_runs(runs), strict=True)]
+
+
+def _blocks(
+    results: Path,
+    runs: Sequence[SavedRun],
+    entries: Sequence[_Entry],
+    links: Mapping[Path, str] = MappingProxyType({}),
+) -> list[Block]:
+    """Return the runs as tables, a folder each; `links` has the pages of some."""
     blocks: list[Block] = []
     for folder in dict.fromkeys(entry.folder for entry in entries):
-        rows = [entry for entry in entries if entry.folder == folder]
-        blocks += [Heading(str(results / folder)), _grid(rows)]
+        here = [place for place, entry in enumerate(entries) if entry.folder == folder]
+        there = tuple(links.get(runs[place].path, "") for place in here) if links else ()
+        blocks += [
+            Heading(str(results / folder)),
+            replace(_grid([entries[place] for place in here]), links=there),
+        ]
     blocks += [
         Paragraph(
             f"{name} was promoted and is not in {folder.name} any more; promote another", "strong"
@@ -81,7 +110,31 @@ def _list(results: Path, columns: int) -> Outcome:
         blocks.append(
             Paragraph("Runs of one letter have the same machine, environment and subject.", "faint")
         )
-    return Outcome(record=entries, text=as_text(blocks, width=columns, color=use_color()))
+    return blocks
+
+
+def _site(folder: Path, results: Path, num_pages: int) -> Outcome:
+    """Write a folder of pages: the list, the machines, the newest runs, the history."""
+    require_pages()
+    runs = list(read_runs(list_runs(results), progress=Bar()))
+    site = Site(folder)
+    for run in newest(runs, num_pages):
+        site.add(run)
+    kept = read_history(results).commits
+    history = [Paragraph("history.html: the gates over the commits.")] if kept else []
+    if kept:
+        write_page(
+            folder / "history.html", "indoor history", history_page_blocks(tell_history(kept))
+        )
+    known = [(run.path, run.summary) for run in runs if run.summary is not None]
+    fleet = fleet_blocks(survey(known)) if known else []
+    links = site.finish({run.path for run in runs if run.summary is not None})
+    blocks = [*_blocks(Path(results.name), runs, _entries(runs), links), *history, *fleet]
+    write_page(folder / "index.html", f"indoor: {len(runs)} runs", blocks)
+    return Outcome(
+        record={"folder": str(folder), "runs": len(runs), "made": site.num_made},
+        text=f"{folder / 'index.html'}: {len(runs)} runs, {site.num_made} pages made anew",
+    )
 
 
 def _entry(run: SavedRun, group: str | None) -> _Entry:

@@ -62,6 +62,7 @@ class Grid:
         num_keys: At least 1.
         rules: Indices of the rows below which a new group begins.
         anchors: For each row the name of the `Details` that tell more of it; none: no row has any.
+        links: For each row the page that tells more of it, from this page; empty: there is none.
     """
 
     columns: tuple[Column, ...]
@@ -69,6 +70,7 @@ class Grid:
     num_keys: int = 1
     rules: frozenset[int] = frozenset()
     anchors: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Every row has a cell for every column."""
