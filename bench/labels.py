@@ -8,6 +8,7 @@ from bench.adapter import clock_of
 from bench.cases import Cell, variants
 from bench.measuring import Shared
 from bench.turns import take_turns, without_the_lost
+from indoor.dataset import own_files
 from indoor.errors import IndoorError
 from indoor.measure import MIN_PAIRS
 from indoor.measure.pairs import LocalCall, Series, Subject
@@ -43,7 +44,9 @@ class Labels:
 
 def measure_labels(shared: Shared, cell: Cell) -> Labels:
     """Measure all variants of the cell side by side, from files in memory."""
-    paths = [shared.scenes().samples[place].path for place in shared.positions(cell.batch)]
+    scenes = shared.scenes()
+    chosen = [scenes.samples[place] for place in shared.positions(cell.batch)]
+    paths = own_files(chosen, "timing from a file's bytes to its label")
     lost: dict[str, str] = {}
     names: dict[str, list[str]] = {}
     plan = shared.plan()

@@ -88,8 +88,8 @@ def _add_demo(commands: Any) -> None:
 def _add_data(commands: Any) -> None:
     data = commands.add_parser(
         "data",
-        help="get a data set, and look at it",
-        description="Get a data set, and look at it.",
+        help="get a data set, look at it, or write it as shards",
+        description="Get a data set, look at it, or write it as shards.",
         epilog="example: indoor data download data/mit67 && indoor data verify data/mit67",
     )
     kinds = data.add_subparsers(metavar="WHAT", required=True)
@@ -102,6 +102,35 @@ def _add_data(commands: Any) -> None:
         module="data",
     )
     verify.add_argument("root", type=Path, metavar="ROOT", help="the folder with Images/ and lists")
+    shard = command(
+        kinds,
+        "shard",
+        "write a data set as tar shards, which every command reads like the folder",
+        "indoor data shard data/mit67 data/mit67-shards",
+        module="data_shard",
+    )
+    shard.add_argument("root", type=Path, metavar="ROOT", help="the folder with Images/ and lists")
+    shard.add_argument("out", type=Path, metavar="OUT", help="the folder for the shards")
+    shards = group(shard, "shards")
+    shards.add_argument(
+        "--shard-mb",
+        type=positive,
+        default=256,
+        metavar="MB",
+        help="about the size of a shard (default: 256)",
+    )
+    shards.add_argument(
+        "--seed",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="decides the order of the train photographs in the shards (default: 0)",
+    )
+    shards.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out files that hold no whole photograph (default: all as they are)",
+    )
 
 
 def _add_download(kinds: Any) -> None:

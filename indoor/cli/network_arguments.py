@@ -57,6 +57,13 @@ def _add_train(commands: Any) -> None:
         help="head (default): the last layer alone, on cached features; full: everything, with "
         "augmentation",
     )
+    training.add_argument(
+        "--shards-at-once",
+        type=positive,
+        metavar="N",
+        help="full, from a folder of shards: how many are read at the same time, so that an epoch "
+        "reads each shard once (default: any order, as from a folder)",
+    )
     training.add_argument("--epochs", type=positive, metavar="N", help="default: 20")
     training.add_argument(
         "--size",

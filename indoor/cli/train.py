@@ -20,6 +20,11 @@ from indoor.train import TrainResult, fine_tune
 def run(parsed: argparse.Namespace) -> Outcome:
     """Fine-tune, draw the curves if matplotlib is there, and say which epoch was best."""
     _refuse_size(parsed, 32)
+    if parsed.shards_at_once is not None and parsed.recipe != "full":
+        raise IndoorError(
+            f"--shards-at-once {parsed.shards_at_once} with --recipe {parsed.recipe}: it reads "
+            "each photograph once alone; expected the recipe full; leave one of them out"
+        )
     home = places.data_folder()
     chosen = checkpoint(parsed.weights) if parsed.weights is not None else None
     root = data_root(parsed)
@@ -42,6 +47,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         size=parsed.size,
         seed=parsed.seed or 0,
         skip_broken=parsed.skip_broken,
+        shards_at_once=parsed.shards_at_once,
         device=parsed.device,
         progress=Bar(),
         say=tell,

@@ -7,6 +7,7 @@ from pathlib import Path
 from indoor.dataset.findings import visible
 from indoor.dataset.lists import read_split_lists
 from indoor.dataset.scenes import IndoorScenes
+from indoor.dataset.shard_manifest import find_manifest
 from indoor.dataset.soundness import hash_files
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import DataIdentity, Split
@@ -36,7 +37,8 @@ def identify(
         progress: Hears of each file.
 
     Returns:
-        The folder's name, the counts of photographs in use, and the hash.
+        The folder's name, the counts of photographs in use, and the hash. Shards have the identity
+        of the folder that they were made from.
 
     Raises:
         IndoorError: As `IndoorScenes`.
@@ -77,9 +79,15 @@ def _look(
     }
     lists = read_split_lists(root)
     names = [*lists.train, *(lists.test if test else ())]
-    progress.start("hashing photographs", len(names))
-    hashes = list(hash_files([root / "Images" / name for name in names], progress=progress))
-    progress.finish()
+    manifest = find_manifest(root)
+    if manifest is None:
+        progress.start("hashing photographs", len(names))
+        hashes = list(hash_files([root / "Images" / name for name in names], progress=progress))
+        progress.finish()
+        folder = visible(root.resolve().name)
+    else:  # each photograph is held against its hash when it is read
+        places, folder = manifest.places(), manifest.name
+        hashes = [places[name][1].sha256 for name in names]
 
     def identity(with_test: bool) -> DataIdentity:
         num_test = len(lists.test) if with_test else 0
@@ -89,7 +97,7 @@ def _look(
             total.update(f"{digest} {name}\n".encode())
         counted = [scenes[split] for split in splits if with_test or split != "test"]
         return DataIdentity(
-            name=visible(root.resolve().name),
+            name=folder,
             num_classes=len(lists.classes),
             num_train=len(scenes["train"]),
             num_val=len(scenes["val"]),

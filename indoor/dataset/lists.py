@@ -16,6 +16,7 @@ from indoor.dataset.list_remarks import (
     not_understood,
     read_as_meant,
 )
+from indoor.dataset.shard_manifest import ShardManifest, find_manifest
 from indoor.errors import IndoorError
 from indoor.hints import command_line
 
@@ -65,7 +66,7 @@ def read_split_lists(root: Path) -> SplitLists:
     returned are names as the disk has them. Whether all photographs are there is not looked at.
 
     Args:
-        root: The data set's folder.
+        root: The data set's folder, or that of its shards, whose manifest holds the lists.
 
     Returns:
         Classes and lines.
@@ -74,7 +75,13 @@ def read_split_lists(root: Path) -> SplitLists:
         IndoorError: A folder or a list is missing or empty, a line does not name
             `class/file`, a photograph is named twice, or lists and class folders differ.
     """
-    return require_sound_lists(root).lists
+    manifest = find_manifest(root)
+    return require_sound_lists(root).lists if manifest is None else lists_of(manifest)
+
+
+def lists_of(manifest: ShardManifest) -> SplitLists:
+    """Return the lists that shards were made from."""
+    return SplitLists(classes=manifest.classes, train=manifest.train, test=manifest.test)
 
 
 def require_sound_lists(root: Path) -> ExaminedLists:

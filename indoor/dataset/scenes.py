@@ -1,7 +1,6 @@
 """Which photographs are train, validation and test, and a split of them as a torch dataset."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -9,24 +8,17 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from indoor.dataset.lists import SplitLists, require_sound_lists
-from indoor.dataset.photographs import load_photograph
+from indoor.dataset.lists import SplitLists, lists_of, require_sound_lists
+from indoor.dataset.samples import Sample, load_sample
+from indoor.dataset.shard_manifest import MANIFEST, ShardManifest, find_manifest
 from indoor.dataset.soundness import find_broken
 from indoor.errors import IndoorError
+from indoor.hints import command_line
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Split
 from indoor.transforms import InferenceTransform
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One photograph: its file, its line in the list (`class/file`) and its label."""
-
-    path: Path
-    name: str
-    label: int
 
 
 class IndoorScenes(Dataset[tuple[Any, int]]):
@@ -37,7 +29,8 @@ class IndoorScenes(Dataset[tuple[Any, int]]):
     one split to another. The test list is the test split, untouched.
 
     Args:
-        root: A data set in MIT Indoor-67's layout; see `read_split_lists`.
+        root: A data set in MIT Indoor-67's layout; see `read_split_lists`. Or the shards that
+            were made of one: photographs, splits and labels are the same.
         split: `train`, `val` or `test`.
         transform: What to make of each RGB photograph; None leaves it as it is.
         val_fraction: The share of the train list that is validation, between 0 and 1.
@@ -71,25 +64,22 @@ class IndoorScenes(Dataset[tuple[Any, int]]):
     ) -> None:
         if split not in get_args(Split):
             raise ValueError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
-        examined = require_sound_lists(root)
-        lists, folders = examined.lists, examined.folders
-        names = split_names(lists, val_fraction=val_fraction, seed=seed)[split]
-        labels = {name: label for label, name in enumerate(lists.classes)}
-        samples = tuple(
-            Sample(path=folders.images / name, name=name, label=labels[name.split("/")[0]])
-            for name in names
-        )
-        if missing := [sample.path for sample in samples if not folders.holds(sample.name)]:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise IndoorError(
-                f"the lists name {missing[0]}{more}, and there is no such file; "
-                "restore it, or take its line off the list"
-            )
+        manifest = find_manifest(root)
+        if manifest is None:
+            lists, samples = _in_folders(root, split, val_fraction, seed)
+        else:
+            lists, samples = _in_shards(root, manifest, split, val_fraction, seed)
         self.root = root
         self.split: Split = split
         self.transform = transform
         self.classes = lists.classes
         self.num_skipped = 0
+        if skip_broken and manifest is not None:
+            raise IndoorError(
+                f"--skip-broken with {root}, which holds shards; expected photographs in files of "
+                "their own; leave broken ones out when the shards are written: "
+                f"{command_line('data', 'shard', 'ROOT', root, skip_broken=True)}"
+            )
         if skip_broken:
             progress.start(f"checking the {split} photographs", len(samples))
             broken = find_broken([sample.path for sample in samples], progress=progress)
@@ -120,8 +110,56 @@ class IndoorScenes(Dataset[tuple[Any, int]]):
         """
         sample = self.samples[index]
         is_ours = isinstance(self.transform, InferenceTransform)
-        photograph = load_photograph(sample.path, keep_grey=is_ours)
+        photograph = load_sample(sample, keep_grey=is_ours)
         return photograph if self.transform is None else self.transform(photograph), sample.label
+
+
+def _in_folders(
+    root: Path, split: Split, val_fraction: float, seed: int
+) -> tuple[SplitLists, tuple[Sample, ...]]:
+    """Return the lists, and a split's photographs in their class folders."""
+    examined = require_sound_lists(root)
+    lists, folders = examined.lists, examined.folders
+    samples = tuple(
+        Sample(path=folders.images / name, name=name, label=label)
+        for name, label in _labelled(lists, split, val_fraction, seed)
+    )
+    if missing := [sample.path for sample in samples if not folders.holds(sample.name)]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise IndoorError(
+            f"the lists name {missing[0]}{more}, and there is no such file; "
+            "restore it, or take its line off the list"
+        )
+    return lists, samples
+
+
+def _in_shards(
+    root: Path, manifest: ShardManifest, split: Split, val_fraction: float, seed: int
+) -> tuple[SplitLists, tuple[Sample, ...]]:
+    """Return the lists, and a split's photographs in the shards."""
+    lists, places = lists_of(manifest), manifest.places()
+    samples = []
+    for name, label in _labelled(lists, split, val_fraction, seed):
+        number, stored = places[name]
+        path = root / manifest.shards[number].file
+        samples.append(Sample(path=path, name=name, label=label, stored=stored))
+    if missing := [
+        path for path in {sample.path: None for sample in samples} if not path.is_file()
+    ]:
+        raise IndoorError(
+            f"there is no shard {missing[0]} ({len(missing):,} of them are missing); expected all "
+            f"that {root / MANIFEST} names; copy or write them again"
+        )
+    return lists, tuple(samples)
+
+
+def _labelled(
+    lists: SplitLists, split: Split, val_fraction: float, seed: int
+) -> list[tuple[str, int]]:
+    """Return the lines of a split with their labels, in their list's order."""
+    labels = {name: label for label, name in enumerate(lists.classes)}
+    names = split_names(lists, val_fraction=val_fraction, seed=seed)[split]
+    return [(name, labels[name.split("/")[0]]) for name in names]
 
 
 def stratified_sample(labels: Sequence[int], count: int, seed: int) -> tuple[int, ...]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from indoor.dataset.findings import Finding, briefly, each, visible
 from indoor.dataset.folders import ClassFolders, folded, is_printable
-from indoor.dataset.lists import SplitLists, examine_lists
+from indoor.dataset.lists import SplitLists, examine_lists, lists_of
 from indoor.dataset.scenes import split_names
+from indoor.dataset.shard_manifest import ShardManifest, find_manifest
+from indoor.dataset.shards import find_damage
 from indoor.dataset.soundness import find_broken_and_damaged, hash_files
 from indoor.progress import NO_PROGRESS, Progress
 
@@ -53,7 +55,8 @@ def verify(
     """Read both lists, decode every listed photograph, and report all that is wrong.
 
     Args:
-        root: A data set in MIT Indoor-67's layout.
+        root: A data set in MIT Indoor-67's layout; of shards, only these are held against their
+            hashes.
         val_fraction: The share of the train list that is validation; for the counts.
         seed: Decides which; for the counts.
         progress: Hears of each photograph.
@@ -64,6 +67,9 @@ def verify(
     Raises:
         IndoorError: `root` or its `Images` folder is missing.
     """
+    manifest = find_manifest(root)
+    if manifest is not None:
+        return _verify_shards(root, manifest, val_fraction, seed, progress)
     examined = examine_lists(root)
     lists, problems = examined.lists, list(examined.problems)
     # A line whose class has no folder is a problem already, and no photograph.
@@ -111,6 +117,26 @@ def verify(
         notes=each(notes),
         problems_in_brief=briefly(problems),
         notes_in_brief=briefly(notes),
+    )
+
+
+def _verify_shards(
+    root: Path, manifest: ShardManifest, val_fraction: float, seed: int, progress: Progress
+) -> VerifyReport:
+    """Hold each shard against its hash; its photographs are what they were when it was written."""
+    damage = tuple(find_damage(root, manifest, progress=progress))
+    splits = split_names(lists_of(manifest), val_fraction=val_fraction, seed=seed)
+    return VerifyReport(
+        name=manifest.name,
+        classes=manifest.classes,
+        num_train=_count(splits["train"], manifest.classes),
+        num_val=_count(splits["val"], manifest.classes),
+        num_test=_count(splits["test"], manifest.classes),
+        num_unlisted=0,
+        problems=damage,
+        notes=(),
+        problems_in_brief=damage,
+        notes_in_brief=(),
     )
 
 

@@ -4,8 +4,7 @@ import io
 
 from torch import Tensor
 
-from indoor.dataset import IndoorScenes
-from indoor.dataset.photographs import load_photograph
+from indoor.dataset import IndoorScenes, load_sample
 from indoor.report.differences import MOST_SHOWN, Differing
 
 _THUMBNAIL = 200
@@ -48,7 +47,7 @@ def find_differing(
 
 
 def _thumbnail(scenes: IndoorScenes, index: int) -> bytes:
-    image = load_photograph(scenes.samples[index].path)
+    image = load_sample(scenes.samples[index])
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     written = io.BytesIO()
     image.save(written, "JPEG", quality=80)

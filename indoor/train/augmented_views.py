@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from indoor.dataset import IndoorScenes, load_photograph
+from indoor.dataset import IndoorScenes, load_sample
 from indoor.dataset.kept import Kept
 from indoor.records import Preprocessing
 from indoor.transforms import augment, augmented_pixels, inference_transform, photograph_generator
@@ -111,4 +111,4 @@ class PlainScenes:
 def _picture(scenes: IndoorScenes, index: int) -> Image.Image:
     """Return a photograph, RGB, or L where it is stored in grey, of which views are the same."""
     assert scenes.transform is None, "a training needs photographs without a transform"
-    return load_photograph(scenes.samples[index].path, keep_grey=True)
+    return load_sample(scenes.samples[index], keep_grey=True)

@@ -10,10 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from indoor.dataset import IndoorScenes, load_batches
+from indoor.dataset import IndoorScenes, load_batches, sample_sha256
 from indoor.dataset.batches import Photographs
 from indoor.devices import float32_products, forward_batch
-from indoor.files import remembered_sha256, remove_leftovers, replace_file
+from indoor.files import remove_leftovers, replace_file
 from indoor.locks import locked
 from indoor.model import can_fuse, fuse, hash_tensors, head_of
 from indoor.progress import NO_PROGRESS, Progress
@@ -137,7 +137,7 @@ def _chunk(device: torch.device) -> int:
 def _chunk_key(base: str, dataset: IndoorScenes, span: Sequence[int]) -> str:
     key = hashlib.sha256(base.encode())
     for index in span:
-        key.update(remembered_sha256(dataset.samples[index].path).encode())
+        key.update(sample_sha256(dataset.samples[index]).encode())
     return key.hexdigest()
 
 

@@ -11,9 +11,9 @@ from typing import get_args
 import torch
 from torch import nn
 
-from indoor.dataset import IndoorScenes, identify
+from indoor.dataset import IndoorScenes, identify, sample_sha256
 from indoor.devices import autocast_dtype, choose_device, use_threads
-from indoor.files import check_writable, remembered_sha256, remove_leftovers
+from indoor.files import check_writable, remove_leftovers
 from indoor.locks import locked
 from indoor.model import (
     FORMAT,
@@ -76,6 +76,7 @@ def fine_tune(
     seed: int = 0,
     val_fraction: float = 0.15,
     skip_broken: bool = False,
+    shards_at_once: int | None = None,
     device: str = "auto",
     num_threads: int | None = None,
     run: str | None = None,
@@ -105,6 +106,8 @@ def fine_tune(
         seed: Decides validation share, new head, order and views.
         val_fraction: The share of the train list that chooses the epoch.
         skip_broken: Leave photographs out that cannot be decoded.
+        shards_at_once: `full` only: of train photographs in shards, how many shards are read at the
+            same time; None for any order, as from a folder.
         device: `auto`, `cuda`, `mps` or `cpu`.
         num_threads: Threads to compute on; None: as many as torch has, within a quota.
         run: `Provenance.run` of the checkpoint.
@@ -160,7 +163,9 @@ def fine_tune(
                 "threads": torch.get_num_threads(),
                 "autocast": str(autocast_dtype(chosen) if recipe == "full" else None),
                 "val_fraction": val_fraction,
+                **({"shards_at_once": shards_at_once} if shards_at_once else {}),
             },
+            shards_at_once=shards_at_once,
             resume=out / ".resume",
             cache=features or out.parent.parent / "features",
             progress=progress,
@@ -223,6 +228,7 @@ class _Plan:
     seed: int
     device: torch.device
     settings: dict[str, str | int | float]
+    shards_at_once: int | None
     resume: Path
     cache: Path
     progress: Progress
@@ -243,7 +249,7 @@ class _Plan:
         files = hashlib.sha256()
         for dataset in (self.train, self.val):
             for sample in dataset.samples:
-                files.update(f"{remembered_sha256(sample.path)} {sample.label}\n".encode())
+                files.update(f"{sample_sha256(sample)} {sample.label}\n".encode())
         key = (
             _VERSION,
             self.epochs,
@@ -335,6 +341,7 @@ def _train_full(plan: _Plan) -> tuple[nn.Module, TrainingCurves]:
         # A random backbone has nothing that a slow rate would keep.
         backbone_factor=1.0 if plan.is_random else FULL_BACKBONE_FACTOR,
         seed=plan.seed,
+        shards_at_once=plan.shards_at_once,
         device=plan.device,
         settings=plan.settings,
         state_path=plan.state_path("full"),

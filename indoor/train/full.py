@@ -14,7 +14,6 @@ from indoor.model import fold
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Epoch, Preprocessing, TrainingCurves
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes
-from indoor.train.head import epoch_order
 from indoor.train.loader import Epochs, batches_of
 from indoor.train.loop import (
     LABEL_SMOOTHING,
@@ -24,6 +23,7 @@ from indoor.train.loop import (
     run_epoch,
     start_run,
 )
+from indoor.train.order import reading_order
 from indoor.train.resume_state import (
     State,
     StateWriter,
@@ -62,6 +62,7 @@ def train_full(
     learning_rate: float = FULL_LEARNING_RATE,
     backbone_factor: float = FULL_BACKBONE_FACTOR,
     seed: int = 0,
+    shards_at_once: int | None = None,
     device: torch.device | None = None,
     settings: dict[str, str | int | float] | None = None,
     state_path: Path | None = None,
@@ -89,6 +90,7 @@ def train_full(
         learning_rate: The head's, at its height.
         backbone_factor: The backbone's learning rate as a share of the head's.
         seed: Decides the order and the views of each epoch.
+        shards_at_once: As of `reading_order`.
         device: Where it trains; None for the CPU. Where that computes bfloat16 natively the
             forward pass is autocast to it; weights, gradients and validation stay float32.
         settings: Further settings for the curves' record.
@@ -141,7 +143,8 @@ def train_full(
     plain_val = PlainScenes(val, preprocessing, range(len(val)), keeps=True)
 
     def order(epoch: int) -> Tensor:
-        return epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * batch]
+        whole = reading_order(train, seed, epoch, shards_at_once)
+        return whole[: schedule.steps_per_epoch * batch]
 
     views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
     numbers = range(len(history) + 1, epochs + 1)
