@@ -164,7 +164,7 @@ def refused(root: Path, photographs: Path, archive: Path, data: bytes) -> str:
     assert "\n" not in str(caught.value)
     assert archive.name in str(caught.value)
     assert not root.exists()
-    shutil.rmtree(root.with_name(f".{root.name}.download"))
+    root.with_name(f".{root.name}.download.lock").unlink()
     assert files_of(archive.parent) == before
     return str(caught.value)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -431,6 +432,30 @@ def test_a_full_disk_is_told_before_anything_is_unpacked(
     monkeypatch.setattr("indoor.dataset.unpacking.shutil.disk_usage", lambda _: usage)
     with pytest.raises(IndoorError, match=r"photographs of x.zip have .* bytes, .* has 100 free"):
         obtain(root, publish(photographs), archive=tmp_path / "x.zip")
+
+
+def test_of_many_at_once_one_downloads(
+    served: PublishedSet, server: Server, root: Path, files: dict[str, bytes]
+) -> None:
+    """Whoever comes second waits, says for whom, and finds the folder whole."""
+    told: list[str] = []
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(obtain, root, served, wait_s=0, say=told.append) for _ in range(3)]
+    assert sorted(call.result().is_new for call in calls) == [False, False, True]
+    assert files_of(root) == files
+    assert server.ranges.count(None) == 3  # the archive's first part and the lists
+    assert [path.name for path in root.parent.iterdir()] == ["patterns"]
+    assert all("another download to this folder" in line or "asking" in line for line in told)
+
+
+def test_a_place_that_cannot_be_written_to_is_one_line(
+    served: PublishedSet, server: Server, tmp_path: Path
+) -> None:
+    """It is told before anything is asked for."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(IndoorError, match=r"cannot write to .*choose another"):
+        obtain(tmp_path / "file" / "patterns", served)
+    assert server.num_requests == 0
 
 
 # MIT Indoor-67's facts, and the command.

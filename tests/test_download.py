@@ -138,6 +138,7 @@ FAILURES: dict[str, tuple[Answer, str, list[str]]] = {
     "dripping": (drip, "[0-9]+ bytes in 0.4 s", PART),
     "stalling": (stall, "timed out", PART),
     "no http": (no_http, "cannot download", []),
+    "of absurd length": (send(BODY, length=10**15), r"sends more than 8,589,934,592 bytes", []),
     "leading elsewhere": (
         send(b"", status=302, Location="file:///etc/passwd"),
         "HTTP 302 .*not allowed",

@@ -94,7 +94,8 @@ def obtain(
         return there
     if archive is not None:
         check_archive(archive)
-    with locked(work / ".lock", "another download to this folder", say=say, cannot="write to"):
+    lock = root.with_name(f"{work.name}.lock")
+    with locked(lock, "another download to this folder", say=say, cannot="write to"):
         there = _look(published, root)
         if there is None:
             get = partial(
@@ -123,8 +124,8 @@ def obtain(
             there = _look(published, root)
             assert there is not None
             there = replace(there, is_new=True, verified=verified, notes=(*notes, *more))
-        # Only now, as whoever waits for the lock must find either it or the whole data set.
         shutil.rmtree(work, ignore_errors=True)
+        lock.unlink(missing_ok=True)  # whoever comes after this finds the data set whole
     return there
 
 

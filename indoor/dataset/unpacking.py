@@ -107,6 +107,7 @@ def unpack(
     try:
         if folder.exists():
             shutil.rmtree(folder)
+        folder.parent.mkdir(exist_ok=True)
         free = shutil.disk_usage(folder.parent).free
         if num_bytes > free:
             raise IndoorError(
