@@ -22,7 +22,7 @@ COMMA := ,
 BENCH_MADE := $(VENV)/.bench$(if $(EXTRAS),-$(subst $(COMMA),-,$(EXTRAS)))
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(filter full,$(BENCH)),--full)
 
-.PHONY: bench test coverage lint install clean
+.PHONY: bench test coverage faults lint install clean
 .DEFAULT_GOAL := bench
 
 bench: $(BENCH_MADE)
@@ -30,6 +30,14 @@ bench: $(BENCH_MADE)
 
 test: lint
 	$(TESTS) $(ARGS)
+
+# Hostile files, mutated ones for FUZZ_S seconds of CPU, full disks, and KILLS kills (SECURITY.md).
+FUZZ_S ?= 1800
+KILLS ?= 200
+faults: $(VENV)/.test
+	INDOOR_FUZZ_S=$(FUZZ_S) INDOOR_NUM_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(RUN) pytest tests/test_hostile_photographs.py \
+	    tests/test_hostile_weights.py tests/test_hostile_results.py tests/test_flipped_bits.py tests/test_files_shared.py \
+	    tests/test_faults_disk.py tests/test_fuzz.py tests/test_faults_killed.py -rP --durations 10 $(ARGS)
 
 coverage: lint
 	$(TESTS) --cov --cov-report=term $(ARGS)

@@ -3,9 +3,12 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import pytest
+
+from indoor.files import write_text
 
 Result = TypeVar("Result")
 
@@ -38,6 +41,34 @@ def as_saved(output: object) -> dict[str, object]:
     data = json.loads(safe_dumps(output))  # type: ignore[no-untyped-call]
     assert isinstance(data, dict)
     return data
+
+
+def write_whole(session: Any) -> None:
+    """Have pytest-benchmark's session write its files whole or not at all.
+
+    By itself it writes in place, so that a run that is killed meanwhile leaves half a file.
+    """
+    from pytest_benchmark.utils import safe_dumps
+
+    storage, save_json = session.storage, session.save_json
+
+    def as_text(output: object) -> str:
+        return str(safe_dumps(output, ensure_ascii=True, indent=4))  # type: ignore[no-untyped-call]
+
+    def save_whole(output_json: object, save: str) -> None:
+        path = storage.get(f"{storage._next_num}_{save}.json")
+        write_text(path, as_text(output_json))
+        storage.logger.info(f"Saved benchmark data in: {path}")
+
+    def save_json_whole(output_json: object) -> None:
+        path = Path(session.json)
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # such as /dev/stdout
+            save_json(output_json)
+            return
+        write_text(path, as_text(output_json))
+        session.logger.info(f"Wrote benchmark data in: {path}", purple=True)
+
+    storage.save, session.save_json = save_whole, save_json_whole
 
 
 class _ReplayTimer:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.adapter import session_of
+from bench.adapter import session_of, write_whole
 from bench.cases import default_names
 from bench.options import ROOT, Settings
 from bench.terminal import say
@@ -19,7 +19,6 @@ from indoor.report import plot_latency, render, write_report_page
 from indoor.report.comparison import render_ratios
 from indoor.runs.baseline import Choice, match_cases, regressions, unmatched
 from indoor.runs.results import load_results
-from indoor.runs.saved import read_run
 from indoor.runs.storage import lock_results, name_run
 
 
@@ -83,12 +82,17 @@ class Saving:
             if not saves:
                 session = self.bench_session
                 session.save = session.autosave = session.json = None
+            else:
+                write_whole(self.bench_session)
             self._known = frozenset(self.storage.query())
             try:
                 yield
+            except IndoorError as error:  # what is written whole says where and why it is not
+                if not saves:
+                    raise
+                self.problem = str(error)
             except OSError as error:
-                # Without the lock, a half file may be another run's that is being written.
-                if not saves or not (self._remove_halves() or self._is_ours(error)):
+                if not saves or not self._is_ours(error):
                     raise
                 self.problem = (
                     f"{self.results}: {error.strerror or error}; expected a folder with write "
@@ -101,14 +105,6 @@ class Saving:
         """Return the path as pytest-benchmark shows it: below its storage, wherever that is."""
         folder = self.storage.path
         return path.relative_to(folder) if path.is_relative_to(folder) else path
-
-    def _remove_halves(self) -> bool:
-        """Remove what was not written to its end: pytest-benchmark writes its file in place."""
-        new = set(self.storage.query()) - self._known
-        halves = [path for path in new if read_run(path).fault == "unreadable"]
-        for path in halves:
-            path.unlink(missing_ok=True)
-        return bool(halves)
 
     def _is_ours(self, error: OSError) -> bool:
         return error.filename is not None and Path(error.filename).is_relative_to(self.results)

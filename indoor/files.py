@@ -1,9 +1,14 @@
 """Files written whole or not at all, packed or plain; hashes that are remembered."""
 
 import errno
+import fcntl
+import glob
 import gzip
 import hashlib
+import io
 import os
+import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -18,6 +23,15 @@ from indoor.errors import IndoorError
 
 _GZIP = b"\x1f\x8b"
 """What every packed file begins with, and no JSON."""
+
+MOST_BYTES = 100_000_000
+"""What is read of a file of records or results, unpacked: a hundred times the largest of ours."""
+
+_PIPE_WAIT_S = 5.0
+"""For somebody who writes to a pipe; without one, reading would never end."""
+
+_FRESH = ".new"
+"""The end of a temporary file's name until its writer holds the lock on it."""
 
 _MAX_FACTS = 200_000
 """Facts that the memory holds before its older half is forgotten: 25 MB of text."""
@@ -38,11 +52,14 @@ def replace_file(path: Path) -> Iterator[Path]:
         IndoorError: The folder cannot be written to, or the disk is full.
     """
     temporary: Path | None = None
+    lock: int | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        remove_leftovers(path.parent, path.name)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_FRESH, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
+        temporary, lock = _claim(temporary)
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
@@ -55,6 +72,39 @@ def replace_file(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
+def new_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place when the block ends well.
+
+    Args:
+        path: The folder to make: not there, or empty. Missing parent folders are made.
+        replaces: Whether it may hold something, which is removed at the end.
+
+    Yields:
+        An empty folder that everybody may read. After an exception it is removed with all in it.
+
+    Raises:
+        OSError: The parent cannot be written to, or something has taken the place meanwhile.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
+    made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_FRESH, dir=path.parent))
+    temporary, lock = _claim(made)
+    before = temporary.with_suffix(".before.tmp")
+    try:
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        if replaces and path.exists():
+            path.rename(before)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
 
 
 def write_failure(path: Path, error: OSError) -> IndoorError:
@@ -66,13 +116,36 @@ def write_failure(path: Path, error: OSError) -> IndoorError:
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove the temporary files of writes that a kill cut short, of all files or of that name.
+    """Remove what writes left that a kill cut short: of all files and folders, or of that name.
 
-    Call it only where nobody writes: a write in progress has such a file, too.
+    What is being written stays: its writer holds a lock on it, which dies with the writer.
     """
-    for leftover in folder.glob(f".{name}.*.tmp"):
+    pattern = name if name == "*" else glob.escape(name)
+    for leftover in folder.glob(f".{pattern}.*.tmp"):
         with suppress(OSError):
-            leftover.unlink()
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _claim(made: Path) -> tuple[Path, int]:
+    """Lock a temporary file or folder, and only then give it the name by which others remove it.
+
+    Returns:
+        The path that it has now, and the descriptor that holds the lock until it is closed.
+    """
+    descriptor = os.open(made, os.O_RDONLY)
+    with suppress(OSError):  # a file system without locks: there, nobody removes anything either
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    claimed = made.with_name(f"{made.name.removesuffix(_FRESH)}.tmp")
+    os.rename(made, claimed)  # noqa: PTH104 - not Path.rename, which tests count as a write's end
+    return claimed, descriptor
 
 
 def check_writable(folder: Path) -> None:
@@ -105,7 +178,7 @@ def check_new_file(path: Path, *, option: str) -> None:
     try:
         if whole.is_dir():
             raise IndoorError(f"{option} {path}: it is a folder; expected a file's name; add one")
-        tempfile.NamedTemporaryFile(prefix=f".{whole.name}.", suffix=".tmp", dir=folder).close()
+        tempfile.NamedTemporaryFile(prefix=f".{whole.name}.", suffix=_FRESH, dir=folder).close()
     except OSError as error:
         raise IndoorError(
             f"{option} {path}: nothing can be written to {folder} ({error.strerror or error}); "
@@ -113,19 +186,73 @@ def check_new_file(path: Path, *, option: str) -> None:
         ) from error
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Return the file's content, unpacked where gzip packed it; the name plays no part.
 
     Raises:
-        OSError: It cannot be read, or what gzip packed is damaged.
+        OSError: As in `read_limited`, also of what it unpacks to; or what gzip packed is damaged.
     """
-    data = path.read_bytes()
+    data = read_limited(path, most)
     if not data.startswith(_GZIP):
         return data
     try:
-        return gzip.decompress(data)
+        with gzip.open(io.BytesIO(data)) as packed:
+            data = packed.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise OSError(errno.EIO, f"what gzip packed is damaged ({error})", str(path)) from error
+    if len(data) > most:
+        raise _too_long(path, "unpacks to more", most)
+    return data
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """Return what a file or a pipe holds, where that is no more than can be meant.
+
+    Args:
+        path: The file.
+        most: Bytes.
+
+    Raises:
+        OSError: It cannot be read, is neither file nor pipe, nobody writes to the pipe, or it
+            holds more than `most`.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        about = os.fstat(descriptor)
+        if stat.S_ISDIR(about.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not (stat.S_ISREG(about.st_mode) or stat.S_ISFIFO(about.st_mode)):
+            raise OSError(errno.EINVAL, "it is neither a file nor a pipe", str(path))
+        if about.st_size > most:
+            raise _too_long(path, f"holds {about.st_size:,}", most)
+        data = _first_of_pipe(descriptor, path) if stat.S_ISFIFO(about.st_mode) else b""
+        with open(descriptor, "rb", closefd=False) as file:
+            # A file's size is known, but for those of the system.
+            data += file.read() if about.st_size else file.read(most + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > most:
+        raise _too_long(path, "holds more", most)
+    return data
+
+
+def _first_of_pipe(descriptor: int, path: Path) -> bytes:
+    """Return what there is to read already; give up where nobody holds the other end."""
+    deadline = time.monotonic() + _PIPE_WAIT_S
+    found = b""
+    with suppress(BlockingIOError):  # somebody is going to write
+        while not (found := os.read(descriptor, 1 << 16)):
+            if time.monotonic() > deadline:
+                raise OSError(errno.ETIMEDOUT, "it is a pipe that nobody writes to", str(path))
+            time.sleep(0.05)
+    os.set_blocking(descriptor, True)
+    return found
+
+
+def _too_long(path: Path, what: str, most: int) -> OSError:
+    reason = f"it {what} bytes, and {most:,} are read at most"
+    return OSError(errno.EFBIG, reason, str(path))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

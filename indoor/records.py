@@ -649,7 +649,7 @@ def from_json(data: bytes | str, record_type: type[Record], source: str) -> Reco
     """
     try:
         return msgspec.json.decode(data, type=record_type)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(source, record_type, error) from error
 
 
@@ -664,7 +664,7 @@ def from_builtins(data: object, record_type: type[Record], source: str) -> Recor
     """Return the record that `to_builtins` took apart; errors as in `from_json`."""
     try:
         return msgspec.convert(data, type=record_type)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _unreadable(source, record_type, error) from error
 
 
@@ -691,7 +691,8 @@ def read_record(path: Path, record_type: type[Record]) -> Record:
         data = read_bytes(path)
     except OSError as error:
         raise IndoorError(
-            f"cannot read {path}: {error.strerror}; expected a {record_type.__name__} as JSON"
+            f"cannot read {path}: {error.strerror or error}; expected a {record_type.__name__} as "
+            "JSON"
         ) from error
     record = from_json(data, record_type, str(path))
     said = getattr(record, "content_sha256", None)

@@ -27,6 +27,9 @@ CROP_RATIO = (3 / 4, 4 / 3)
 JITTER = 0.2
 _CROP_TRIES = 10
 
+_LONGEST, _MIDDLE = 1000, 4
+"""Sides of 1,000 to 1, from which on only the middle, 4 to 1, is resized; no camera has it."""
+
 
 @dataclass(frozen=True)
 class InferenceTransform:
@@ -50,7 +53,7 @@ class InferenceTransform:
         p = self.preprocessing
         if p.resize == "whole":
             return _resize(image, [p.size, p.size])
-        resized = _resize(image, [round(p.size * 256 / 224)])
+        resized = _resize(_without_far_ends(image), [round(p.size * 256 / 224)])
         cropped: Image.Image = functional.center_crop(resized, [p.size, p.size])
         return cropped
 
@@ -148,6 +151,21 @@ def photograph_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     """
     state = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def _without_far_ends(image: Image.Image) -> Image.Image:
+    """Return the middle of an image that is very long: the centre is cut out of it in any case.
+
+    Where the short side is 1 of 20,000, all of it would be resized to 5 GB.
+    """
+    short, long = sorted(image.size)
+    if long <= _LONGEST * short:
+        return image
+    keep = _MIDDLE * short
+    first = (long - keep) // 2
+    if image.width == long:
+        return image.crop((first, 0, first + keep, short))
+    return image.crop((0, first, short, first + keep))
 
 
 def _resize(image: Image.Image, size: list[int]) -> Image.Image:

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerContext
@@ -55,11 +56,15 @@ def small_weights(kind: str = "file", arch: str = "resnet18", seed: int = 1) -> 
     return WeightsResult(arch, build_model(arch, 7, seed=seed), None, PREPROCESSING, source, ())
 
 
-def count_writes(kill_at: int | None = None) -> Callable[[], int]:
+def count_writes(kill_at: int | None = None, delay_s: float = 0.0) -> Callable[[], int]:
     """Count the steps of writes in this process from now on, and die by SIGKILL at one of them.
 
     Each file is written in three steps that are counted: its content stands in a temporary file
     (1), it is flushed to the disk (2), it has taken its place (3).
+
+    Args:
+        kill_at: At which step; None: at none.
+        delay_s: So much later, while the process works on.
 
     Returns:
         A function that returns how many there were.
@@ -69,7 +74,11 @@ def count_writes(kill_at: int | None = None) -> Callable[[], int]:
     def count() -> None:
         nonlocal counted
         counted += 1
-        if counted == kill_at:
+        if counted == kill_at and delay_s:
+            timer = threading.Timer(delay_s, os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
+        elif counted == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def counting_fsync(descriptor: int) -> None:

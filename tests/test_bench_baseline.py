@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -179,9 +180,15 @@ def test_a_suite_that_is_told_to_end_ends_its_gate(tmp_path: Path) -> None:
 
 def saving_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Saving:
     """Return what saves a run of one benchmark there, without judging it."""
-    storage = SimpleNamespace(path=folder, query=lambda: sorted(folder.glob("0*.json")))
+    storage = SimpleNamespace(
+        path=folder,
+        query=lambda: sorted(folder.glob("0*.json")),
+        get=lambda name: folder / name,
+        logger=logging.getLogger(),
+        _next_num="0002",
+    )
     one = SimpleNamespace(fullname="test", has_error=False)
-    session = SimpleNamespace(storage=storage, benchmarks=[one])
+    session = SimpleNamespace(storage=storage, benchmarks=[one], save_json=None)
     saving = Saving(cast(Any, SimpleNamespace(_benchmarksession=session)), cast(Settings, None))
     monkeypatch.setattr(saving, "_judge", lambda *_, **__: None)
     return saving
@@ -190,13 +197,17 @@ def saving_into(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Saving:
 def test_a_run_that_cannot_be_written_leaves_no_part_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """pytest-benchmark writes in place: a full disk leaves no half file that looks like a run."""
+    """A full disk leaves no half file that looks like a run, as pytest-benchmark would."""
     saving = saving_into(tmp_path, monkeypatch)
     earlier = tmp_path / "0001_run.json"
     earlier.write_text("{}")
-    with saving.judged(Choice(runs=(), lines=()), whole=True, failed=False):
-        (tmp_path / "0002_run.json").write_text('{"benchmarks": [')
+
+    def fill(_path: Path, _data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with saving.judged(Choice(runs=(), lines=()), whole=True, failed=False):
+        monkeypatch.setattr(Path, "write_bytes", fill)
+        saving.storage.save({"benchmarks": []}, "run")
     assert saving.problem is not None
     assert "No space left on device; expected a folder with write permission" in saving.problem
     assert saving.storage.query() == [earlier]

@@ -192,3 +192,33 @@ def test_a_views_pixels_are_normalised_to_the_same_bits(mode: str) -> None:
     assert torch.equal(normalise(pixels[None], p)[0], view)
     as_rgb = augmented_pixels(p, image.convert("RGB"), photograph_generator(1, 2, 3))
     assert torch.equal(pixels, as_rgb)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (20_000, 3)])
+def test_a_very_long_photograph_is_not_resized_as_a_whole(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its short side becomes 256 pixels, and the long one would be five million of them."""
+    made: list[int] = []
+    resize = v2.functional.resize
+
+    def watched(image: Image.Image, wanted: list[int], **how: object) -> Image.Image:
+        scale = wanted[0] / min(image.size)
+        made.append(round(image.width * scale) * round(image.height * scale))
+        assert made[-1] < 1_000_000
+        return resize(image, wanted, **how)
+
+    monkeypatch.setattr(v2.functional, "resize", watched)
+    crop = replace(DEFAULT_PREPROCESSING, resize="crop")
+    assert inference_transform(crop)(noise(*size)).shape == (3, 224, 224)
+    assert len(made) == 1
+
+
+def test_the_middle_of_a_very_long_photograph_is_its_middle() -> None:
+    """What is left out would be cut off anyway: the centre shows the same."""
+    image = Image.new("RGB", (24_000, 20))
+    image.paste((255, 0, 0), (12_000, 0, 24_000, 20))
+    crop = replace(PLAIN, resize="crop", size=224)
+    red = inference_transform(crop)(image)[0]
+    assert red[:, :105].max() == 0
+    assert red[:, 119:].min() == 1

@@ -1,5 +1,6 @@
 """The command line: parse, call, print."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ __all__ = ["main"]
 FINDING = 1
 MISTAKE = 2
 INTERRUPTED = 130
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
+"""What a disk answers to any step of any work: no mistake of ours, wherever it comes from."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,8 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return int(outcome.status) if outcome is not None else 0
     except OSError as error:
-        if outcome is None:
+        if outcome is None and error.errno not in _FULL:
             raise
+        if outcome is None:
+            tell(
+                f"{error.filename or 'a file'}: {error.strerror}; expected room for what is "
+                "written; free some, or choose another place; the same command goes on from there"
+            )
+            return MISTAKE
         tell(f"the result cannot be printed: {error.strerror or error}; expected room for it")
         return int(outcome.status) or MISTAKE
     except KeyboardInterrupt:

@@ -40,8 +40,9 @@ def print_outcome(outcome: Outcome, output_format: str) -> None:
 
 
 def tell(what: object) -> None:
-    """Print one line to standard error."""
+    """Print one line to standard error; what a file says in it cannot steer the terminal."""
     line = " ".join(str(what).split())
+    line = "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else "?" for c in line)
     sys.stderr.write(f"indoor: {line}\n")
 
 

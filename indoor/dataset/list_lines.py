@@ -183,9 +183,11 @@ def _without_columns(line: str, folders: ClassFolders) -> Iterator[tuple[str, st
                 for file in fields
                 if folder != file and folder in folders.files
             )
-    yield "without a remark", re.sub(r"\s+#.*$", "", text)
-    if found := re.fullmatch(r"(.+?)\s+(\S+)", text):
-        yield _ALONE, found[1].strip("\"',;")
+    # Not by `\s+`, which looks at a long run of blanks again from each of them.
+    if remark := re.search(r"\s#", text):
+        yield "without a remark", text[: remark.start()].rstrip()
+    if len(parts := text.rsplit(None, 1)) == 2:
+        yield _ALONE, parts[0].strip("\"',;")
     if found := re.fullmatch(r"(\d+)[\s,;:]+(.+)", text):
         yield _ALONE, found[2].strip("\"'")
 

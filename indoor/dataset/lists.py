@@ -1,5 +1,6 @@
 """The two split lists of MIT Indoor-67 and the class folders that they must agree with."""
 
+import filecmp
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from indoor.dataset.list_remarks import (
 )
 from indoor.dataset.shard_manifest import ShardManifest, find_manifest
 from indoor.errors import IndoorError
+from indoor.files import read_limited
 from indoor.hints import command_line
 
 ListName = Literal["train", "test"]
@@ -27,6 +29,9 @@ LIST_NAMES: dict[ListName, tuple[str, str]] = {
     "test": ("TestImages.txt", "Test Images.txt"),
 }
 """Each list's file name as published, and as the talhankoc repository has it."""
+
+_MOST_BYTES = 64_000_000
+"""Of a list: a million photographs."""
 
 _LIKE_A_LIST = r"{}(ing)?[ _.-]*(images|files|list|set|split)?\.(txt|csv|tsv|lst|list)"
 """What else people call a list, in capitals or not; its blank is `train` or `test`."""
@@ -202,9 +207,9 @@ def _read_list(
     if path is None:
         return {}
     try:
-        data = path.read_bytes()
+        data = read_limited(path, _MOST_BYTES)
     except OSError as error:
-        what = f"cannot read {path}: {error.strerror}; expected lines class/file"
+        what = f"cannot read {path}: {error.strerror or error}; expected lines class/file"
         problems.append(Finding(kind="lists cannot be read", what=what))
         return {}
     readings, encoding = read_list(data, folders)
@@ -245,7 +250,7 @@ def _find_list(
         what = f"{root} has no {published} (nor {other!r}); expected the {name} list"
         problems.append(Finding(kind="lists are missing", what=what))
         return None
-    if len(found) == 2 and found[0].read_bytes() != found[1].read_bytes():
+    if len(found) == 2 and not filecmp.cmp(found[0], found[1], shallow=False):
         what = f"{root} has both {published} and {other!r} and they differ; remove one"
         problems.append(Finding(kind="lists differ", what=what))
     return found[0]

@@ -147,7 +147,7 @@ def _orientation_in_exif(block: bytes) -> int | None:
                     (at,) = struct.unpack_from(order + offset, block, at)
                     struct.unpack_from(f"{struct.calcsize(value) * num}s", block, at)
                 return _as_number(kind, struct.unpack_from(value, block, at))
-    except struct.error:  # something lies beyond the end
+    except (struct.error, OverflowError):  # something lies beyond the end
         pass
     return None
 

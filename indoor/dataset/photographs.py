@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from indoor.dataset.metadata import hide_orientation, turn_upright, without_metadata
-from indoor.dataset.plain_jpeg import decode_plain_jpeg
+from indoor.dataset.plain_jpeg import decode_plain_jpeg, endless, large_ones_in_turn
 from indoor.dataset.quiet import decoders_silenced
 from indoor.errors import IndoorError
+from indoor.files import read_limited
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What is decoded, by content and not by name. Pillow knows more, some of it (EPS) by running
@@ -35,6 +36,15 @@ _DECODER_ERRORS = (
 )
 """What Pillow's decoders raise on damaged files; they have no common base."""
 
+
+_MOST_BYTES = 300_000_000
+"""Of a file: as many as the most pixels that are decoded have without compression."""
+
+_LONGEST_SIDE = 65_535
+"""Pixels, JPEG's own limit; of a longer row, Pillow's BMP makes gigabytes of two bytes."""
+
+_STRIP = 64
+"""Rows that are scaled to 8 bits at a time."""
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (rb"\xff\xd8", "JPEG"),
@@ -103,7 +113,7 @@ def read_photograph_bytes(path: Path) -> bytes:
         IndoorError: There is no such file, or it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_limited(path, _MOST_BYTES)
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -114,7 +124,9 @@ def unreadable(path: Path, error: OSError) -> IndoorError:
         return IndoorError(
             f"there is no photograph {path}; restore the file, or correct the list or path"
         )
-    return IndoorError(f"cannot read {path}: {error.strerror}; expected a readable photograph")
+    return IndoorError(
+        f"cannot read {path}: {error.strerror or error}; expected a readable photograph"
+    )
 
 
 def decode_photograph(data: bytes, source: str, *, keep_grey: bool = False) -> Image.Image:
@@ -128,10 +140,16 @@ def decode_photograph(data: bytes, source: str, *, keep_grey: bool = False) -> I
     Raises:
         BrokenPhotographError: It is truncated, or holds no photograph.
     """
-    image = decode_plain_jpeg(data)
-    if image is None:
-        return decode_by_pillow(data, source)
-    return image if keep_grey else _to_rgb(image)
+    try:
+        image = decode_plain_jpeg(data)
+        if image is None:
+            return decode_by_pillow(data, source)
+        return image if keep_grey else _to_rgb(image)
+    except MemoryError as error:
+        raise IndoorError(
+            f"{source} cannot be decoded: the memory does not suffice; expected 1 GB for the "
+            "largest photographs; end other programs, or scale it down"
+        ) from error
 
 
 def decode_by_pillow(data: bytes, source: str) -> Image.Image:
@@ -140,6 +158,8 @@ def decode_by_pillow(data: bytes, source: str) -> Image.Image:
     Raises:
         BrokenPhotographError: It is truncated, or holds no photograph.
     """
+    if what := endless(data):
+        raise BrokenPhotographError(source, f"{what}; save it again")
     try:
         with decoders_silenced():
             try:
@@ -164,11 +184,20 @@ def decode_by_pillow(data: bytes, source: str) -> Image.Image:
 
 def _decode(data: bytes) -> Image.Image:
     """Decode upright RGB, or raise what the decoder raises."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    num_pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    # Pillow itself warns from its limit on and decodes up to twice as many.
+    if most is not None and num_pixels > most:
+        raise Image.DecompressionBombError(f"{num_pixels} pixels, expected {most} at most")
+    if max(image.size) > _LONGEST_SIDE:
+        raise ValueError(f"{image.width} x {image.height} pixels, expected {_LONGEST_SIDE} a side")
+    with large_ones_in_turn(num_pixels):
         if image.format == "TIFF":
             hide_orientation(image)
         image.load()
-        return _to_rgb(turn_upright(image, data))
+        # One name for all of them, so that none is kept longer than it is needed.
+        image = turn_upright(image, data)
+        return _to_rgb(image)
 
 
 def _unidentified(data: bytes) -> str:
@@ -198,7 +227,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion clips everything above 255."""
-    grey = np.asarray(image).astype(np.int64)
-    if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError(f"pixels of {grey.min()}..{grey.max()}, expected 16 bits (0..65535)")
-    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    scaled = np.empty((image.height, image.width), dtype=np.uint8)
+    for top in range(0, image.height, _STRIP):  # the whole in 64 bits would take gigabytes
+        bottom = min(top + _STRIP, image.height)
+        grey = np.asarray(image.crop((0, top, image.width, bottom))).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError(f"pixels of {grey.min()}..{grey.max()}, expected 16 bits (0..65535)")
+        scaled[top:bottom] = (grey + 128) // 257
+    return Image.fromarray(scaled).convert("RGB")

@@ -1,7 +1,6 @@
 """Drawn indoor scenes in MIT Indoor-67's layout, for when there are no photographs."""
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image
 from indoor.demo import halls, rooms
 from indoor.demo.camera import Camera, View, develop
 from indoor.errors import IndoorError
+from indoor.files import new_folder
 from indoor.progress import NO_PROGRESS, Progress
 
 __all__ = ["SCENES", "draw_demo", "draw_scene"]
@@ -81,14 +81,10 @@ def draw_demo(
             "remove it, or choose another place"
         )
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as temporary:
-            # A folder in the folder: the temporary one is for its owner alone, this one is not.
-            built = Path(temporary, "built")
+        with new_folder(root) as built:
             progress.start("drawing scenes", num_classes * (num_train + num_test))
             lists = {"train": num_train, "test": num_test}
             _draw_into(built, seed, list(SCENES)[:num_classes], lists, size, progress)
-            built.rename(root)
             progress.finish()
     except OSError as error:
         raise IndoorError(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from indoor.gate.settings import PlanRules
-from indoor.records import Interval
+from indoor.records import Interval, Sha256
 
 GATE_SCHEMA_VERSION = 1
 """The version of a gate's JSON; a rename, a removal or a change of meaning counts it up."""
@@ -179,3 +179,5 @@ class GateReport:
     changed: tuple[ChangedTest, ...] = ()
     changes_accepted: bool = False
     """Whether somebody looked at them."""
+    content_sha256: Sha256 | None = field(default=None, compare=False)
+    """The hash of its file without this one; `write_record` works it out."""

@@ -34,6 +34,7 @@ from indoor.model.tensors import (
     read_manifest,
     read_tensors,
     verify,
+    write_plain,
     write_tensors,
 )
 
@@ -69,5 +70,6 @@ __all__ = [
     "thin",
     "unknown_split",
     "verify",
+    "write_plain",
     "write_tensors",
 ]

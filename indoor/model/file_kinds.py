@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from indoor.errors import IndoorError
-from indoor.model.torch_files import find_pickle
+from indoor.model.torch_files import find_pickle, open_archive
 
 _MAXIMUM_HEADER_BYTES = 100_000_000
 """What safetensors itself allows for a header."""
@@ -46,6 +46,11 @@ def identify_kind(path: Path) -> Literal["safetensors", "torch"]:
     try:
         if path.is_dir():
             raise IndoorError(f"{path} is a folder, expected a file of weights; name one inside it")
+        if path.exists() and not path.is_file():
+            raise IndoorError(
+                f"{path} is a pipe or a device, expected a file of weights, which is not read from "
+                "its beginning to its end; save it to a file first"
+            )
         with path.open("rb") as file:
             start = file.read(512)
     except FileNotFoundError as error:
@@ -94,7 +99,9 @@ def _name(path: Path, start: bytes) -> tuple[str, str]:
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
         return "is a web page, saved in place of the file", "download the file itself"
     if text.startswith((b"{", b"[")):
-        if b'"weight_map"' in path.read_bytes():
+        with path.open("rb") as file:
+            beginning = file.read(1 << 20)
+        if b'"weight_map"' in beginning:
             return (
                 "is the index of weights in several files (safetensors shards)",
                 "put them into one file where they were made",
@@ -109,7 +116,7 @@ def _name(path: Path, start: bytes) -> tuple[str, str]:
 def _check_archive(path: Path) -> None:
     """Refuse a zip archive that is whole and not one of torch.save."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, open_archive(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError):
         return  # cut off, as its reader finds out

@@ -4,8 +4,10 @@ Unpickling is dangerous because it calls what the file names. Here a name stands
 functions below, or for a `Placeholder` that takes whatever it is given and does nothing with it.
 """
 
+import math
 import pickle
 import re
+import struct
 from collections.abc import Callable, Mapping
 from io import BufferedReader, BytesIO
 from typing import Any, ClassVar
@@ -49,12 +51,65 @@ It would not run here either, but who gets such a file should hear of it."""
 
 _RUNNING_BUILTINS = frozenset(("__import__", "breakpoint", "compile", "eval", "exec", "open"))
 
+_MAX_STEPS = 2_000_000
+_MAX_MADE = 400_000_000
+"""Opcodes, and bytes that functions make; a ResNet-50 with its optimizer takes 50,000 of the one
+and, of a plain pickle, 300 MB of the other."""
+
 _NUMBERS = re.compile(r"[biuf][1248]|[SU]\d+")
 """numpy's dtypes that are read: numbers and texts."""
 
 
 class CodeInPickle(Exception):  # noqa: N818 - what it is, not an error of ours
     """A pickle names something that runs programs; the message is the name."""
+
+
+class Budget:
+    """What reading a file may cost beyond its own size; shared by all pickles within it.
+
+    A few bytes of a pickle can ask for gigabytes: an object a byte, or one text copied again and
+    again by a function that takes it.
+    """
+
+    def __init__(self) -> None:
+        self._num_steps, self._num_bytes = _MAX_STEPS, _MAX_MADE
+
+    def step(self) -> None:
+        """Count one opcode.
+
+        Raises:
+            pickle.UnpicklingError: There were too many.
+        """
+        self._num_steps -= 1
+        if self._num_steps < 0:
+            raise pickle.UnpicklingError(f"it has more than {_MAX_STEPS:,} steps")
+
+    def allows(self, num_bytes: int) -> bool:
+        """Count bytes that are about to be made; tell whether they may be."""
+        self._num_bytes -= num_bytes
+        return self._num_bytes >= 0
+
+    def charge(self, num_bytes: int) -> None:
+        """Count bytes that are about to be made.
+
+        Raises:
+            pickle.UnpicklingError: They are too many.
+        """
+        if not self.allows(num_bytes):
+            raise pickle.UnpicklingError(f"it unpacks to more than {_MAX_MADE:,} bytes")
+
+
+class _Steps(dict[int, Callable[[Any], None]]):
+    """The functions by opcode; looking one up is a step."""
+
+    def __init__(self, budget: Budget) -> None:
+        super().__init__(pickle._Unpickler.dispatch)
+        self._budget = budget
+
+    def __getitem__(self, opcode: int) -> Callable[[Any], None]:
+        """Return the function of an opcode."""
+        self._budget.step()
+        return super().__getitem__(opcode)
 
 
 class Placeholder(dict[object, object]):
@@ -102,19 +157,31 @@ class Deferred(Placeholder):
     """A tensor, or texts, to be made once the whole file is read: tensors may come last in it."""
 
     make: Callable[[], object]
+    budget: Budget | None = None
+    num_bytes = 0
+    """What `make` makes, about."""
+    _made: object = None
 
     def value(self) -> object:
         """Return it; None where it cannot be made."""
+        make, budget = self.make, self.budget or Budget()
         try:
-            return self.make()
+            if self._made is None and budget.allows(self.num_bytes):
+                self._made = make()
         except (ArithmeticError, RuntimeError, TypeError, ValueError):
             return None
+        return self._made
 
 
 class NumpyArray(Deferred):
     """A numpy array, whose content comes as its state: version, shape, dtype, order, bytes."""
 
     name = "numpy.ndarray"
+
+    def __setstate__(self, state: object) -> None:
+        """Keep the state, whose bytes are copied later."""
+        super().__setstate__(state)
+        self.num_bytes = _size(state)
 
     def make(self) -> object:
         """Return it as a tensor, texts as a list; None where it holds objects."""
@@ -126,14 +193,19 @@ class NumpyArray(Deferred):
         return _array(kind, raw, shape, "F" if fortran else "C")
 
 
-class InertUnpickler(pickle.Unpickler):
-    """An unpickler that imports nothing and calls only what stands in `_FUNCTIONS`."""
+class InertUnpickler(pickle._Unpickler):
+    """An unpickler that imports nothing and calls only what stands in `_FUNCTIONS`.
+
+    It is the one in Python: the memo of the one in C is an array up to its largest index, so that
+    ten bytes would take gigabytes.
+    """
 
     def __init__(
         self,
         file: BufferedReader | BytesIO,
         storage: Callable[[torch.dtype, str, int], Tensor],
         nested: Callable[[bytes], object],
+        budget: Budget,
     ) -> None:
         """Prepare to read one pickle.
 
@@ -141,11 +213,15 @@ class InertUnpickler(pickle.Unpickler):
             file: The file, at the pickle's first byte.
             storage: Returns a storage, flat, from dtype, key and number of values.
             nested: Reads a file of torch.save that lies in the pickle as bytes.
+            budget: What the file may still cost.
         """
         # Pickles of Python 2 hold bytes; every byte is a character of latin1.
         super().__init__(file, encoding="latin1")
+        self.dispatch = _Steps(budget)  # type: ignore[misc]
+        self.dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
         self._storage = storage
         self._nested = nested
+        self._budget = budget
 
     def find_class(self, module: str, name: str) -> object:
         """Return what stands for a name: a function of ours, a constant, or a placeholder."""
@@ -154,7 +230,7 @@ class InertUnpickler(pickle.Unpickler):
         if package in _RUNNERS or (module == "builtins" and name in _RUNNING_BUILTINS):
             raise CodeInPickle(full)
         if full == "torch.storage._load_from_bytes":
-            return lambda raw: self._nested(_encoded(raw))
+            return lambda raw: self._read_nested(raw)
         if package == "torch" and name in _STORAGES:
             return _STORAGES[name]
         if module == "torch" and _is_constant(getattr(torch, name, None)):
@@ -165,9 +241,17 @@ class InertUnpickler(pickle.Unpickler):
 
         # A new function each time: whatever a pickle sets on it is gone with it.
         def call(*args: Any) -> object:
-            return function(*args)
+            self._budget.charge(sum(map(_size, args)))
+            made = function(*args)
+            if isinstance(made, Deferred):
+                made.budget = self._budget
+            return made
 
         return call
+
+    def _read_nested(self, raw: object) -> object:
+        self._budget.charge(_size(raw))
+        return self._nested(_encoded(raw))
 
     def persistent_load(self, pid: Any) -> object:
         """Return a storage, flat, in the dtype of the tensors over it; or a module's class."""
@@ -187,6 +271,24 @@ class InertUnpickler(pickle.Unpickler):
 
 def _named(full: str, kind: type[Placeholder] = Placeholder) -> type[Placeholder]:
     return type(full.rpartition(".")[2], (kind,), {"name": full})
+
+
+def _load_bytearray(reader: Any) -> None:
+    """Read a bytearray; pickle's own makes one of whatever length is said before it reads."""
+    (length,) = struct.unpack("<Q", reader.read(8))
+    reader.append(bytearray(reader.read(length)))
+
+
+def _size(value: object) -> int:
+    """Return about how many bytes a copy of a value takes."""
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
+    if isinstance(value, dict):
+        return 100 * len(value)
+    if isinstance(value, list | tuple):
+        texts = (len(item) for item in value[:8] if isinstance(item, str | bytes | bytearray))
+        return 8 * len(value) + sum(texts)
+    return 0
 
 
 def _is_constant(value: object) -> bool:
@@ -210,9 +312,9 @@ def _subclass(build: Any, _kind: object, args: Any, *_: object) -> object:
     return build(*args)
 
 
-def _later(make: Callable[[], object]) -> Deferred:
+def _later(make: Callable[[], object], num_bytes: int) -> Deferred:
     value = Deferred()
-    value.make = make
+    value.make, value.num_bytes = make, num_bytes
     return value
 
 
@@ -221,7 +323,8 @@ def _sparse(layout: object, data: Any) -> object:
         return _named(f"a tensor of {layout}")()
     indices, values, size = data[:3]
     return _later(
-        lambda: torch.sparse_coo_tensor(indices, values, size, check_invariants=True).to_dense()
+        lambda: torch.sparse_coo_tensor(indices, values, size, check_invariants=True).to_dense(),
+        num_bytes=8 * math.prod(size),
     )
 
 
@@ -235,7 +338,7 @@ def _converted(data: Any, dtype: Any, *_: object) -> object:
         tensor: Any = data.value() if isinstance(data, Deferred) else data
         return tensor.to(dtype)
 
-    return _later(convert)
+    return _later(convert, num_bytes=8 * data.numel() if isinstance(data, Tensor) else 0)
 
 
 def _ordered(*args: Any) -> Placeholder:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from indoor.model.naming import RESNETS
 from indoor.model.network import ARCHS_IN_WORDS
 from indoor.model.said import find_channels, find_classes
 from indoor.model.tensors import FORMAT
-from indoor.model.torch_files import UNREADABLE, read_torch
+from indoor.model.torch_files import UNREADABLE, open_archive, read_torch
 from indoor.records import CheckpointManifest, Preprocessing, WeightSource
 from indoor.transforms import IMAGENET_MEAN
 
@@ -43,6 +42,9 @@ RECTIFIED = ("mobilenet_v2",)
 
 _MAX_VALUES = 100_000_000
 """Those of a ResNeXt-101 of 1,000 classes are 89 million, others' a third of it at most."""
+
+_MAX_TESTED = 4_000_000_000
+"""Bytes that are unpacked to know whether a file is whole: ten seconds."""
 
 _EXPONENT = 0x7F800000
 """The bits of float32 that are all 0 in zeros and subnormal numbers, all 1 in NaN and infinity."""
@@ -235,10 +237,14 @@ def not_float(path: Path, precision: str) -> IndoorError:
 
 
 def _is_whole(path: Path) -> bool:
-    """Tell whether a file is a zip archive whose checksums are right; others have none."""
+    """Tell whether a file is a zip archive whose checksums are right; others have none.
+
+    One that unpacks without end is not unpacked: whoever made it so made it whole.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
+        with path.open("rb") as file, open_archive(file) as archive:
+            total = sum(info.file_size for info in archive.infolist())
+            return total > _MAX_TESTED or archive.testzip() is None
     except UNREADABLE:
         return False
 

@@ -1,5 +1,6 @@
 """The checkpoint file: named tensors and a JSON manifest in one safetensors file."""
 
+import errno
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from indoor.errors import IndoorError
-from indoor.files import file_key, recall, remember, write_bytes
+from indoor.files import file_key, recall, remember, replace_file, write_bytes
 from indoor.model.file_kinds import identify_kind
 from indoor.records import CheckpointManifest, from_json, to_json
 
@@ -25,6 +26,14 @@ has neither provenance nor content hash."""
 
 _KEY = "indoor"
 """The manifest's place in safetensors' metadata, which maps strings to strings."""
+
+_MOST_BYTES = 500_000_000
+"""Of a file of tensors that are read: the float32 of a ResNeXt-101 of 1,000 classes are 355 MB."""
+
+_MOST_TENSORS = 20_000
+_MOST_HEADER_BYTES = 8_000_000
+"""A network that is read has a thousand tensors at most; safetensors takes headers of 100 MB,
+which name millions."""
 
 _SEAL = re.compile(r'"content_sha256":"([0-9a-f]{64})"')
 
@@ -58,6 +67,19 @@ def write_tensors(
     text = text.replace('"content_sha256":null', f'"content_sha256":"{digest}"')
     write_bytes(path, safetensors.torch.save(plain, {_KEY: text}))
     return replace(manifest, content_sha256=digest)
+
+
+def write_plain(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write named tensors, whole or not at all, without a manifest and without a copy in memory.
+
+    Raises:
+        IndoorError: The file cannot be written.
+    """
+    with replace_file(path) as temporary:
+        try:
+            safetensors.torch.save_file(dict(tensors), temporary, metadata=metadata)
+        except SafetensorError as error:  # of a full disk, too
+            raise OSError(errno.EIO, " ".join(str(error).split()), str(path)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], CheckpointManifest]:
@@ -188,13 +210,28 @@ def _damaged(path: Path, what: str) -> IndoorError:
     )
 
 
+def _too_large(path: Path, what: str, most: str) -> IndoorError:
+    return IndoorError(f"{path} {what}, expected {most} at most; give weights of one network")
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a safetensors file; what is wrong with it becomes an IndoorError."""
     try:
         # pread and not mmap: mapped pages count as resident memory beside the copies, which would
         # show as the peak memory of a model.
+        num_bytes = path.stat().st_size
+        with path.open("rb") as start:
+            header_bytes = int.from_bytes(start.read(8), "little")
+        if num_bytes > _MOST_BYTES or _MOST_HEADER_BYTES < header_bytes < num_bytes:
+            raise _too_large(
+                path,
+                f"holds {num_bytes:,} bytes and names its tensors in {header_bytes:,}",
+                f"{_MOST_BYTES:,} and {_MOST_HEADER_BYTES:,}",
+            )
         with safe_open(path, framework="pt", backend="pread") as file:
+            if (num_tensors := len(file.keys())) > _MOST_TENSORS:
+                raise _too_large(path, f"holds {num_tensors:,} tensors", f"{_MOST_TENSORS:,}")
             yield file
     except (SafetensorError, OSError) as error:
         raise _damaged(path, " ".join(str(error).split())) from error

@@ -5,6 +5,7 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from indoor.model.inert import InertUnpickler
+from indoor.model.inert import Budget, InertUnpickler
 
 UNREADABLE = (
     pickle.UnpicklingError,
@@ -40,6 +41,9 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_UNPACKED = 16_000_000
 """Bytes that something may unpack to if it is packed to less than a twentieth."""
 
+_MAX_DIRECTORY = 10_000_000
+"""Bytes of a zip archive's list of files; that of a network takes 50,000."""
+
 _ZIP = b"PK\x03\x04"
 
 
@@ -57,12 +61,27 @@ def read_torch(path: Path) -> object:
         CodeInPickle: It names a function that runs programs.
         Exception: One of `UNREADABLE`; a `zipfile.BadZipFile` where a zip archive is not whole.
     """
+    budget = Budget()
     with path.open("rb") as file:
         if file.read(4) == _ZIP:
             # A private copy: torch wants to be able to write to what it is given.
-            return _read_zip(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            return _read_zip(content, budget)
         file.seek(0)
-        return _read_stream(file)
+        return _read_stream(file, budget)
+
+
+def open_archive(file: Any) -> zipfile.ZipFile:
+    """Return an opened zip archive.
+
+    Raises:
+        zipfile.BadZipFile: It is none, or names so many files that their names fill the memory.
+    """
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    size = end[zipfile._ECD_SIZE] if end else 0  # type: ignore[attr-defined]
+    if size > _MAX_DIRECTORY:
+        raise zipfile.BadZipFile(f"the names of its files take {size:,} bytes")
+    return zipfile.ZipFile(file)
 
 
 def find_pickle(names: list[str]) -> str | None:
@@ -71,9 +90,9 @@ def find_pickle(names: list[str]) -> str | None:
     return found[0] if found else None
 
 
-def _read_zip(content: mmap.mmap | bytearray) -> object:
+def _read_zip(content: mmap.mmap | bytearray, budget: Budget) -> object:
     file: Any = BytesIO(content) if isinstance(content, bytearray) else content
-    with zipfile.ZipFile(file) as archive:
+    with open_archive(file) as archive:
         records = {info.filename: info for info in archive.infolist()}
     pickled = find_pickle(list(records))
     if pickled is None:
@@ -88,6 +107,7 @@ def _read_zip(content: mmap.mmap | bytearray) -> object:
         if info.compress_type != zipfile.ZIP_STORED:
             if info.file_size > _MAX_UNPACKED and info.file_size > 20 * info.compress_size:
                 raise pickle.UnpicklingError(f"{name} unpacks to {info.file_size:,} bytes")
+            budget.charge(info.file_size)  # many records may share the same packed bytes
             unpacked = zlib.decompressobj(-15).decompress(data, info.file_size + 1)
             data = memoryview(bytearray(unpacked))
         # A CRC of 0: torch was told to write none.
@@ -107,10 +127,11 @@ def _read_zip(content: mmap.mmap | bytearray) -> object:
             storages[key] = _bytes(data)
         return storages[key].view(dtype)
 
-    return InertUnpickler(BytesIO(record("data.pkl")), storage, _read_nested).load()
+    pickled_bytes = BytesIO(record("data.pkl"))
+    return InertUnpickler(pickled_bytes, storage, _nested(budget), budget).load()
 
 
-def _read_stream(file: BufferedReader | BytesIO) -> object:
+def _read_stream(file: BufferedReader | BytesIO, budget: Budget) -> object:
     """Read the format of before torch 1.6, pickles one after the other, or a plain pickle."""
     parts: dict[str, Tensor] = {}
 
@@ -120,7 +141,7 @@ def _read_stream(file: BufferedReader | BytesIO) -> object:
         return parts[key].view(dtype)
 
     def load() -> Any:
-        return InertUnpickler(file, storage, _read_nested).load()
+        return InertUnpickler(file, storage, _nested(budget), budget).load()
 
     content = load()
     if content != _MAGIC:
@@ -128,18 +149,26 @@ def _read_stream(file: BufferedReader | BytesIO) -> object:
     load()  # the version
     load()  # the system
     content = load()
+    unread = dict(parts)
     for key in load():
         file.read(8)  # the number of values, which is known
-        part = parts[str(key)].numpy().data
+        part = unread.pop(str(key)).numpy().data
         if file.readinto(part) != len(part):
             raise EOFError("it ends within a tensor")
+    if unread:  # their memory would be taken for weights as it is
+        raise EOFError(f"it has no content for {len(unread)} of its tensors")
     return content
 
 
-def _read_nested(content: bytes) -> object:
-    if content.startswith(_ZIP):
-        return _read_zip(bytearray(content))
-    return _read_stream(BytesIO(content))
+def _nested(budget: Budget) -> Callable[[bytes], object]:
+    """Return what reads a file of torch.save that lies within another one."""
+
+    def read(content: bytes) -> object:
+        if content.startswith(_ZIP):
+            return _read_zip(bytearray(content), budget)
+        return _read_stream(BytesIO(content), budget)
+
+    return read
 
 
 def _bytes(data: memoryview) -> Tensor:

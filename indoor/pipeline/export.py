@@ -1,14 +1,13 @@
 """From a run's variant to a folder that is deployed, whole or not at all."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.files import remembered_sha256, sha256_of_file
+from indoor.files import new_folder, remembered_sha256, sha256_of_file
 from indoor.machine import read_machine
 from indoor.model import read_manifest
 from indoor.pipeline.evaluation import checkpoint_hashes
@@ -46,14 +45,8 @@ def export_variant(
         )
     _refuse_other_content(out)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-            made = Path(name) / "export"
-            made.mkdir()
+        with new_folder(out, replaces=True) as made:
             export = _write(variant, run_folder, made, tuple(batches or (1,)), say)
-            if out.exists():
-                out.rename(Path(name) / "before")
-            made.rename(out)
     except OSError as error:
         raise IndoorError(
             f"cannot write {out}: {error.strerror or error}; expected a folder with write "

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.evaluate import Exact, OtherLogitsError, predict
 from indoor.evaluate.figures import require_finite
-from indoor.files import replace_file
 from indoor.measure.proportions import wilson
-from indoor.model import fuse, hash_tensors, recorded_split
+from indoor.model import fuse, hash_tensors, recorded_split, write_plain
 from indoor.progress import Progress
 from indoor.quantize import Source
 from indoor.quantize.collapse import TRY_EVERY
@@ -183,8 +181,7 @@ def _ask(
 
 def write_answers(path: Path, judges: Judges) -> None:
     """Keep float32's logits and the labels, whole or not at all."""
-    with replace_file(path) as temporary:
-        save_file({"logits": judges.logits, "labels": judges.labels}, temporary)
+    write_plain(path, {"logits": judges.logits, "labels": judges.labels}, {})
 
 
 def read_answers(path: Path, record: HeldOut) -> tuple[Tensor, Tensor] | None:

@@ -1,6 +1,6 @@
 """What a search for an int8 asked, tried and found: the records, without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -113,6 +113,8 @@ class Search:
     """A new best whose int8 is being written; it counts once that lies there."""
     ended: Literal["finished", "out of time"] | None = None
     seconds: NotNegative = 0.0
+    content_sha256: Sha256 | None = field(default=None, compare=False)
+    """The hash of its file without this one; `write_record` works it out."""
 
     @property
     def chosen(self) -> Tried | None:

@@ -1,11 +1,15 @@
 """A file of results as JSON: one document, in which an object names each member once."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
+
+_MOST_MEMORY_BYTES = 700_000_000
+"""What a document and its objects may take; those of a run of a thousand cases take 50 MB."""
 
 ONE_BY_ONE = "report the runs' own files one by one"
 """The remedy where a file holds more than one run."""
@@ -15,8 +19,9 @@ def read_document(path: Path) -> object:
     """Return what the file holds, packed by gzip or not.
 
     Raises:
-        IndoorError: It cannot be read, is no JSON or holds several documents, or an object in it
-            names a member twice, of which Python's own reader would keep the last in silence.
+        IndoorError: It cannot be read, is far longer than any run, is no JSON or holds several
+            documents, or an object in it names a member twice, of which Python's own reader would
+            keep the last in silence.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")  # editors of another system begin with a mark
@@ -27,6 +32,8 @@ def read_document(path: Path) -> object:
             f"cannot read {path}: {error.strerror or error}; expected a file that "
             "`pytest bench` saved; see results/ for those there are"
         ) from error
+    if _memory_bytes(text) > _MOST_MEMORY_BYTES:
+        raise _no_run(path, f"holds {len(text):,} characters of objects within objects")
     try:
         return json.loads(text, object_pairs_hook=_once)
     except _TwiceError as error:
@@ -40,8 +47,20 @@ def read_document(path: Path) -> object:
                 f"on; expected one run; {ONE_BY_ONE}"
             ) from error
         raise _no_json(path, str(error) if text.strip() else "it is empty") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _no_run(path, "is nested too deeply") from error
+    except ValueError as error:
         raise _no_json(path, str(error)) from error
+
+
+def _memory_bytes(text: str) -> int:
+    """Return about how many bytes a text and Python's objects of it take at most."""
+    containers, members, others = (
+        text.count("{") + text.count("["),
+        text.count(":"),
+        text.count(","),
+    )
+    return sys.getsizeof(text) + 100 * containers + 180 * members + 40 * others
 
 
 class _TwiceError(Exception):
@@ -54,6 +73,12 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise _TwiceError(repr(name))
     return found
+
+
+def _no_run(path: Path, what: str) -> IndoorError:
+    return IndoorError(
+        f"{path} {what}; expected one run, as `pytest bench` saves it; give such a file"
+    )
 
 
 def _no_json(path: Path, reason: str) -> IndoorError:

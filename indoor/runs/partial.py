@@ -9,7 +9,7 @@ from pathlib import Path
 from indoor.errors import IndoorError
 from indoor.machine import read_moment
 from indoor.measure.pairs import Series
-from indoor.records import read_record, write_record
+from indoor.records import Sha256, read_record, write_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class CellResult:
     load_1min: float | None = None
     idle: dict[str, float] = field(default_factory=dict)
     resumed: bool = field(default=False, compare=False)
+    content_sha256: Sha256 | None = field(default=None, compare=False)
+    """The hash of its file without this one; `write_record` works it out."""
 
 
 def finished_cell(

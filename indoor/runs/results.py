@@ -217,7 +217,14 @@ def _leaves(data: object, member: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _load(path: Path) -> RunResult:
-    return replace(from_benchmark_json(read_document(path), str(path)), source=path.name)
+    data = read_document(path)
+    try:
+        return replace(from_benchmark_json(data, str(path)), source=path.name)
+    except RecursionError as error:
+        raise IndoorError(
+            f"{path} is nested too deeply; expected JSON that pytest-benchmark wrote; "
+            "give a file that `pytest bench` saved"
+        ) from error
 
 
 def _is_ours(entry: Mapping[str, object]) -> bool:

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes, load_batches, sample_sha256
 from indoor.dataset.batches import Photographs
 from indoor.devices import float32_products, forward_batch
-from indoor.files import remove_leftovers, replace_file
+from indoor.files import remove_leftovers
 from indoor.locks import locked
-from indoor.model import can_fuse, fuse, hash_tensors, head_of
+from indoor.model import can_fuse, fuse, hash_tensors, head_of, write_plain
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Preprocessing, to_json
 from indoor.train.augmented_views import PlainScenes
@@ -164,9 +163,8 @@ def _compute_chunks(
             with torch.inference_mode(), float32_products():
                 parts.append(backbone(images.to(device)).cpu())
             progress.advance(len(images))
-        with replace_file(path) as temporary:
-            values = {"features": torch.cat(parts).contiguous()}
-            save_file(values, temporary, metadata={_HASH: hash_tensors(values)})
+        values = {"features": torch.cat(parts).contiguous()}
+        write_plain(path, values, {_HASH: hash_tensors(values)})
     progress.finish()
 
 
@@ -178,7 +176,7 @@ def _read_chunk(path: Path, num_photographs: int) -> Tensor | None:
         with safe_open(path, framework="pt") as file:
             features: Tensor = file.get_tensor("features").clone()
             said = (file.metadata() or {}).get(_HASH)
-    except SafetensorError:
+    except (SafetensorError, OSError):
         return None
     # Earlier chunks carry no hash.
     is_whole = said is None or said == hash_tensors({"features": features})

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from indoor.errors import IndoorError
-from indoor.files import replace_file
 from indoor.measure.proportions import wilson
-from indoor.model import hash_tensors
+from indoor.model import hash_tensors, write_plain
 from indoor.records import Epoch, Recipe, TrainingCurves, from_json, to_json
 
 OVERFIT_GAP = 0.10
@@ -42,8 +40,7 @@ def write_state(path: Path, state: State) -> None:
     if state.curves is not None:
         metadata[_CURVES] = to_json(state.curves).decode()
     metadata[_HASH] = _hash(tensors, metadata)
-    with replace_file(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_plain(path, tensors, metadata)
 
 
 class StateWriter(AbstractContextManager["StateWriter"]):
@@ -118,7 +115,7 @@ def read_state(path: Path) -> State | None:
             int(metadata[_NUM_EPOCHS]),
             None if curves is None else from_json(curves, TrainingCurves, str(path)),
         )
-    except (SafetensorError, IndoorError, KeyError, ValueError):
+    except (SafetensorError, IndoorError, OSError, KeyError, ValueError):
         return None
 
 
