@@ -77,8 +77,15 @@ def as_svg(figure: "Figure") -> str:
     drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
     drawing = re.sub(r'\bid="', f'id="{OWN}', drawing)
     drawing = re.sub(r'(href="|url\()#', rf"\g<1>#{OWN}", drawing)
-    return _DARK.sub("currentColor", drawing)
+    drawing = _DARK.sub("currentColor", _FONTS.sub("", drawing))
+    return _TAG.sub(lambda tag: _DIGITS.sub(r"\1", tag[0]), _SPACE.sub("\n", drawing))
 
 
 _DARK = re.compile(r"#000000|#262626")
 """What matplotlib draws frames, ticks and text with."""
+_FONTS = re.compile(r" ?font-family: [^;\"]*;?")
+"""The page's own is taken."""
+_SPACE = re.compile(r"\s*\n\s*")
+_TAG = re.compile("<[^>]*>")
+_DIGITS = re.compile(r"(\.\d\d)\d+")
+"""A hundredth of a point is finer than any screen, and matplotlib writes millionths."""

@@ -202,7 +202,7 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
         for index, variant in enumerate(variants(run)):
             apart = _SHIFT_OF_MANY * (index - len(styles) / 2) if many else _SHIFT * (index - 1)
             shown = [c for c in cases if _is_of(c, variant, threads)]
-            _line(axes, shown, 2.0**apart, label=_name(run, variant), **styles[variant])
+            _line(axes, shown, 2.0**apart, many=many, label=_name(run, variant), **styles[variant])
         axes.set_title(units.threads(threads), fontsize=10)
         axes.set_xlabel("batch")
         axes.set_xscale("log", base=2)
@@ -275,7 +275,9 @@ def _logarithmic(axes: "Axes") -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _line(axes: "Axes", cases: list[MeasuredCase], shift: float, **style: Any) -> None:
+def _line(
+    axes: "Axes", cases: list[MeasuredCase], shift: float, *, many: bool, **style: Any
+) -> None:
     """Draw one variant's medians with their quartiles, all in ms per photograph."""
     places, medians, below, above = [], [], [], []
     for case in sorted(cases, key=lambda c: c.measurement.batch or 0):
@@ -296,7 +298,7 @@ def _line(axes: "Axes", cases: list[MeasuredCase], shift: float, **style: Any) -
         markersize=4.5,
         linewidth=1.4,
         elinewidth=1,
-        capsize=3,
+        capsize=0 if many else 3,
         **style,
     )
 
