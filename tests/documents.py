@@ -32,6 +32,7 @@ from bench.studies import (
     history,
     overlap,
     own_work,
+    page,
     rounds,
     saturation,
 )
@@ -245,6 +246,7 @@ _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.history": history._parse,
     "bench.studies.overlap": overlap._parse,
     "bench.studies.own_work": own_work._parse,
+    "bench.studies.page": page._parse,
     "bench.studies.rounds": rounds._parse,
     "bench.studies.saturation": saturation._parse,
     "indoor": functools.partial(_indoor, environment={}),

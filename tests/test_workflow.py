@@ -117,10 +117,11 @@ def test_base_is_there_to_be_checked_out(job: str) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_the_json_is_kept_whatever_the_verdict(job: str) -> None:
-    """The file that `--out` names is uploaded after a red gate, too."""
+    """The file that `--out` names and the page are uploaded after a red gate, too."""
     upload = step(job, "actions/upload-artifact")
     assert upload["if"].startswith("always()")
-    assert f"--out {upload['with']['path']} " in step(job, "Gate")["run"]
+    record, page = upload["with"]["path"].split()
+    assert f"--out {record} --html {page} " in step(job, "Gate")["run"]
 
 
 @pytest.mark.parametrize("job", JOBS)
