@@ -46,10 +46,21 @@ def validate(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_workflow_follows_the_published_schema() -> None:
+@pytest.mark.parametrize("path", sorted(WORKFLOW.parent.glob("*.yml")), ids=lambda path: path.name)
+def test_the_workflow_follows_the_published_schema(path: Path) -> None:
     """GitHub would accept the file."""
-    done = validate(WORKFLOW)
+    done = validate(path)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_audit_reads_the_pinned_versions() -> None:
+    """With rights to read alone, and of the file that every installation is bound to."""
+    path = WORKFLOW.with_name("test.yml")
+    assert workflow(path)["permissions"] == {"contents": "read"}
+    (audit,) = [s["run"] for s in steps("audit", path) if "run" in s]
+    assert "pip-audit" in audit
+    assert audit.endswith("--requirement constraints.txt")
+    assert (ROOT / "constraints.txt").is_file()
 
 
 @pytest.mark.parametrize(
