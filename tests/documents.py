@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from _pytest.config import _prepareconfig
 from pytest_benchmark.cli import make_parser
+from torch.distributed.run import get_args_parser
 
 import bench.options
 from bench.studies import (
@@ -35,6 +36,7 @@ from bench.studies import (
     page,
     rounds,
     saturation,
+    scaling,
 )
 from indoor.cli.arguments import build_parser, parse
 
@@ -50,7 +52,7 @@ PAGES = sorted(
 OTHERS = ("pip", "gunzip", "gzip", "zcat", "source", "git", "sudo", "less", "sha256sum", "cd")
 """Programs of others, whose words nobody reads here."""
 
-PROGRAMS = ("indoor", "pytest", "pytest-benchmark", "make", "python", *OTHERS)
+PROGRAMS = ("indoor", "pytest", "pytest-benchmark", "make", "python", "torchrun", *OTHERS)
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,15 @@ def _python(words: Sequence[str], environment: dict[str, str]) -> None:  # noqa:
         _strictly(_MODULES[words[1]], words[2:])
 
 
+def _torchrun(words: Sequence[str], environment: dict[str, str]) -> None:
+    """Have torchrun read its own options, and `indoor` what follows `-m indoor`."""
+    found: list[argparse.Namespace] = []
+    _strictly(lambda words: found.append(get_args_parser().parse_args(words)), words)
+    assert found[0].module, f"torchrun {' '.join(words)}: expected -m indoor"
+    assert found[0].training_script == "indoor"
+    _indoor(found[0].training_script_args, environment)
+
+
 def _pytest_benchmark(words: Sequence[str], environment: dict[str, str]) -> None:  # noqa: ARG001
     _strictly(make_parser().parse_args, words)
 
@@ -249,6 +260,7 @@ _MODULES: dict[str, Callable[[Sequence[str]], Any]] = {
     "bench.studies.page": page._parse,
     "bench.studies.rounds": rounds._parse,
     "bench.studies.saturation": saturation._parse,
+    "bench.studies.scaling": scaling._parse,
     "indoor": functools.partial(_indoor, environment={}),
     "pytest": functools.partial(_pytest, environment={}),
 }
@@ -259,6 +271,7 @@ _PARSERS: dict[str, Callable[[Sequence[str], dict[str, str]], None]] = {
     "make": _make,
     "python": _python,
     "pytest-benchmark": _pytest_benchmark,
+    "torchrun": _torchrun,
 }
 
 

@@ -19,8 +19,8 @@ from indoor.model import WeightsResult, build_model
 from indoor.records import Preprocessing, WeightSource
 from indoor.train import fine_tune
 
-FINE_TUNE = importlib.import_module("indoor.train.fine_tune")
-"""The module (the package's attribute of that name is its function)."""
+RECIPES = importlib.import_module("indoor.train.recipes")
+"""The module whose epochs a test shortens."""
 
 PREPROCESSING = Preprocessing(resize="whole", size=32, mean=(0.5, 0.5, 0.5), std=(0.25,) * 3)
 
@@ -110,7 +110,7 @@ def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -
     """Do the job in this process; with `kill_at_write` die at that step of a write."""
     torch.set_num_threads(1)
     num_counted = count_writes(kill_at_write)
-    FINE_TUNE.SCRATCH_EPOCHS = 2  # type: ignore[attr-defined]
+    RECIPES.SCRATCH_EPOCHS = 2  # type: ignore[attr-defined]
     fine_tune(
         job.root,
         small_weights(job.kind),

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 WORKER = ROOT / "indoor" / "measure" / "worker"
 
-BOTTOM = {"errors", "files", "hints", "locks", "progress", "download"}
+BOTTOM = {"errors", "files", "hints", "locks", "progress", "download", "ranks"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate", "history"}
 NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline")
 """Files of `indoor/explain/` that know no torch; the others there measure."""
@@ -22,13 +22,15 @@ NUMBERS_OF_DIAGNOSE = ("records", "causes", "render", "plot")
 ALLOWED = {
     "errors": set(),
     "progress": set(),
+    "ranks": {"errors"},
+    "process_group": {"errors", "ranks"},
     "files": {"errors"},
     "locks": {"errors"},
     "download": {"errors", "files", "locks", "progress"},
     "records": {"errors", "files"},
     "places": {"errors"},
     "hints": {"places"},
-    "machine": {"errors", "records"},
+    "machine": {"errors", "records", "ranks"},
     "measure": {"errors", "files", "records", "machine"},
     "runs": {"errors", "files", "hints", "locks", "progress", "records", "machine", "measure"},
     "report": {"errors", "files", "hints", "records", "machine", "measure", "runs"},
@@ -41,7 +43,8 @@ ALLOWED = {
     "demo": BOTTOM | {"dataset"},
     "model": BOTTOM | {"records", "transforms", "dataset", "machine"},
     "train": BOTTOM
-    | {"records", "devices", "dataset", "transforms", "model", "machine", "measure"},
+    | {"records", "devices", "process_group", "dataset", "transforms", "model"}
+    | {"machine", "measure"},
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM
     | {"records", "dataset", "transforms", "model", "train", "evaluate", "machine", "measure"},

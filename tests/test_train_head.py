@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from killing import FINE_TUNE, Job, Runner, elsewhere, small_weights
+from killing import RECIPES, Job, Runner, elsewhere, small_weights
 from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes
@@ -344,7 +344,7 @@ def test_the_checkpoint_is_a_plain_network(
     photographs: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written loads, is as good as its manifest says, and leaves nothing to resume."""
-    monkeypatch.setattr(FINE_TUNE, "SCRATCH_EPOCHS", 2)
+    monkeypatch.setattr(RECIPES, "SCRATCH_EPOCHS", 2)
     result = run(photographs, tmp_path, kind, epochs=3)
     out = tmp_path / "runs" / "x"
     assert result.path == out / "float32.safetensors"

@@ -20,6 +20,7 @@ from indoor.dataset import IndoorScenes, load_photograph
 from indoor.dataset.kept import Kept, affordable_bytes
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
+from indoor.ranks import Ranks
 from indoor.train import loader as module
 from indoor.train import resume_state
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes, keep_decoded
@@ -129,15 +130,14 @@ def test_nobodys_generator_is_drawn_from(train: IndoorScenes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "num_views", "num_cores", "ranks", "expected"),
+    ("device", "num_views", "num_cores", "expected"),
     [
-        ("cpu", 100_000, 64, "", 0),
-        ("cuda", module.MIN_VIEWS - 1, 64, "", 0),
-        ("cuda", 100_000, 3, "", 0),
-        ("cuda", 100_000, 16, "", 15),
-        ("cuda", 100_000, 128, "", module.MAX_WORKERS),
-        ("cuda", 100_000, 16, "2", 7),
-        ("mps", 100_000, 8, "1", 7),
+        ("cpu", 100_000, 64, 0),
+        ("cuda", module.MIN_VIEWS - 1, 64, 0),
+        ("cuda", 100_000, 3, 0),
+        ("cuda", 100_000, 16, 15),
+        ("cuda", 100_000, 128, module.MAX_WORKERS),
+        ("mps", 100_000, 8, 7),
     ],
 )
 def test_processes_are_for_what_waits_for_them(
@@ -145,12 +145,10 @@ def test_processes_are_for_what_waits_for_them(
     device: str,
     num_views: int,
     num_cores: int,
-    ranks: str,
     expected: int,
 ) -> None:
-    """A CPU has no core to spare, a short training no time; ranks on a machine share its cores."""
+    """A CPU has no core to spare, a short training no time."""
     monkeypatch.setattr(module, "num_usable_cores", lambda: num_cores)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
     assert suitable_workers(torch.device(device), num_views) == expected
 
 
@@ -195,7 +193,7 @@ def test_memory_is_shared_by_the_processes_of_a_machine(monkeypatch: pytest.Monk
     """Four ranks keep together what one would."""
     monkeypatch.setattr("indoor.dataset.kept.free_memory_bytes", lambda: 8000)
     assert affordable_bytes() == 2000
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr("indoor.dataset.kept.read_ranks", lambda: Ranks(size=4, local_size=4))
     assert affordable_bytes() == 500
 
 

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = None
     try:
         outcome = parsed.command(parsed)
+        if outcome is None:  # a rank that has nothing to say
+            return 0
         print_outcome(outcome, parsed.format)
         return int(outcome.status)
     except CollapseError as error:

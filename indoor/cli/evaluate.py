@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from indoor.cli.bar import Bar
 from indoor.cli.chosen_run import checkpoint, data_root, opened_run
-from indoor.cli.output import Outcome, tell, use_color, width
+from indoor.cli.output import Outcome, use_color, width
+from indoor.cli.ranked import job, progress_of, say_of
 from indoor.dataset import IndoorScenes, read_split_lists
 from indoor.dataset.lists import photographs_folder
 from indoor.devices import choose_device
@@ -17,6 +17,8 @@ from indoor.hints import command_line, run_word
 from indoor.machine import read_machine
 from indoor.pipeline import evaluate_run
 from indoor.pipeline.differences import find_differing
+from indoor.process_group import after_first
+from indoor.ranks import Ranks
 from indoor.report import render_evaluation
 from indoor.report.blocks import PageBlock
 from indoor.report.differences import differing_blocks
@@ -25,13 +27,19 @@ from indoor.report.render import evaluation_blocks
 from indoor.runtimes import find_variant
 
 
-def run(parsed: argparse.Namespace) -> Outcome:
+def run(parsed: argparse.Namespace) -> Outcome | None:
     """Evaluate variants that the run has on the same photographs."""
+    with job(parsed.device) as ranks:
+        return _run(parsed, ranks)
+
+
+def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
+    """Do so on every rank of a job; the first one says it."""
     named, device = checkpoint(parsed.run), choose_device(parsed.device).type
     for name in parsed.variant or ():
         find_variant(name, device)
-    root = data_root(parsed)
-    opened = opened_run(named, root)
+    root = after_first(ranks, lambda: data_root(parsed))
+    opened = after_first(ranks, lambda: opened_run(named, root))
     if parsed.photographs and not parsed.html:
         raise IndoorError(
             "--photographs: they stand in a page, and none is asked for; expected --html FILE "
@@ -57,10 +65,13 @@ def run(parsed: argparse.Namespace) -> Outcome:
         skip_broken=parsed.skip_broken,
         device=device,
         variants=parsed.variant,
-        progress=Bar(),
-        say=tell,
-        hear=show if parsed.html else lambda *_: None,
+        ranks=ranks,
+        progress=progress_of(ranks),
+        say=say_of(ranks),
+        hear=show if parsed.html and ranks.is_first else lambda *_: None,
     )
+    if not ranks.is_first:
+        return None
     if parsed.html:
         title = f"indoor evaluate: {opened.folder.name} on {report.data.name}"
         write_page(parsed.html, title, (*evaluation_blocks(report), *pages))

@@ -33,6 +33,7 @@ def _add_train(commands: Any) -> None:
         "train",
         "fine-tune; the best epoch by validation goes to data/runs/NAME/float32.safetensors",
         "indoor train --data data/mit67 --recipe head --name mit67",
+        is_shared=True,
     )
     data_options(train)
     weights = group(train, "weights")
@@ -75,6 +76,12 @@ def _add_train(commands: Any) -> None:
         "--resize",
         choices=("whole", "crop"),
         help="the whole photograph, or its middle (default: the weights' own)",
+    )
+    training.add_argument(
+        "--freeze-batch-norm",
+        action="store_true",
+        help="let batch norms keep the weights' statistics, with the recipe full, as processes on "
+        "CPUs do among each other",
     )
     training.add_argument(
         "--device",
@@ -214,6 +221,7 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate",
         "accuracy of float32 and int8 on the same photographs, and their difference",
         "indoor evaluate mit67 --data data/mit67",
+        is_shared=True,
     )
     _run_argument(evaluate)
     data_options(evaluate)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from indoor.errors import IndoorError
+from indoor.ranks import ALONE, read_ranks
 
 MISTAKE = 2
 
@@ -34,8 +35,12 @@ def command(
     *,
     module: str | None = None,
     formats: tuple[str, ...] = ("text", "json"),
+    is_shared: bool = False,
 ) -> argparse.ArgumentParser:
-    """Add a command whose work is done by `indoor.cli.MODULE.run`."""
+    """Add a command whose work is done by `indoor.cli.MODULE.run`.
+
+    `is_shared` tells whether the processes that torchrun starts can share it.
+    """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -53,7 +58,7 @@ def command(
         dest="format",
         help="short for --format json",
     )
-    parser.set_defaults(command=_lazily(parser.prog, module or name))
+    parser.set_defaults(command=_lazily(parser.prog, module or name, is_shared))
     return parser
 
 
@@ -77,11 +82,18 @@ def add_html(output: Any) -> argparse.Action:
     return action
 
 
-def _lazily(prog: str, module: str) -> Callable[[argparse.Namespace], Any]:
+def _lazily(prog: str, module: str, is_shared: bool) -> Callable[[argparse.Namespace], Any]:
     """Return a function that imports the command's module only when it is called."""
 
     def command(parsed: argparse.Namespace) -> Any:
         parsed.began_s = time.monotonic()
+        if not is_shared and (ranks := read_ranks()) is not ALONE:
+            if not ranks.is_first:
+                raise SystemExit(MISTAKE)  # one line is enough
+            raise IndoorError(
+                f"{prog} is the work of one process, and torchrun started {ranks.size}; expected "
+                "indoor train or indoor evaluate; leave torchrun out"
+            )
         with needing_the_whole_installation(prog):
             run = importlib.import_module(f"indoor.cli.{module}").run
             if "torch" not in sys.modules:

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 from PIL import Image
 from torch import Tensor
 
-from indoor.machine import free_memory_bytes, num_local_processes
+from indoor.machine import free_memory_bytes
+from indoor.ranks import read_ranks
 
 Made = TypeVar("Made", Image.Image, Tensor)
 
@@ -52,7 +53,7 @@ class Kept(Generic[Made]):
 
 def affordable_bytes() -> int:
     """Return how much this process of a job, and those that it starts, may keep together."""
-    return int(MEMORY_SHARE * free_memory_bytes()) // num_local_processes()
+    return int(MEMORY_SHARE * free_memory_bytes()) // read_ranks().local_size
 
 
 def _bytes_of(made: Image.Image | Tensor) -> int:

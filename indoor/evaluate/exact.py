@@ -1,7 +1,8 @@
 """float32 the quick way, and the network itself wherever the difference could change an answer."""
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -30,13 +31,17 @@ class Exact:
         quick: A quick float32 of the same network.
         slow: The network itself.
         every: 1 or more.
+        numbers: The batches' numbers among those of all processes that share a data set; None
+            where this one has all of them.
     """
 
-    def __init__(self, quick: Run, slow: Run, every: int) -> None:
+    def __init__(
+        self, quick: Run, slow: Run, every: int, numbers: Iterator[int] | None = None
+    ) -> None:
         self._quick = quick
         self._slow = slow
         self._every = every
-        self._num_batches = 0
+        self._numbers = numbers or itertools.count()
         self.own: list[bool] = []
         """Of each photograph, whether its logits are those of `slow`."""
         self.sqnr_db: float | None = None
@@ -49,8 +54,7 @@ class Exact:
             OtherLogitsError: The quick ones are farther than `MIN_DB` from the slow ones.
         """
         logits = self._quick(images)
-        is_tried = self._num_batches % self._every == 0
-        self._num_batches += 1
+        is_tried = next(self._numbers) % self._every == 0
         is_own = is_tried or bool(undecided(logits).any())
         if is_own:
             quick, logits = logits, self._slow(images)

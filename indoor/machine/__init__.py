@@ -18,7 +18,6 @@ from indoor.machine.limits import UnreadableError
 from indoor.machine.reading import (
     computes_bfloat16,
     free_memory_bytes,
-    num_local_processes,
     num_usable_cores,
     read_machine,
     read_moment,
@@ -37,7 +36,6 @@ __all__ = [
     "free_memory_bytes",
     "how_git_may_go_on",
     "identify_code",
-    "num_local_processes",
     "num_usable_cores",
     "read_environment",
     "read_machine",

@@ -22,6 +22,7 @@ from indoor.machine.limits import (
 )
 from indoor.machine.processor import native_bfloat16, read_processor
 from indoor.machine.topology import read_topology
+from indoor.ranks import read_ranks
 from indoor.records import Machine
 
 _Value = TypeVar("_Value")
@@ -90,13 +91,14 @@ def read_machine(*, system: str | None = None, root: Path = Path("/")) -> Machin
 def num_usable_cores() -> int:
     """Return how many cores this process may keep busy: affinity and cgroup quota, 1 or more.
 
-    The affinity is that of the process's start, which OpenMP has not narrowed yet.
+    The affinity is that of the process's start, which OpenMP has not narrowed yet. The processes
+    that torchrun started on this machine share them evenly.
     """
     try:
         quota = read_cpu_quota(Path("/"))
     except UnreadableError:
         quota = None
-    return _num_cores(len(indoor.CPUS_AT_START), quota)
+    return max(1, _num_cores(len(indoor.CPUS_AT_START), quota) // read_ranks().local_size)
 
 
 def usable_physical_cores() -> int:
@@ -183,12 +185,6 @@ def _memory_bytes(root: Path) -> int:
     except UnreadableError:
         limit = None
     return total if limit is None else min(total, limit)
-
-
-def num_local_processes() -> int:
-    """Return how many processes of this job share the machine, as torchrun tells each of them."""
-    told = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, int(told)) if told.isdecimal() else 1
 
 
 def free_memory_bytes() -> int:

@@ -1,7 +1,8 @@
 """The accuracies of every variant that a run's folder holds."""
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,15 @@ from indoor.errors import IndoorError
 from indoor.evaluate import evaluate, find_wrong_order
 from indoor.files import remembered_sha256
 from indoor.machine import read_machine
+from indoor.measure.proof import Proof
 from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
 from indoor.pipeline.predictions import pair, predictions
+from indoor.process_group import after_first, from_first, require_same, together
 from indoor.progress import NO_PROGRESS, Progress
+from indoor.ranks import ALONE, Ranks
 from indoor.records import Evaluation, EvaluationReport, Machine, Split, Variant
 from indoor.runtimes import (
+    Loaded,
     all_variants,
     baseline,
     libraries_of,
@@ -47,6 +52,7 @@ def evaluate_run(
     device: str = "cpu",
     variants: Collection[str] | None = None,
     static_batch: int = EVALUATION_BATCH,
+    ranks: Ranks = ALONE,
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
     hear: Callable[[IndoorScenes, Mapping[str, Tensor]], None] = lambda *_: None,
@@ -69,6 +75,8 @@ def evaluate_run(
         variants: Which, beside the baseline; None for the eager ones (`plain_variants`).
         static_batch: What a variant is loaded for that takes one number of photographs alone: one
             that it has an artefact for, so that none is built for this.
+        ranks: Each computes the batches that fall to it, all of them return the same report. They
+            see the run's folder and the data set.
         progress: Hears of each photograph.
         say: Hears what is to be said of artefacts, such as why one was made again.
         hear: Hears the photographs and each variant's logits `(N, C)` on them, by its name.
@@ -102,9 +110,9 @@ def evaluate_run(
         "val_fraction": recorded[1],
         "skip_broken": skip_broken,
     }
-    dataset = open_split(manifest, source, root, split, **how)
+    dataset = after_first(ranks, lambda: open_split(manifest, source, root, split, **how))
     trained_on = manifest.provenance.data if manifest.provenance else None
-    here = identify(root, test=False, **how) if split == "val" else None
+    here = from_first(ranks, lambda: identify(root, test=False, **how)) if split == "val" else None
     if trained_on and here and trained_on.sha256 != here.sha256:
         raise IndoorError(
             f"{run_folder.name} was trained on other train photographs than {root} holds, so which "
@@ -121,6 +129,8 @@ def evaluate_run(
         elif line:
             notes.append(line)
     asked = [v for v in wanted_variants(variants, device) if v.checkpoint in hashes]
+    found = (hashes, list(dataset.labels), [v.name for v in asked])
+    require_same(ranks, "checkpoints, photographs or runtimes", found)
     logits: dict[str, Tensor] = {}
     own: Tensor | None = None  # of which photographs the baseline's logits are its own bits
     evaluations: list[Evaluation] = []
@@ -131,17 +141,16 @@ def evaluate_run(
             continue
         batch = static_batch if variant.static_batch else forward_batch(device)
         try:
-            with closing(load_variant(variant, run_folder, batch)) as run:
+            with ExitStack() as stack:
+                run = together(ranks, partial(_load, stack, variant, run_folder, batch))
                 for line in run.notes:
                     say(line)
-                first_photographs = _first_photographs(dataset, batch)
-                run.logits(first_photographs)  # a crash in a call is told as one
-                _, proof = prove(run, first_photographs)
+                proof = together(ranks, partial(_prove, run, dataset, batch))
                 if proof.is_otherwise:
                     notes.append(f"{variant.name} computed in {proof.words}")
                 is_quick = variant.name == first and device == "cpu"
                 made = predictions(
-                    run, source if is_quick else None, dataset, batch, split, progress
+                    run, source if is_quick else None, dataset, batch, split, progress, ranks
                 )
             values, labels = made.logits, made.labels
             evaluations.append(
@@ -156,11 +165,11 @@ def evaluate_run(
             if variant.runtime == baseline().runtime and not variant.own_process:
                 raise
             left_out[variant.name] = str(error)  # the others' accuracies are known without it
-    refuse_changed(run_folder, hashes)
+    together(ranks, lambda: refuse_changed(run_folder, hashes))
     hear(dataset, logits)
     known = all_variants(device)
     return EvaluationReport(
-        data=identify(root, **how),
+        data=from_first(ranks, lambda: identify(root, **how)),
         weights=manifest.weights,
         preprocessing=manifest.preprocessing,
         checkpoint_sha256=hashes,
@@ -185,6 +194,16 @@ def wanted_variants(names: Collection[str] | None, device: str) -> tuple[Variant
     if names is None:
         return plain_variants(native)
     return tuple(v for v in native if v.name in names or v.role == "baseline")
+
+
+def _load(stack: ExitStack, variant: Variant, run_folder: Path, batch: int) -> Loaded:
+    return stack.enter_context(closing(load_variant(variant, run_folder, batch)))
+
+
+def _prove(run: Loaded, dataset: IndoorScenes, batch: int) -> Proof:
+    photographs = _first_photographs(dataset, batch)
+    run.logits(photographs)  # a crash in a call is told as one
+    return prove(run, photographs)[1]
 
 
 def _first_photographs(dataset: IndoorScenes, count: int) -> Tensor:

@@ -1,5 +1,6 @@
 """A variant's logits on a data set, and two variants' side by side."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from torch import Tensor
 from indoor.dataset import IndoorScenes, load_batches
 from indoor.evaluate import Exact, OtherLogitsError, compare, predict, sqnr_db
 from indoor.model import fuse, load_float
+from indoor.process_group import collect, gather, together
 from indoor.progress import Progress
+from indoor.ranks import ALONE, Ranks, share_of_batches
 from indoor.records import PairedEvaluation, Split, Variant
 from indoor.runtimes import Loaded, baseline
 
@@ -38,6 +41,7 @@ def predictions(
     batch: int,
     split: Split,
     progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> Predictions:
     """Return a variant's logits of all photographs.
 
@@ -49,35 +53,57 @@ def predictions(
         batch: Photographs a call.
         split: What the progress calls them.
         progress: Hears of each photograph.
+        ranks: Each computes the batches that fall to it, and gets the logits of all.
 
     Raises:
         IndoorError: A photograph is broken, or the runtime failed.
     """
     name, num_batches = run.variant.name, -(-len(dataset) // batch)
+    mine = share_of_batches(ranks, len(dataset), batch)
 
     def predicted(call: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        if not mine:  # more ranks than batches
+            return torch.empty(0), torch.empty(0)
         return predict(
             call,
-            load_batches(dataset, batch),
+            load_batches(dataset, batch, indices=mine),
             progress,
             description=f"evaluating {name} on {split}",
-            num_photographs=len(dataset),
+            num_photographs=len(mine),
         )
+
+    def all_by_itself(*notes: str) -> Predictions:
+        made = together(ranks, lambda: predicted(run.logits))
+        logits, labels = collect(ranks, mine, *made)
+        return Predictions(logits, labels, notes=notes)
 
     num_tried = -(-NUM_TRIED // batch)
     if checkpoint is None or num_batches < 2 * num_tried:  # trying would cost what it saves
-        return Predictions(*predicted(run.logits))
-    exact = Exact(fuse(load_float(checkpoint).model), run.logits, every=num_batches // num_tried)
-    try:
-        logits, labels = predicted(exact)
-    except OtherLogitsError as error:
-        note = f"{name} computed every photograph itself: by its quick form {error}"
-        return Predictions(*predicted(run.logits), notes=(note,))
-    own = torch.tensor(exact.own)
+        return all_by_itself()
+    exact = Exact(
+        fuse(load_float(checkpoint).model),
+        run.logits,
+        every=num_batches // num_tried,
+        numbers=itertools.count(ranks.rank, ranks.size),
+    )
+
+    def tried() -> tuple[Tensor, Tensor] | str:
+        try:
+            return predicted(exact)
+        except OtherLogitsError as error:
+            return str(error)
+
+    made = together(ranks, tried)
+    failures = gather(ranks, made if isinstance(made, str) else None)
+    reason = next((failure for failure in failures if failure is not None), None)
+    if reason is not None or isinstance(made, str):
+        return all_by_itself(f"{name} computed every photograph itself: by its quick form {reason}")
+    logits, labels, own = collect(ranks, mine, *made, torch.tensor(exact.own, dtype=torch.bool))
+    nearest = min(found for found in gather(ranks, exact.sqnr_db) if found is not None)
     note = (
         f"{name} computed {int(own.sum())} of {len(own)} photographs itself, each near tie among "
         f"them; the other logits are those of its quick form (batch norms folded, sums fused), "
-        f"which was {exact.sqnr_db:.0f} dB or nearer where both computed"
+        f"which was {nearest:.0f} dB or nearer where both computed"
     )
     return Predictions(logits, labels, own, (note,))
 

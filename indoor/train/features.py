@@ -15,7 +15,9 @@ from indoor.devices import float32_products, forward_batch
 from indoor.files import remove_leftovers
 from indoor.locks import locked
 from indoor.model import can_fuse, fuse, hash_tensors, head_of, write_plain
+from indoor.process_group import after_first, from_first, held_by_first, together
 from indoor.progress import NO_PROGRESS, Progress
+from indoor.ranks import ALONE, Ranks
 from indoor.records import Preprocessing, to_json
 from indoor.train.augmented_views import PlainScenes
 
@@ -42,6 +44,7 @@ def read_features(
     *,
     device: torch.device | None = None,
     decoded: Photographs | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress = NO_PROGRESS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Features:
@@ -61,6 +64,8 @@ def read_features(
         device: Where the backbone runs; None for the CPU.
         decoded: The same photographs, transformed, where they lie in memory already; None decodes
             those that the cache lacks.
+        ranks: Each computes the chunks that fall to it, to the bits of one process on as many
+            threads; all of them see the cache's folder.
         progress: Hears of each photograph that is computed.
         say: Hears for whom there is to wait.
 
@@ -74,17 +79,16 @@ def read_features(
     chunk = _chunk(device)
     spans = [range(i, min(i + chunk, len(dataset))) for i in range(0, len(dataset), chunk)]
     base = _base_key(model, preprocessing, device)
-    paths = [cache / f"{_chunk_key(base, dataset, span)}.safetensors" for span in spans]
+    keys = from_first(ranks, lambda: [_chunk_key(base, dataset, span) for span in spans])
+    paths = [cache / f"{key}.safetensors" for key in keys]
     holder = "another training that reads the same photographs' features"
-    with locked(cache / ".lock", holder, say=say):
-        remove_leftovers(cache)
-        missing = [
-            (path, span)
-            for path, span in zip(paths, spans, strict=True)
-            if _read_chunk(path, len(span)) is None
-        ]
+    with held_by_first(ranks, locked(cache / ".lock", holder, say=say)):
+        after_first(ranks, lambda: remove_leftovers(cache), lambda: None)
+        # By the place among all, not among the missing: another rank may have written some by now.
+        mine = list(zip(paths, spans, strict=True))[ranks.rank :: ranks.size]
+        missing = [(path, span) for path, span in mine if _read_chunk(path, len(span)) is None]
         photographs = decoded or PlainScenes(dataset, preprocessing, range(len(dataset)))
-        _compute_chunks(model, photographs, missing, device, progress)
+        together(ranks, lambda: _compute_chunks(model, photographs, missing, device, progress))
         # Read again, also what was just computed: tensors of inference mode cannot be trained on.
         chunks = [_read_chunk(path, len(span)) for path, span in zip(paths, spans, strict=True)]
     values = [chunk for chunk in chunks if chunk is not None]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from indoor.dataset import IndoorScenes, stratified_sample
 from indoor.devices import float32_products, forward_batch
 from indoor.model import fold
+from indoor.process_group import collect, require_same
 from indoor.progress import NO_PROGRESS, Progress
+from indoor.ranks import ALONE, Ranks, share_of_batches, share_of_step
 from indoor.records import Epoch, Preprocessing, TrainingCurves
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes
 from indoor.train.loader import Epochs, batches_of
@@ -66,6 +68,8 @@ def train_full(
     device: torch.device | None = None,
     settings: dict[str, str | int | float] | None = None,
     state_path: Path | None = None,
+    freezes_batch_norm: bool = False,
+    ranks: Ranks = ALONE,
     progress: Progress = NO_PROGRESS,
 ) -> FullResult:
     """Train all weights with AdamW, warm-up and cosine, and keep an average of them.
@@ -95,7 +99,11 @@ def train_full(
             forward pass is autocast to it; weights, gradients and validation stay float32.
         settings: Further settings for the curves' record.
         state_path: Where the state after each epoch is kept; a training that finds it there goes
-            on from it, and ends at the same weights bit for bit (CPU, same threads).
+            on from it, and ends at the same weights bit for bit (CPU, same threads, same ranks).
+        freezes_batch_norm: Whether batch norms keep the statistics that the model has. They do
+            among ranks on CPUs, since torch synchronises statistics on GPUs alone.
+        ranks: They share each step's photographs and those of validation. Weights and figures are
+            those of one process but for rounding; only the first rank writes the state.
         progress: Hears of each epoch's photographs.
 
     Returns:
@@ -103,7 +111,8 @@ def train_full(
 
     Raises:
         ValueError: An argument is out of its range.
-        IndoorError: A photograph cannot be decoded, or the state cannot be written.
+        IndoorError: A photograph cannot be decoded, the state cannot be written, or there are more
+            ranks than photographs in a step.
     """
     if epochs < 1 or batch < 2 or (size is not None and size < MINIMUM_SIZE):
         raise ValueError(
@@ -127,10 +136,20 @@ def train_full(
         "size": size,
         "seed": seed,
         "device": device.type,
+        **({"batch_norm": "frozen"} if freezes_batch_norm else {}),
         **(settings or {}),
     }
     schedule = Schedule(num_photographs=len(train), batch=batch, epochs=epochs)
-    run = start_run(model, device, learning_rate=learning_rate, backbone_factor=backbone_factor)
+    step = min(batch, len(train))
+    places = share_of_step(ranks, step)
+    run = start_run(
+        model,
+        device,
+        learning_rate=learning_rate,
+        backbone_factor=backbone_factor,
+        ranks=ranks,
+        freezes_batch_norm=freezes_batch_norm,
+    )
     best = copy.deepcopy(run.average)
     history: list[Epoch] = []
     found = read_state(state_path) if state_path else None
@@ -138,31 +157,44 @@ def train_full(
     if found is not None and curves is not None:
         restore(found.tensors, run.optimizer, model=run.model, average=run.average, best=best)
         history = list(curves.epochs)
+    require_same(ranks, "epochs behind it", len(history))
     seen = stratified_sample(train.labels, min(len(val), len(train)), seed)
     plain_train = PlainScenes(train, preprocessing, seen, keeps=True)
     plain_val = PlainScenes(val, preprocessing, range(len(val)), keeps=True)
+    num_plain = sum(
+        len(share_of_batches(ranks, len(scenes), forward_batch(device.type)))
+        for scenes in (plain_train, plain_val)
+    )
 
     def order(epoch: int) -> Tensor:
-        whole = reading_order(train, seed, epoch, shards_at_once)
-        return whole[: schedule.steps_per_epoch * batch]
+        """Return this rank's places of each of the epoch's steps, one after the other."""
+        of_all = reading_order(train, seed, epoch, shards_at_once)
+        steps = of_all[: schedule.steps_per_epoch * step].view(-1, step)
+        return steps[:, places.start : places.stop].flatten()
 
     views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
     numbers = range(len(history) + 1, epochs + 1)
     with (
-        Epochs(views, order, numbers, batch, device) as following,
-        StateWriter(state_path, device) as states,
+        Epochs(views, order, numbers, len(places), device) as following,
+        StateWriter(state_path if ranks.is_first else None, device) as states,
     ):
         for epoch in numbers:
             started = time.perf_counter()
-            num_seen = len(views) + len(plain_train) + len(plain_val)
-            progress.start(f"epoch {epoch} of {epochs}", num_seen)
-            batches = following.batches()
+            progress.start(f"epoch {epoch} of {epochs}", len(views) + num_plain)
             rate = run_epoch(
-                run, batches, schedule, epoch, device=device, progress=progress, seed=seed
+                run,
+                following.batches(),
+                schedule,
+                epoch,
+                device=device,
+                progress=progress,
+                seed=seed,
+                ranks=ranks,
+                share=len(places) / step,
             )
             network = fold(run.average)
-            train_loss, train_accuracy = validate(network, plain_train, device, progress)
-            val_loss, val_accuracy = validate(network, plain_val, device, progress)
+            train_loss, train_accuracy = validate(network, plain_train, device, progress, ranks)
+            val_loss, val_accuracy = validate(network, plain_val, device, progress, ranks)
             history.append(
                 Epoch(
                     epoch=epoch,
@@ -188,7 +220,11 @@ def train_full(
 
 
 def validate(
-    network: nn.Module, scenes: PlainScenes, device: torch.device, progress: Progress
+    network: nn.Module,
+    scenes: PlainScenes,
+    device: torch.device,
+    progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
     """Return a network's loss in nats and accuracy in 0..1 on photographs, in float32.
 
@@ -197,12 +233,17 @@ def validate(
         scenes: The photographs.
         device: Whose own batch is computed at once.
         progress: Hears of each photograph.
+        ranks: Each computes the batches that fall to it, and gets the figures of all.
     """
+    batch = forward_batch(device.type)
+    mine = share_of_batches(ranks, len(scenes), batch)
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     with torch.inference_mode(), float32_products():
-        for images, targets in batches_of(scenes, forward_batch(device.type), device):
+        for images, targets in batches_of(scenes, batch, device, indices=mine):
             logits.append(network(images))
             labels.append(targets)
             progress.advance(len(targets))
-        return measure(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+    # Of more ranks than batches some have none.
+    columns = (torch.cat(column).cpu() if column else torch.empty(0) for column in (logits, labels))
+    return measure(*collect(ranks, mine, *columns))

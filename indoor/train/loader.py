@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from indoor.dataset import load_batches
-from indoor.machine import num_local_processes, num_usable_cores
+from indoor.machine import num_usable_cores
 from indoor.records import Preprocessing
 from indoor.train.augmented_views import AugmentedScenes, keep_decoded
 from indoor.train.view_processes import views_by_processes
@@ -135,7 +135,7 @@ def suitable_workers(device: torch.device, num_views: int) -> int:
     """
     if device.type == "cpu" or num_views < MIN_VIEWS:
         return 0
-    num_cores = num_usable_cores() // num_local_processes()
+    num_cores = num_usable_cores()
     return 0 if num_cores < 4 else min(num_cores - 1, MAX_WORKERS)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from indoor.devices import autocast_dtype
 from indoor.model import head_of
 from indoor.progress import Progress
+from indoor.ranks import ALONE, Ranks
 
 LABEL_SMOOTHING = 0.1
 """The share of each target that all classes get (Szegedy et al., arXiv 1512.00567, section 7)."""
@@ -25,11 +26,17 @@ WEIGHT_DECAY = 0.05
 
 @dataclass(frozen=True)
 class Run:
-    """A network in training, the average of its weights, and its optimizer."""
+    """A network in training, the average of its weights, and its optimizer.
+
+    `forward` is the network as it is called: itself, or what exchanges the gradients with the other
+    ranks. `is_frozen` tells whether its batch norms keep their statistics.
+    """
 
     model: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
+    forward: nn.Module
+    is_frozen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +69,34 @@ class Schedule:
 
 
 def start_run(
-    model: nn.Module, device: torch.device, *, learning_rate: float, backbone_factor: float
+    model: nn.Module,
+    device: torch.device,
+    *,
+    learning_rate: float,
+    backbone_factor: float,
+    ranks: Ranks = ALONE,
+    freezes_batch_norm: bool = False,
 ) -> Run:
-    """Return a run on a copy of the model, with AdamW (Loshchilov and Hutter, 1711.05101)."""
+    """Return a run on a copy of the model, with AdamW (Loshchilov and Hutter, 1711.05101).
+
+    With several ranks on GPUs the batch norms take their statistics from all ranks' photographs.
+    On CPUs torch cannot, so there `freezes_batch_norm` has to be set.
+    """
+    assert freezes_batch_norm or ranks.backend != "gloo", "statistics of a part of the batch"
     training = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     training = training.requires_grad_(True).train()
     average = copy.deepcopy(training).requires_grad_(False).eval()
+    if ranks.backend == "nccl" and not freezes_batch_norm:
+        training = nn.SyncBatchNorm.convert_sync_batchnorm(training)  # type: ignore[no-untyped-call]
     groups = parameter_groups(
         training, learning_rate=learning_rate, backbone_factor=backbone_factor
     )
-    return Run(training, average, torch.optim.AdamW(groups, lr=learning_rate))
+    forward = training
+    if ranks.backend is not None:
+        # Statistics are frozen or the same on all ranks: there is nothing to broadcast.
+        forward = nn.parallel.DistributedDataParallel(training, broadcast_buffers=False)
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+    return Run(training, average, optimizer, forward, freezes_batch_norm)
 
 
 def run_epoch(
@@ -83,6 +108,8 @@ def run_epoch(
     device: torch.device,
     progress: Progress,
     seed: int = 0,
+    ranks: Ranks = ALONE,
+    share: float = 1.0,
 ) -> float:
     """Train on one epoch's batches, in place.
 
@@ -93,33 +120,51 @@ def run_epoch(
         epoch: From 1.
         device: Where the run's network lies.
         progress: Hears of each photograph.
-        seed: Decides with the epoch what dropout leaves out, in networks that have it.
+        seed: Decides with the epoch what dropout leaves out, in networks that have it; each rank
+            leaves out something else.
+        ranks: The job's; all of them call this.
+        share: This rank's batches as a share of each step's photographs, in 0..1.
 
     Returns:
         The head's learning rate at the epoch's last step.
     """
     dtype = autocast_dtype(device)
-    run.model.train()
+    run.forward.train()
+    if run.is_frozen:
+        freeze_batch_norm(run.model)
+    # The ranks' gradients are averaged, and each is to count by its number of photographs.
+    weight = share * ranks.size
+    key = (seed, epoch) if ranks.is_first else (seed, epoch, ranks.rank)
     step = (epoch - 1) * schedule.steps_per_epoch
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(generator_for("dropout", seed, epoch).initial_seed())
+        torch.manual_seed(generator_for("dropout", *key).initial_seed())
         for images, labels in batches:
             factor = learning_rate_factor(step, schedule.num_steps, schedule.num_warmup)
             for group in run.optimizer.param_groups:
                 group["lr"] = group["full_lr"] * factor
             images = images.to(device).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                logits = run.model(images)
+                logits = run.forward(images)
             loss = nn.functional.cross_entropy(
                 logits.float(), labels.to(device), label_smoothing=LABEL_SMOOTHING
             )
             run.optimizer.zero_grad()
-            torch.autograd.backward(loss)
+            torch.autograd.backward(loss * weight)
             run.optimizer.step()
             update_average(run.average, run.model, step, schedule.average_decay)
             step += 1
             progress.advance(len(images))
     return max(float(group["lr"]) for group in run.optimizer.param_groups)
+
+
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Let the batch norms of a network in training use the statistics they have, and keep them.
+
+    Their scale and shift go on training.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def learning_rate_factor(step: int, num_steps: int, num_warmup: int) -> float:
