@@ -129,7 +129,7 @@ def test_newest_of_nothing_is_an_error(
 def test_newest_takes_nothing_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
     """It would not heed it."""
     assert run("--newest", "--alarm", 3) == 2
-    assert "expected no FILE, --plot or --alarm beside it" in capsys.readouterr().err
+    assert "expected no FILE, --plot, --html or --alarm beside it" in capsys.readouterr().err
 
 
 def test_a_step_of_a_changed_test_says_so() -> None:

@@ -168,7 +168,7 @@ def test_every_command_that_computes_keeps_the_quota(
     """In the one place where commands are called."""
     module = SimpleNamespace(run=lambda _: torch.get_num_threads())
     monkeypatch.setattr(parser.importlib, "import_module", lambda _: module)
-    assert parser._lazily("indoor train", "train")(argparse.Namespace()) == quota
+    assert parser._lazily("indoor train", "train", is_shared=True)(argparse.Namespace()) == quota
 
 
 def test_without_cgroups_torch_keeps_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:

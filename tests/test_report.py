@@ -225,7 +225,7 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, change: str, mess
         (b"", "is no JSON: it is empty"),
         (b"{", "is no JSON: Expecting property name"),
         (b"\xff\xfe", "is no JSON: it is not UTF-8 text"),
-        (b"[" * 200_000, "is no JSON: "),
+        (b"[" * 200_000, "is nested too deeply"),
         (b"[]", "holds no benchmarks"),
     ],
 )

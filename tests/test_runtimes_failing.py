@@ -109,7 +109,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (
             {"finer": {"precision": "float8"}},
             "finer.py",
-            r"has the precision float8; expected one of float32, bfloat16, int8",
+            r"has the precision float8; expected one of float32, tf32, bfloat16",
         ),
         ({"half_a_file": {"load": "lode"}}, "half_a_file.py", r"it has no load; expected the func"),
         ({"no_python": {"top": "def ("}}, "no_python.py", r"it cannot be imported: invalid syntax"),

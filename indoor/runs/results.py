@@ -251,7 +251,9 @@ def _case(entry: Mapping[str, object], source: str) -> MeasuredCase:
     breaks = f"{where} breaks version {version} of the schema at"
     measurement = _measurement(ours, breaks)
     rounds = read_rounds(entry.get("stats"), where)
-    for member, problem in no_numbers({name: entry[name] for name in entry if name != "stats"}):
+    others = {name: value for name, value in entry.items() if name != "stats"}
+    others["extra_info"] = {name: value for name, value in extra.items() if name != "indoor"}
+    for member, problem in no_numbers(others):
         raise IndoorError(f"{where}: {member}: {problem}; {_AS_WRITTEN}")
     disagrees = contradiction(measurement, rounds)
     if disagrees is not None:
