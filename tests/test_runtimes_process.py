@@ -200,6 +200,7 @@ def test_what_a_runtime_raises_is_told_in_one_line(apart: Host, tmp_path: Path) 
     """Its process goes on."""
     with pytest.raises(IndoorError, match=r"^float32: KeyError: 'no-such'$"):
         apart.run("no-such")
+    apart.load(FLOAT32)
     assert apart.ask("memory", variant="float32").keys() == {"peak_memory_bytes"}
     with (
         Host("int8", tmp_path, batch=1, threads=1) as lacking,

@@ -16,7 +16,7 @@ from killing import PREPROCESSING
 from PIL import Image
 from torch import Tensor
 
-from indoor.dataset import IndoorScenes, load_photograph
+from indoor.dataset import IndoorScenes, Sample, load_sample
 from indoor.dataset.kept import Kept, affordable_bytes
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
@@ -204,11 +204,11 @@ def test_validation_opens_its_photographs_once(
     """Its views are the same in every epoch, so they are kept; the bits are those of inference."""
     opened: list[Path] = []
 
-    def opening(path: Path, *, keep_grey: bool) -> Image.Image:
-        opened.append(path)
-        return load_photograph(path, keep_grey=keep_grey)
+    def opening(sample: Sample, *, keep_grey: bool) -> Image.Image:
+        opened.append(sample.path)
+        return load_sample(sample, keep_grey=keep_grey)
 
-    monkeypatch.setattr("indoor.train.augmented_views.load_photograph", opening)
+    monkeypatch.setattr("indoor.train.augmented_views.load_sample", opening)
     scenes = IndoorScenes(photographs, "train")
     plain = PlainScenes(scenes, PREPROCESSING, (7, 2, 11), keeps=keeps)
     expected = torch.stack([plain[position][0] for position in range(3)])

@@ -70,6 +70,7 @@ def views_by_processes(
                         pixels[places], labels[places] = made, torch.tensor(named)
                 yield pixels, labels
     except (RuntimeError, EOFError, OSError) as error:  # it dies before, or while it answers
+        _end(parts)
         said = " ".join(f"{type(error).__name__} {error}".split())[:200]
         raise IndoorError(
             f"a process that makes views of photographs died: {said}; expected room for "
@@ -77,6 +78,16 @@ def views_by_processes(
         ) from error
     finally:
         del parts  # which ends the processes, also while an error's traceback holds this frame
+
+
+def _end(parts: Any) -> None:
+    """End the processes without torch's own shutdown.
+
+    That waits for a lock which one that was killed may have held.
+    """
+    parts._shutdown = True
+    for worker in parts._workers:
+        worker.kill()
 
 
 class _Keys:
