@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench.studies.page import BROWSERS
 from indoor.cli import main
 
 GOLDEN = Path(__file__).parent / "golden"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 AXE = Path(os.environ.get("INDOOR_AXE", "node_modules/axe-core/axe.min.js"))
 """axe-core's one file; `npm install --no-save axe-core` puts it there."""
 WIDTHS = {360: 740, 1280: 900, 3840: 2160}

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.studies import run
 from indoor.errors import IndoorError
+from indoor.hints import install_line
 from indoor.machine import read_machine
 from indoor.records import write_record
 from indoor.report import write_report_page
@@ -81,7 +82,8 @@ def measure(result: RunResult, num_cells: int, times: int) -> PageStudy:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
-        raise IndoorError(f"{error}; expected playwright; pip install 'indoor[browser]'") from error
+        remedy = install_line("browser", "playwright>=1.50")
+        raise IndoorError(f"{error}; expected playwright; {remedy}") from error
     if program is None:
         raise IndoorError(f"no browser: expected one of {', '.join(BROWSERS)} on the PATH")
     with tempfile.TemporaryDirectory(prefix="indoor-page-") as folder:

@@ -12,7 +12,6 @@ from indoor.dataset import IndoorScenes, read_split_lists
 from indoor.dataset.lists import photographs_folder
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
-from indoor.files import check_new_file
 from indoor.hints import command_line, run_word
 from indoor.machine import read_machine
 from indoor.pipeline import evaluate_run
@@ -22,7 +21,7 @@ from indoor.ranks import Ranks
 from indoor.report import render_evaluation
 from indoor.report.blocks import PageBlock
 from indoor.report.differences import differing_blocks
-from indoor.report.page import require_pages, write_page
+from indoor.report.page import check_new_page, write_page
 from indoor.report.render import evaluation_blocks
 from indoor.runtimes import find_variant
 
@@ -46,8 +45,7 @@ def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
             "beside it; add it"
         )
     if parsed.html:
-        check_new_file(parsed.html, option="--html")
-        require_pages()
+        check_new_page(parsed.html)
     pages: list[PageBlock] = []
 
     def show(scenes: IndoorScenes, logits: Mapping[str, Tensor]) -> None:

@@ -20,7 +20,7 @@ from indoor.gate.sides.rules import choose_rules
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE
 from indoor.records import read_record
-from indoor.report.page import require_pages, write_page
+from indoor.report.page import check_new_page, write_page
 
 BROKEN = 3
 """As for INCONCLUSIVE; Python's own status of an uncaught exception is 1, as for FAIL."""
@@ -60,8 +60,7 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
     if parsed.out is not None:
         check_new_file(parsed.out, option="--out")
     if parsed.html is not None:
-        check_new_file(parsed.html, option="--html")
-        require_pages()
+        check_new_page(parsed.html)
     job = GateJob(
         start=Path.cwd(),
         base=parsed.base,

@@ -9,14 +9,7 @@ from types import MappingProxyType
 
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, tell, use_color, width
-from indoor.cli.results_site import Site, newest
-from indoor.history.history import tell_history
-from indoor.history.keep import read_history
-from indoor.history.page import history_page_blocks
-from indoor.report import survey
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
-from indoor.report.fleet_tables import fleet_blocks
-from indoor.report.page import require_pages, write_page
 from indoor.report.text import as_text
 from indoor.runs.pruning import plan_pruning, prune
 from indoor.runs.saved import SavedRun, group_runs, promote_run, read_runs
@@ -114,26 +107,18 @@ def _blocks(
 
 
 def _site(folder: Path, results: Path, num_pages: int) -> Outcome:
-    """Write a folder of pages: the list, the machines, the newest runs, the history."""
-    require_pages()
+    from indoor.cli.results_site import write_site  # pages and the history, which no list needs
+
     runs = list(read_runs(list_runs(results), progress=Bar()))
-    site = Site(folder)
-    for run in newest(runs, num_pages):
-        site.add(run)
-    kept = read_history(results).commits
-    history = [Paragraph("history.html: the gates over the commits.")] if kept else []
-    if kept:
-        write_page(
-            folder / "history.html", "indoor history", history_page_blocks(tell_history(kept))
-        )
-    known = [(run.path, run.summary) for run in runs if run.summary is not None]
-    fleet = fleet_blocks(survey(known)) if known else []
-    links = site.finish({run.path for run in runs if run.summary is not None})
-    blocks = [*_blocks(Path(results.name), runs, _entries(runs), links), *history, *fleet]
-    write_page(folder / "index.html", f"indoor: {len(runs)} runs", blocks)
+    entries = _entries(runs)
+
+    def listed(links: Mapping[Path, str]) -> list[Block]:
+        return _blocks(Path(results.name), runs, entries, links)
+
+    num_made = write_site(folder, results, runs, listed, num_pages)
     return Outcome(
-        record={"folder": str(folder), "runs": len(runs), "made": site.num_made},
-        text=f"{folder / 'index.html'}: {len(runs)} runs, {site.num_made} pages made anew",
+        record={"folder": str(folder), "runs": len(runs), "made": num_made},
+        text=f"{folder / 'index.html'}: {len(runs)} runs, {num_made} pages made anew",
     )
 
 

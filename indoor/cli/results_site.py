@@ -1,14 +1,20 @@
-"""The pages of runs in a site's folder, made once for each state of a run's file."""
+"""A site's folder: the list of all runs, their machines, pages of some, and the history."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import indoor
 from indoor.files import sha256_of_file
+from indoor.history.history import tell_history
+from indoor.history.keep import read_history
+from indoor.history.page import history_page_blocks
 from indoor.records import read_record, write_record
 from indoor.report import page as page_module
-from indoor.report import write_report_page
+from indoor.report import survey, write_report_page
+from indoor.report.blocks import Block, Paragraph
+from indoor.report.fleet_tables import fleet_blocks
+from indoor.report.page import require_pages, write_page
 from indoor.runs.saved import SavedRun
 
 _MADE = "made.json"
@@ -23,64 +29,80 @@ class Made:
     pages: dict[str, str] = field(default_factory=dict)
 
 
-def newest(runs: Sequence[SavedRun], count: int) -> list[SavedRun]:
-    """Return the runs that have pages: the newest that can be read, and every promoted one."""
+def write_site(
+    folder: Path,
+    results: Path,
+    runs: Sequence[SavedRun],
+    listed: Callable[[Mapping[Path, str]], Sequence[Block]],
+    num_pages: int,
+) -> int:
+    """Write a site, or bring it up to date: what is new or changed is made.
+
+    Args:
+        folder: The site's; made where it is not there.
+        results: The folder with a folder a machine, and with the history.
+        runs: All that are in it.
+        listed: Returns the list of all runs, with links to the pages of some.
+        num_pages: How many of the newest runs have a page, beside the promoted ones.
+
+    Returns:
+        How many pages of runs were made.
+
+    Raises:
+        IndoorError: Jinja2 or matplotlib is not installed, or a file cannot be read or written.
+    """
+    require_pages()
     readable = [run for run in runs if run.summary is not None]
+    links, num_made = _bring_up(folder, readable, _newest(readable, num_pages))
+    blocks = [*listed(links)]
+    if kept := read_history(results).commits:
+        history = history_page_blocks(tell_history(kept))
+        write_page(folder / "history.html", "indoor history", history)
+        blocks.append(Paragraph("history.html: the gates over the commits."))
+    known = [(run.path, run.summary) for run in readable if run.summary is not None]
+    blocks += fleet_blocks(survey(known)) if known else []
+    write_page(folder / "index.html", f"indoor: {len(runs)} runs", blocks)
+    return num_made
+
+
+def _newest(readable: Sequence[SavedRun], count: int) -> list[SavedRun]:
+    """Return the runs that are to have pages: the newest, and every promoted one."""
     by_time = sorted(readable, key=lambda run: run.summary.datetime if run.summary else "")
     chosen = {run.path for run in by_time[max(0, len(by_time) - count) :]}
     return [run for run in readable if run.path in chosen or run.promoted]
 
 
-class Site:
-    """A folder of pages, which keeps those that are up to date.
+def _bring_up(
+    folder: Path, readable: Sequence[SavedRun], chosen: Sequence[SavedRun]
+) -> tuple[dict[Path, str], int]:
+    """Make the chosen runs' pages unless their files are as they were; remove those of no run.
 
-    Args:
-        folder: Made where it is not there.
+    Older runs keep the pages that they have.
 
-    Raises:
-        IndoorError: Its record cannot be read.
+    Returns:
+        The page of each run that has one, and how many were made.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        template = sha256_of_file(Path(page_module.__file__).with_name("page.html"))
-        made_by = f"indoor {indoor.__version__}, {template[:16]}"
-        path = folder / _MADE
-        before = read_record(path, Made) if path.is_file() else None
-        self._pages = dict(before.pages) if before and before.made_by == made_by else {}
-        self._made_by = made_by
-        self.num_made = 0
-
-    def add(self, run: SavedRun) -> None:
-        """Make a run's page, unless it is there and its file is as it was.
-
-        Raises:
-            IndoorError: The run cannot be read any more, or its page cannot be written.
-        """
-        name = _page_of(run.path)
-        state = sha256_of_file(run.path)
-        page = self._folder / name
-        if self._pages.get(name) == state and page.is_file():
-            return
+    template = sha256_of_file(Path(page_module.__file__).with_name("page.html"))
+    made_by = f"indoor {indoor.__version__}, {template[:16]}"
+    record = folder / _MADE
+    before = read_record(record, Made) if record.is_file() else None
+    pages = dict(before.pages) if before and before.made_by == made_by else {}
+    num_made = 0
+    for run in chosen:
+        name, state = _page_of(run), sha256_of_file(run.path)
+        if pages.get(name) == state and (folder / name).is_file():
+            continue
         assert run.result is not None
-        write_report_page([run.result], page)
-        self._pages[name] = state
-        self.num_made += 1
-
-    def finish(self, runs: Collection[Path]) -> dict[Path, str]:
-        """Remove the pages of runs that are gone, write the record, return each run's page.
-
-        Args:
-            runs: All that can be read; older ones keep the pages that they have.
-        """
-        by_page = {_page_of(path): path for path in runs}
-        for name in [name for name in self._pages if name not in by_page]:
-            (self._folder / name).unlink(missing_ok=True)
-            del self._pages[name]
-        write_record(self._folder / _MADE, Made(made_by=self._made_by, pages=self._pages))
-        return {by_page[name]: name for name in self._pages if (self._folder / name).is_file()}
+        write_report_page([run.result], folder / name)
+        pages[name] = state
+        num_made += 1
+    by_page = {_page_of(run): run.path for run in readable}
+    for name in pages.keys() - by_page.keys():
+        (folder / name).unlink(missing_ok=True)
+        del pages[name]
+    write_record(record, Made(made_by=made_by, pages=pages))
+    return {by_page[name]: name for name in pages if (folder / name).is_file()}, num_made
 
 
-def _page_of(path: Path) -> str:
-    stem = path.name.removesuffix(".gz").removesuffix(".json")
-    return f"runs/{path.parent.name}/{stem}.html"
+def _page_of(run: SavedRun) -> str:
+    return f"runs/{run.path.parent.name}/{run.name}.html"

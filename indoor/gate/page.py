@@ -1,12 +1,14 @@
 """A gate as a page: the verdict, each cell's interval against its limits, the pairs over time."""
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from indoor.gate.decide.verdicts import name_verdict
 from indoor.gate.records import CellReport, CellTrace, GateReport, GateVerdict
-from indoor.gate.report import gate_blocks
+from indoor.gate.report import gate_blocks, limits_of
+from indoor.gate.tally import log_ratios
 from indoor.gate.wording import shorten
 from indoor.report.blocks import Details, Heading, PageBlock, Picture
 from indoor.report.marks import dots
@@ -25,6 +27,8 @@ _COLOURS = {
 }
 """Okabe and Ito's, as in all pictures."""
 _WIDTH, _CELL_HEIGHT = 8.4, 0.34
+_STYLES = ("-", "--", ":")
+"""Of the lines of a cell's limits, in their order."""
 _ABOUT = (
     "Head's time / base's - 1: the median of the pairs with its 95% interval. Solid line: the "
     "margin, above which a slowdown counts. Dashed: the tolerance. Dotted: what is accepted."
@@ -61,7 +65,7 @@ def _draw(cells: Sequence[CellReport]) -> "Figure":
         low, high = (100 * (end - 1) for end in (cell.interval.low, cell.interval.high))
         axes.plot([low, high], [place, place], color=_COLOURS[cell.verdict], linewidth=2.5)
         axes.plot([100 * (cell.ratio - 1)], [place], color=_COLOURS[cell.verdict], marker="o")
-        for limit, style in _limits(cell):
+        for limit, style in zip(limits_of(cell), _STYLES, strict=False):
             ends = [place - 0.4, place + 0.4]
             axes.plot([100 * limit] * 2, ends, color="0.45", linestyle=style, linewidth=1.2)
     axes.axvline(0, color="0.45", linewidth=0.8)
@@ -74,13 +78,6 @@ def _draw(cells: Sequence[CellReport]) -> "Figure":
     return figure
 
 
-def _limits(cell: CellReport) -> Iterator[tuple[float, str]]:
-    yield cell.margin, "-"
-    yield cell.tolerance, "--"
-    if cell.accepted is not None and cell.accepted > cell.tolerance:
-        yield cell.accepted, ":"
-
-
 def _pairs(traces: Sequence[CellTrace]) -> Iterator[PageBlock]:
     """Yield each cell's pairs in the order of time."""
     _, short = shorten([trace.name for trace in traces])
@@ -89,9 +86,9 @@ def _pairs(traces: Sequence[CellTrace]) -> Iterator[PageBlock]:
         yield Heading("Pairs over time")
     for trace, ratios in shown:
         if ratios:
-            middle = sorted(ratios)[len(ratios) // 2]
+            middle = statistics.median(ratios)
             yield Details(
-                (dots(ratios, (0.0,), "pairs, head / base - 1"),),
+                (dots(ratios, "pairs, head / base - 1"),),
                 summary=f"{clean(short[trace.name])}: {len(ratios)} pairs in "
                 f"{len(trace.launches)} launches, median {slowdown(1 + middle)}, "
                 f"widest {share(max(map(abs, ratios)))}",
@@ -99,12 +96,5 @@ def _pairs(traces: Sequence[CellTrace]) -> Iterator[PageBlock]:
 
 
 def _ratios(trace: CellTrace) -> list[float]:
-    found = [
-        head / base - 1
-        for launch in trace.launches
-        for base, head in zip(
-            launch.seconds.get("base", ()), launch.seconds.get("head", ()), strict=False
-        )
-        if base > 0
-    ]
-    return [ratio for ratio in found if math.isfinite(ratio)]
+    """Return head's time / base's - 1 of every pair."""
+    return [math.expm1(one) for launch in trace.launches for one in log_ratios(launch, "head")]

@@ -239,7 +239,7 @@ def _cells(report: GateReport, shared: str, short: Mapping[str, str]) -> Iterato
                 figures=(
                     slowdown(cell.ratio),
                     slowdown_interval(cell.interval),
-                    _limits(cell),
+                    ", ".join(map(share, limits_of(cell))),
                     f"{cell.num_pairs} in {cell.num_launches}",
                     time_of_one(cell.base_s),
                 ),
@@ -271,12 +271,12 @@ def _has_ladder(cell: CellReport) -> bool:
     return cell.accepted is not None and cell.accepted > cell.tolerance
 
 
-def _limits(cell: CellReport) -> str:
+def limits_of(cell: CellReport) -> tuple[float, ...]:
     """Return a cell's margin, tolerance, and what is accepted where that is wider."""
-    limits = [cell.margin, cell.tolerance]
+    limits = (cell.margin, cell.tolerance)
     if cell.accepted is not None and _has_ladder(cell):
-        limits.append(cell.accepted)
-    return ", ".join(map(share, limits))
+        return (*limits, cell.accepted)
+    return limits
 
 
 def _checks(report: GateReport) -> Verdicts:

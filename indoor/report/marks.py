@@ -1,6 +1,6 @@
 """Small drawings in a line of SVG each: so many fit on a page that a plot library is too much."""
 
-import math
+import statistics
 from collections.abc import Sequence
 
 from indoor.report.blocks import Picture
@@ -31,32 +31,29 @@ def histogram(values: Sequence[float], unit: str) -> Picture:
     return Picture(_drawing(f'<path d="{path}"/>'), alt)
 
 
-def dots(values: Sequence[float], lines: Sequence[float], what: str) -> Picture:
-    """Return values in their order, from left to right, with horizontal lines.
+def dots(values: Sequence[float], what: str) -> Picture:
+    """Return values in their order, from left to right, with a line at 0.
 
     Args:
         values: At least 1, finite.
-        lines: Levels to draw; the first is 0's place and always shown.
         what: What the values are, in words.
     """
-    shown = (*values, *lines)
-    low, high = min(shown), max(shown)
+    low, high = min(0.0, *values), max(0.0, *values)
     span = (high - low) or 1.0
 
     def height(value: float) -> float:
         return (_HEIGHT - 4) * (high - value) / span + 2
 
-    step = _WIDTH / max(1, len(values))
-    levels = "".join(f"M0 {height(line):.1f}H{_WIDTH}" for line in lines)
+    step = _WIDTH / len(values)
+    level = f"M0 {height(0.0):.1f}H{_WIDTH}"
     # A line of no length with round ends is a dot.
     path = "".join(
         f"M{(index + 0.5) * step:.1f} {height(value):.1f}h0" for index, value in enumerate(values)
     )
-    middle = sorted(values)[len(values) // 2]
+    middle = statistics.median(values)
     alt = f"{len(values)} {what} in their order, {low:+.1%} to {high:+.1%}, median {middle:+.1%}"
-    assert math.isfinite(span)
     return Picture(
-        _drawing(f'<path class="level" d="{levels}"/><path class="dots" d="{path}"/>'), alt
+        _drawing(f'<path class="level" d="{level}"/><path class="dots" d="{path}"/>'), alt
     )
 
 

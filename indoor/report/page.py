@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indoor.errors import IndoorError
-from indoor.files import write_text
+from indoor.files import check_new_file, write_text
 from indoor.hints import install_line
 from indoor.report.blocks import OWN, Grid, Heading, PageBlock
 from indoor.report.picture import blank
@@ -38,8 +38,18 @@ def write_page(path: Path, title: str, blocks: Iterable[PageBlock]) -> None:
     write_text(path, as_page(title, blocks))
 
 
+def check_new_page(path: Path) -> None:
+    """Find out that no page can be made there before minutes are spent on what it is to show.
+
+    Raises:
+        IndoorError: Jinja2 or matplotlib is not installed, or nothing can be written there.
+    """
+    check_new_file(path, option="--html")
+    require_pages()
+
+
 def require_pages() -> None:
-    """Find out that no page can be made before minutes are spent on what it is to show.
+    """Find out that no page can be made at all.
 
     Raises:
         IndoorError: Jinja2 or matplotlib is not installed.

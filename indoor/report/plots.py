@@ -9,7 +9,7 @@ from indoor.records import TrainingCurves
 from indoor.report import units
 from indoor.report.blocks import MANY
 from indoor.report.caption import short_caption
-from indoor.report.headline import headline
+from indoor.report.headline import Headline
 from indoor.report.picture import blank, caption, save, tidy
 from indoor.runs.results import MeasuredCase, RunResult
 from indoor.runs.select import (
@@ -86,19 +86,20 @@ def draw_latency(runs: Sequence[RunResult]) -> "Figure":
     return figure
 
 
-def draw_frontier(run: RunResult, batch: int) -> "Figure":
+def draw_frontier(run: RunResult, answer: Headline, batch: int) -> "Figure":
     """Return top-1 over ms per photograph, with the line of those that nothing beats in both.
 
     Args:
         run: One that measured both.
+        answer: Its headline.
         batch: Whose times are shown, at the headline's thread count.
     """
     figure = blank(_FRONTIER_INCHES, _HEIGHT)
     axes = figure.subplots()
-    styles, found = _styles(run), headline(run)
+    styles = _styles(run)
     points: list[tuple[float, float]] = []
     for name, accuracy in evaluations(run).items():
-        cell = found.cells.get((name, batch))
+        cell = answer.cells.get((name, batch))
         if cell is None or cell.latency is None:
             continue
         x, y, interval = 1e3 * cell.latency.median_s, accuracy.top1.value, accuracy.top1.interval
@@ -117,7 +118,7 @@ def draw_frontier(run: RunResult, batch: int) -> "Figure":
         )
     best = frontier(points)
     axes.step(*zip(*best, strict=True), where="post", color="0.45", linewidth=1, zorder=0)
-    axes.set_xlabel(f"ms per photograph at batch {batch}, {units.threads(found.threads or 1)}")
+    axes.set_xlabel(f"ms per photograph at batch {batch}, {units.threads(answer.threads or 1)}")
     axes.set_ylabel("top-1 (%)")
     axes.set_xlim(left=0)
     tidy(axes)

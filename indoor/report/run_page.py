@@ -1,6 +1,8 @@
 """Runs as a page: the sentence, the pictures, the tables, and every cell with its rounds."""
 
+import shlex
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from indoor.hints import command_line
 from indoor.records import Measurement
@@ -16,7 +18,7 @@ from indoor.report.blocks import (
     Picture,
 )
 from indoor.report.caption import short_caption
-from indoor.report.headline import headline
+from indoor.report.headline import Headline, headline
 from indoor.report.marks import histogram
 from indoor.report.picture import as_svg
 from indoor.report.plots import draw_frontier, draw_latency
@@ -42,11 +44,12 @@ def run_page_blocks(
         IndoorError: matplotlib is not installed.
     """
     title, *others = blocks
-    sentence = Paragraph(headline(result).sentence, "strong")
+    answer = headline(result)
+    sentence = Paragraph(answer.sentence, "strong")
     yield title
     yield sentence
     yield Paragraph(short_caption(result), "faint")
-    yield from _pictures(result)
+    yield from _pictures(result, answer)
     # The sentence ends the headline's blocks, and stands at the top here.
     found = [block for block in others if block != sentence]
     at = next((place for place, one in enumerate(found) if isinstance(one, Heading)), len(found))
@@ -58,7 +61,7 @@ def run_page_blocks(
     yield from _commands(result)
 
 
-def _pictures(result: RunResult) -> Iterator[Picture]:
+def _pictures(result: RunResult, answer: Headline) -> Iterator[Picture]:
     if not latencies(result):
         return
     yield Picture(
@@ -66,12 +69,11 @@ def _pictures(result: RunResult) -> Iterator[Picture]:
         "Milliseconds a photograph over the batch, a panel a thread count; the figures are in the "
         "table of every batch and thread count.",
     )
-    timed = headline(result).cells
     known = evaluations(result)
-    sizes = sorted({batch for name, batch in timed if name in known})
+    sizes = sorted({batch for name, batch in answer.cells if name in known})
     for batch in dict.fromkeys((*sizes[:1], *sizes[-1:])):
         yield Picture(
-            as_svg(draw_frontier(result, batch)),
+            as_svg(draw_frontier(result, answer, batch)),
             f"Top-1 over milliseconds a photograph at batch {batch}; the figures are in the first "
             "table.",
         )
@@ -138,11 +140,11 @@ def _commands(result: RunResult) -> Iterator[Command]:
     if not cases:
         return
     run = result.cases[0].measurement.run
-    words = [
-        "pytest bench",
-        f"--model {run.arch}",
-        f"--variant {','.join(variants(result))}",
-        f"--batch {','.join(map(str, batch_sizes(cases)))}",
-        f"--threads {','.join(map(str, thread_counts(cases)))}",
-    ]
-    yield Command(" ".join(words), "The same cells, measured anew (add --data and --weights):")
+    options = {
+        "--model": run.arch,
+        "--variant": ",".join(variants(result)),
+        "--batch": ",".join(map(str, batch_sizes(cases))),
+        "--threads": ",".join(map(str, thread_counts(cases))),
+    }
+    line = shlex.join(("pytest", "bench", *chain.from_iterable(options.items())))
+    yield Command(line, "The same cells, measured anew (add --data and --weights):")
