@@ -190,7 +190,11 @@ def held_by_first(ranks: Ranks, context: AbstractContextManager[object]) -> Iter
         IndoorError: That of entering it, on all.
     """
     with ExitStack() as stack:
-        after_first(ranks, lambda: stack.enter_context(context), lambda: None)
+
+        def enter() -> None:
+            stack.enter_context(context)
+
+        from_first(ranks, enter)
         yield
 
 
@@ -218,7 +222,7 @@ def require_shared(ranks: Ranks, folder: Path) -> None:
     if ranks.backend is None:
         return
     path = folder / from_first(ranks, lambda: f".ranks-{secrets.token_hex(8)}")
-    after_first(ranks, path.touch, lambda: None)
+    from_first(ranks, path.touch)
     began = time.monotonic()
     while not (is_there := path.exists()) and time.monotonic() - began < _SEEN_S:
         time.sleep(0.1)

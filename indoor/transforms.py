@@ -195,7 +195,8 @@ def _to_tensor(image: Image.Image, p: Preprocessing) -> Tensor:
 def _to_pixels(image: Image.Image) -> Tensor:
     """Return an image, RGB or L, as uint8 `(height, width, 3)`."""
     assert image.mode in ("RGB", "L"), f"the image's mode is {image.mode}, expected RGB or L"
-    return torch.from_numpy(np.array(image.convert("RGB")))
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    return torch.from_numpy(np.array(rgb))
 
 
 def _scale_and_shift(p: Preprocessing) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -10,7 +10,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,13 +124,8 @@ class CompiledNetwork:
                 f"{self.name}: photographs of the shape {tuple(images.shape)}; expected "
                 f"{self.shape}, for which it was compiled; load it for that batch"
             )
-        if images.device.type == "cpu":
-            return self._computed(images)
-        with float32_products():
-            return self._computed(images)
-
-    def _computed(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
+        products = nullcontext() if images.device.type == "cpu" else float32_products()
+        with torch.no_grad(), products:
             return self.call(images.to(self.dtype).contiguous()).float()
 
     def ran(self, images: Tensor) -> Ran:

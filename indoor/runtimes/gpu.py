@@ -4,7 +4,7 @@ A CUDA graph is the kernels of one call, captured once and launched together: sm
 launches more than for arithmetic.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -189,7 +189,7 @@ class GraphedNetwork:
     def ran(self, images: Tensor) -> Ran:
         """Return the convolutions and products of the call that was captured."""
         told = self.network.ran(images)
-        return Ran(precision=told.precision, executed=told.executed, notes=(*told.notes, CAPTURED))
+        return replace(told, notes=(*told.notes, CAPTURED))
 
 
 def _is_compiled(variant: Variant) -> bool:

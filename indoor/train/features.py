@@ -15,7 +15,7 @@ from indoor.devices import float32_products, forward_batch
 from indoor.files import remove_leftovers
 from indoor.locks import locked
 from indoor.model import can_fuse, fuse, hash_tensors, head_of, write_plain
-from indoor.process_group import after_first, from_first, held_by_first, together
+from indoor.process_group import from_first, held_by_first, together
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.ranks import ALONE, Ranks
 from indoor.records import Preprocessing, to_json
@@ -83,14 +83,18 @@ def read_features(
     paths = [cache / f"{key}.safetensors" for key in keys]
     holder = "another training that reads the same photographs' features"
     with held_by_first(ranks, locked(cache / ".lock", holder, say=say)):
-        after_first(ranks, lambda: remove_leftovers(cache), lambda: None)
+        from_first(ranks, lambda: remove_leftovers(cache))
         # By the place among all, not among the missing: another rank may have written some by now.
         mine = list(zip(paths, spans, strict=True))[ranks.rank :: ranks.size]
-        missing = [(path, span) for path, span in mine if _read_chunk(path, len(span)) is None]
+        there = {path: _read_chunk(path, len(span)) for path, span in mine}
+        missing = [(path, span) for path, span in mine if there[path] is None]
         photographs = decoded or PlainScenes(dataset, preprocessing, range(len(dataset)))
         together(ranks, lambda: _compute_chunks(model, photographs, missing, device, progress))
-        # Read again, also what was just computed: tensors of inference mode cannot be trained on.
-        chunks = [_read_chunk(path, len(span)) for path, span in zip(paths, spans, strict=True)]
+        # What was just computed is read, too: tensors of inference mode cannot be trained on.
+        chunks = [
+            _read_chunk(path, len(span)) if (known := there.get(path)) is None else known
+            for path, span in zip(paths, spans, strict=True)
+        ]
     values = [chunk for chunk in chunks if chunk is not None]
     assert len(values) == len(chunks), "a chunk that was just written cannot be read"
     return Features(

@@ -22,7 +22,7 @@ from indoor.model import (
     save_float,
 )
 from indoor.model.imagenet import smallest_size
-from indoor.process_group import after_first, held_by_first, require_shared
+from indoor.process_group import after_first, from_first, held_by_first, require_shared
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.ranks import ALONE, Ranks
 from indoor.records import (
@@ -156,7 +156,7 @@ def fine_tune(
             "synchronises on GPUs alone; one process does the same with --freeze-batch-norm"
         )
     with held_by_first(ranks, alone), use_threads(num_threads):
-        after_first(ranks, lambda: check_writable(out), lambda: None)
+        from_first(ranks, lambda: check_writable(out))
         require_shared(ranks, out)
 
         def split(name: Split) -> IndoorScenes:
@@ -196,7 +196,7 @@ def fine_tune(
             say=say,
         )
         plan.require_same()
-        after_first(ranks, lambda: _make_room(plan.resume, out), lambda: None)
+        from_first(ranks, lambda: _make_room(plan.resume, out))
         finish = start_head(plan) if recipe == "head" else start_full(plan)
 
         def write() -> TrainResult:

@@ -100,7 +100,7 @@ class Epochs(AbstractContextManager["Epochs"]):
         if num_workers is None:
             num_workers = suitable_workers(device, len(views.scenes) * len(numbers))
         self._stack = ExitStack()
-        self._num_steps = -(-len(orders(numbers[0])) // batch) if numbers else 0
+        self._num_steps = -(-len(views) // batch)
         if num_workers:
             # In a thread on whatever device: torch's loader sets a handler of signals elsewhere.
             made = views_by_processes(views, orders, numbers, batch, num_workers)

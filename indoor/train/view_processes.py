@@ -31,7 +31,7 @@ def views_by_processes(
     processes go on to the next epoch's views while this one is validated.
 
     Args:
-        views: Of any epoch.
+        views: Of any epoch: all have as many.
         orders: Returns an epoch's order, int64 `(N,)`.
         numbers: The epochs.
         batch: Photographs a batch.
@@ -55,12 +55,13 @@ def views_by_processes(
         generator=torch.Generator(),  # or it would draw a seed from everybody's
     )
     size = views.size
+    nums = [len(rows) for rows in torch.split(views.order, batch)]
     parts = iter(loader)
     try:
-        for number in numbers:
-            for rows in torch.split(orders(number), batch):
-                pixels = torch.empty((len(rows), size, size, 3), dtype=torch.uint8)
-                labels = torch.empty(len(rows), dtype=torch.int64)
+        for _ in numbers:
+            for num in nums:
+                pixels = torch.empty((num, size, size, 3), dtype=torch.uint8)
+                labels = torch.empty(num, dtype=torch.int64)
                 for _ in range(num_workers):
                     part = next(parts)
                     if isinstance(part, str):
