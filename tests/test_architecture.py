@@ -135,7 +135,6 @@ def test_the_gates_steps_keep_their_direction(path: Path) -> None:
             "trial_suite",
             "selftest",
             "tally",
-            "page",
             "naming",
             "fitting",
             "launches",

@@ -14,6 +14,7 @@ from gate_records import PASSED, SLOWER, gate
 
 from indoor.cli import main
 from indoor.cli.bar import Bar
+from indoor.dataset import write_shards
 from indoor.gate.records import CellReport, GateReport
 from indoor.gate.sides.setup import GateJob
 
@@ -111,6 +112,19 @@ def test_evaluate_pairs_float32_and_int8(
     assert "Where int8 answers otherwise than float32" in page.read_text(encoding="utf-8")
     assert run(*words) == 2
     assert "expected --html FILE beside it" in capsys.readouterr().err
+
+
+def test_evaluate_reads_shards(
+    run: Callable[..., int], photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are those of the folder; no photograph is proposed to predict from."""
+    write_shards(photographs, tmp_path / "shards")
+    told = []
+    for root in (photographs, tmp_path / "shards"):
+        assert run("evaluate", "tiny", "--data", root) == 0
+        told.append(capsys.readouterr().out.rstrip())
+    assert told[0].startswith(told[1])
+    assert "next:" not in told[1]
 
 
 @pytest.mark.parametrize("variant", ["float32", "int8"])

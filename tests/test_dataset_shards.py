@@ -258,6 +258,17 @@ def test_broken_photographs_may_be_left_out(photographs: Path, tmp_path: Path) -
         IndoorScenes(tmp_path / "kept", "train", skip_broken=True)
 
 
+def test_others_archives_stay(photographs: Path, tmp_path: Path) -> None:
+    """Only a shard of ours that no list names any more goes."""
+    out = tmp_path / "shards"
+    out.mkdir()
+    for name in ("my-backup.tar", "train-000099.tar"):
+        (out / name).write_bytes(b"somebody's")
+    write_shards(photographs, out)
+    assert (out / "my-backup.tar").read_bytes() == b"somebody's"
+    assert not (out / "train-000099.tar").exists()
+
+
 def test_shards_are_not_made_of_shards(sharded: Path, tmp_path: Path) -> None:
     """Nor of a folder that is none."""
     with pytest.raises(IndoorError, match="holds shards already"):

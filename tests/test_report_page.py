@@ -238,10 +238,13 @@ def test_a_gates_page_draws_intervals_and_pairs() -> None:
     report = gate(PASSED)
     name = PASSED.name
     launch = LaunchTrace(launch=1, confirms=False, seconds=seconds)
-    traces = (CellTrace(name=name, iterations=1, launches=(launch, launch)),)
+    again = replace(launch, seconds={"base": (1.0,), "again": (1.0,)})
+    coarse = replace(launch, seconds={"base": (0.0,), "head": (0.0,)})
+    launches = (launch, launch, again, coarse)
+    traces = (CellTrace(name=name, iterations=1, launches=launches),)
     found = Read(as_page("gate", gate_page_blocks(replace(report, traces=traces))))
     assert found.tags.count("figure") == 2
-    assert any("6 pairs in 2 launches" in text for text in found.texts)
+    assert any("6 pairs in 4 launches" in text for text in found.texts)
 
 
 def test_commands_write_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from indoor.cli.output import Outcome, use_color, width
 from indoor.cli.ranked import job, progress_of, say_of
 from indoor.dataset import IndoorScenes, read_split_lists
 from indoor.dataset.lists import photographs_folder
+from indoor.dataset.shard_manifest import find_manifest
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
 from indoor.hints import command_line, run_word
@@ -74,12 +75,14 @@ def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
         title = f"indoor evaluate: {opened.folder.name} on {report.data.name}"
         write_page(parsed.html, title, (*evaluation_blocks(report), *pages))
     lists = read_split_lists(root)
-    following = command_line(
-        "predict",
-        photographs_folder(root) / (lists.test or lists.train)[0],
-        run=run_word(opened.folder),
-        variant=report.evaluations[-1].variant,
-        device=parsed.device if parsed.device != "cpu" else None,
-    )
-    text = render_evaluation(report, width=width(), color=use_color())
-    return Outcome(record=report, text=f"{text.rstrip()}\n\nnext: {following}", notes=opened.notes)
+    text = render_evaluation(report, width=width(), color=use_color()).rstrip()
+    if find_manifest(root) is None:  # predict takes a photograph's file
+        following = command_line(
+            "predict",
+            photographs_folder(root) / (lists.test or lists.train)[0],
+            run=run_word(opened.folder),
+            variant=report.evaluations[-1].variant,
+            device=parsed.device if parsed.device != "cpu" else None,
+        )
+        text = f"{text}\n\nnext: {following}"
+    return Outcome(record=report, text=text, notes=opened.notes)

@@ -108,7 +108,9 @@ def _blocks(
 
 def _site(folder: Path, results: Path, num_pages: int) -> Outcome:
     from indoor.cli.results_site import write_site  # pages and the history, which no list needs
+    from indoor.report.page import require_pages
 
+    require_pages()  # before all runs are read
     runs = list(read_runs(list_runs(results), progress=Bar()))
     entries = _entries(runs)
 

@@ -14,7 +14,7 @@ from indoor.report import page as page_module
 from indoor.report import survey, write_report_page
 from indoor.report.blocks import Block, Paragraph
 from indoor.report.fleet_tables import fleet_blocks
-from indoor.report.page import require_pages, write_page
+from indoor.report.page import write_page
 from indoor.runs.saved import SavedRun
 
 _MADE = "made.json"
@@ -51,7 +51,6 @@ def write_site(
     Raises:
         IndoorError: Jinja2 or matplotlib is not installed, or a file cannot be read or written.
     """
-    require_pages()
     readable = [run for run in runs if run.summary is not None]
     links, num_made = _bring_up(folder, readable, _newest(readable, num_pages))
     blocks = [*listed(links)]

@@ -17,14 +17,9 @@ LEFT_BEHIND = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volum
 """Folders that unpacking a zip of macOS, a NAS or a disk's root leave beside the photographs."""
 
 
-_SYSTEMS_FOLDERS = {
-    "__MACOSX",
-    "@eaDir",
-    "$RECYCLE.BIN",
-    "System Volume Information",
-    "lost+found",
-}
-"""What unpacking, network disks and systems leave behind; no class."""
+def is_left_behind(name: str) -> bool:
+    """Tell whether a file manager, unpacking or a system left it: no class and no photograph."""
+    return name.startswith(".") or name in LEFT_BEHIND
 
 
 def has_ending(name: str) -> bool:
@@ -119,7 +114,6 @@ def look_into(images: Path) -> ClassFolders:
         IndoorError: A folder cannot be read.
     """
     names = [name for name, is_folder in _entries(images) if is_folder]
-    names = [name for name in names if name not in _SYSTEMS_FOLDERS]
     strange = [name for name in names if not is_printable(name)]
     return ClassFolders(
         images=images,
@@ -149,7 +143,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in LEFT_BEHIND:
+                if is_left_behind(entry.name):
                     continue
                 try:
                     is_folder = entry.is_dir()

@@ -7,6 +7,7 @@ and its line of the list (`KEY.json`); see https://github.com/webdataset/webdata
 import hashlib
 import io
 import random
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ from indoor.records import read_record, to_json, write_record
 
 SHARD_BYTES = 256_000_000
 """Large enough that reading one takes longer than opening it, small enough to copy again."""
+
+_OURS = re.compile(r"(train|test)-\d{6,}\.tar")
+"""Shards' names; whatever else lies in the folder is somebody's."""
 
 _UNFINISHED = ".unfinished"
 """The folder of what is known of finished shards while others are still to be written."""
@@ -118,8 +122,9 @@ def write_shards(
         )
         write_record(out / MANIFEST, manifest)
         shutil.rmtree(out / _UNFINISHED, ignore_errors=True)
-        for path in out.glob("*-*.tar"):
-            if path.name not in {plan.file for plan in plans}:
+        planned = {plan.file for plan in plans}
+        for path in out.iterdir():
+            if _OURS.fullmatch(path.name) and path.name not in planned:
                 path.unlink()
     return manifest
 

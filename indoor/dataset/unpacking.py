@@ -7,7 +7,7 @@ from pathlib import Path
 
 from indoor.dataset.archives import read_archive, read_entry
 from indoor.dataset.findings import visible
-from indoor.dataset.folders import LEFT_BEHIND, has_ending, is_printable
+from indoor.dataset.folders import has_ending, is_left_behind, is_printable
 from indoor.dataset.lists import LIST_NAMES, ListName
 from indoor.dataset.published import PublishedSet, count_missing, read_listed
 from indoor.errors import IndoorError
@@ -68,8 +68,8 @@ def choose(
     places: dict[str, str] = {}
     for name in names:
         parts = ["", *name.split("/")]
-        is_left_behind = any(part.startswith(".") or part in LEFT_BEHIND for part in parts)
-        if parts[-2] in classes and has_ending(parts[-1]) and not is_left_behind:
+        is_left = any(map(is_left_behind, parts))
+        if parts[-2] in classes and has_ending(parts[-1]) and not is_left:
             places[name] = "/".join(parts[-2:])
     wanted, there = set(listed), set(places.values())
     # A copy's other name counts where the listed one is missing, and is the listed one then.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from indoor.gate.decide.verdicts import name_verdict
 from indoor.gate.records import CellReport, CellTrace, GateReport, GateVerdict
 from indoor.gate.report import gate_blocks, limits_of
-from indoor.gate.tally import log_ratios
 from indoor.gate.wording import shorten
 from indoor.report.blocks import Details, Heading, PageBlock, Picture
 from indoor.report.marks import dots
@@ -96,5 +95,13 @@ def _pairs(traces: Sequence[CellTrace]) -> Iterator[PageBlock]:
 
 
 def _ratios(trace: CellTrace) -> list[float]:
-    """Return head's time / base's - 1 of every pair."""
-    return [math.expm1(one) for launch in trace.launches for one in log_ratios(launch, "head")]
+    """Return head's time / base's - 1 of every pair; a launch of base and its copy has none."""
+    found = [
+        head / base - 1
+        for launch in trace.launches
+        for base, head in zip(
+            launch.seconds.get("base", ()), launch.seconds.get("head", ()), strict=False
+        )
+        if base > 0
+    ]
+    return [ratio for ratio in found if math.isfinite(ratio)]

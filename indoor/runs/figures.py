@@ -30,6 +30,9 @@ class Rounds:
     q3_s: float
 
 
+_NO_FIGURES = (str, bool, type(None))
+
+
 def no_numbers(data: object, member: str = "") -> Iterator[tuple[str, str]]:
     """Yield what is no finite number below `data`, or absurdly large, with the members to it.
 
@@ -44,7 +47,7 @@ def no_numbers(data: object, member: str = "") -> Iterator[tuple[str, str]]:
             yield member, f"{_number(data)} is no figure that can be measured"
     elif isinstance(data, dict):
         for name, value in data.items():
-            if name != "seed" and not isinstance(value, str | bool | None):
+            if name != "seed" and not isinstance(value, _NO_FIGURES):
                 yield from no_numbers(value, f"{member}.{name}" if member else str(name))
     elif isinstance(data, list | tuple):
         for index, value in enumerate(data):
