@@ -127,6 +127,8 @@ LEFT: dict[str, Callable[[], bytes]] = {
     "cut off": lambda: jpeg()[:-400],
     "without its end": lambda: jpeg()[:-2],
     "cut off in its head": lambda: jpeg()[:100],
+    "cut off in its frame's head": lambda: jpeg()[: jpeg().index(b"\xff\xc0") + 9],
+    "a frame's head too short": lambda: with_frame(set_byte(3, 7)),
     "12 bits": lambda: with_frame(set_byte(4, 12)),
     "another code": lambda: with_frame(set_byte(1, 0xC9)),
     "no rows": lambda: with_frame(

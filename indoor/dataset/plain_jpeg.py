@@ -103,11 +103,12 @@ def _read_head(data: bytes) -> _Head | None:
         if marker == 0xE1:
             _note(head.info, data[begin + 4 : end])
         elif marker in _FRAMES and not head.num_components:
-            height, width = (
-                int.from_bytes(data[at : at + 2], "big") for at in (begin + 5, begin + 7)
-            )
-            head.num_pixels, head.num_components = height * width, data[begin + 9]
-            if data[begin + 4] != 8 or head.num_components not in _KINDS:
+            content = data[begin + 4 : end]
+            if len(content) < _FRAME.size:
+                return None
+            bits, height, width, head.num_components = _FRAME.unpack_from(content)
+            head.num_pixels = height * width
+            if bits != 8 or head.num_components not in _KINDS:
                 return None
         elif marker not in _KNOWN:
             return None
