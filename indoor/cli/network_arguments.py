@@ -67,6 +67,13 @@ def _add_train(commands: Any) -> None:
     )
     training.add_argument("--epochs", type=positive, metavar="N", help="default: 20")
     training.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="photographs a step, of all processes together, at the same learning rate (default: "
+        "16 for head, 32 for full)",
+    )
+    training.add_argument(
         "--size",
         type=positive,
         metavar="PIXELS",

@@ -17,6 +17,7 @@ from indoor.ranks import Ranks
 from indoor.report import plot_curves
 from indoor.report.caption import assumed_lines
 from indoor.train import TrainResult, fine_tune
+from indoor.train.fine_tune import MINIMUM_BATCH
 
 
 def run(parsed: argparse.Namespace) -> Outcome | None:
@@ -53,6 +54,7 @@ def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
         out=out,
         features=places.features_folder(home),
         epochs=parsed.epochs,
+        batch=parsed.batch,
         size=parsed.size,
         seed=parsed.seed or 0,
         skip_broken=parsed.skip_broken,
@@ -94,6 +96,12 @@ def _refuse_options(parsed: argparse.Namespace, smallest: int) -> None:
         raise IndoorError(
             f"--shards-at-once {parsed.shards_at_once} with --recipe {parsed.recipe}: it reads "
             "each photograph once alone; expected the recipe full; leave one of them out"
+        )
+    if parsed.batch is not None and parsed.batch < MINIMUM_BATCH[parsed.recipe]:
+        raise IndoorError(
+            f"--batch {parsed.batch} with --recipe {parsed.recipe}: expected "
+            f"{MINIMUM_BATCH[parsed.recipe]} photographs or more, as batch norms need; give more, "
+            "or leave it out"
         )
     if parsed.size is not None and (parsed.recipe != "full" or parsed.size < smallest):
         raise IndoorError(

@@ -33,13 +33,16 @@ from indoor.records import (
     read_record,
     write_record,
 )
-from indoor.train.full import FULL_EPOCHS, MINIMUM_SIZE
-from indoor.train.head import HEAD_EPOCHS
+from indoor.train.full import FULL_BATCH, FULL_EPOCHS, MINIMUM_SIZE
+from indoor.train.head import HEAD_BATCH, HEAD_EPOCHS
 from indoor.train.recipes import Plan, start_full, start_head
 from indoor.train.scratch import SCRATCH_SIZE, zero_residuals
 
 _CURVES = "curves.json"
 _CHECKPOINT = "float32.safetensors"
+
+MINIMUM_BATCH: dict[Recipe, int] = {"head": 1, "full": 2}
+"""Photographs a step: a batch norm cannot train on one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ def fine_tune(
     out: Path,
     features: Path | None = None,
     epochs: int | None = None,
+    batch: int | None = None,
     size: int | None = None,
     seed: int = 0,
     val_fraction: float = 0.15,
@@ -100,6 +104,8 @@ def fine_tune(
         out: The run's folder; it is made.
         features: The folder of cached features; None for `features` beside the folder of runs.
         epochs: Passes over the train photographs; None for the recipe's 20.
+        batch: Photographs a step, of all ranks together: 1 or more, `full` 2; None for the
+            recipe's. Learning rates stay as they are.
         size: `full` only: side of the training views in pixels, 32 or more (Inception: 75); None
             for full size.
         seed: Decides validation share, new head, order and views.
@@ -123,12 +129,16 @@ def fine_tune(
         IndoorError: The data cannot be used, the device is not there, `out` cannot be written or
             another process is writing to it; batch norms of random weights are to be frozen; or
             the ranks do not see the same files.
-        ValueError: `epochs` or `size` is out of its range.
+        ValueError: `epochs`, `batch` or `size` is out of its range.
     """
     if epochs is not None and epochs < 1:
         raise ValueError(f"epochs is {epochs}, expected 1 or more")
     if recipe not in get_args(Recipe):
         raise ValueError(f"recipe is {recipe!r}, expected one of {', '.join(get_args(Recipe))}")
+    if batch is not None and batch < MINIMUM_BATCH[recipe]:
+        raise ValueError(
+            f"batch is {batch}, expected {MINIMUM_BATCH[recipe]} or more with the recipe {recipe}"
+        )
     least = max(MINIMUM_SIZE, smallest_size(arch))
     if size is not None and (recipe == "head" or size < least):
         raise ValueError(
@@ -136,6 +146,7 @@ def fine_tune(
         )
     if freezes_batch_norm and recipe == "head":
         raise ValueError("freezes_batch_norm is of the recipe full, not head, which trains none")
+    default_batch = HEAD_BATCH if recipe == "head" else FULL_BATCH
     chosen = choose_device(device)
     alone = locked(
         out / ".train.lock",
@@ -175,6 +186,7 @@ def fine_tune(
             train=train,
             val=val,
             epochs=epochs or (HEAD_EPOCHS if recipe == "head" else FULL_EPOCHS),
+            batch=batch or default_batch,
             size=size,
             scratch_size=max(SCRATCH_SIZE, least),
             seed=seed,
@@ -184,6 +196,7 @@ def fine_tune(
                 "threads": torch.get_num_threads(),
                 "autocast": str(autocast_dtype(chosen) if recipe == "full" else None),
                 "val_fraction": val_fraction,
+                **({"batch": batch} if batch not in (None, default_batch) else {}),
                 **({"shards_at_once": shards_at_once} if shards_at_once else {}),
                 **({"ranks": ranks.size} if ranks.backend and recipe == "full" else {}),
             },
@@ -197,6 +210,7 @@ def fine_tune(
         )
         plan.require_same()
         from_first(ranks, lambda: _make_room(plan.resume, out))
+        plan.tell_of_another(recipe)
         finish = start_head(plan) if recipe == "head" else start_full(plan)
 
         def write() -> TrainResult:

@@ -18,7 +18,7 @@ from indoor.records import TrainingCurves, to_json
 from indoor.train.features import Features, read_features
 from indoor.train.full import FULL_BACKBONE_FACTOR, train_full
 from indoor.train.head import train_head
-from indoor.train.resume_state import State, read_state, write_state
+from indoor.train.resume_state import State, read_curves, read_state, write_state
 from indoor.train.scratch import (
     SCRATCH_EPOCHS,
     fold_standardisation,
@@ -46,6 +46,7 @@ class Plan:
     train: IndoorScenes
     val: IndoorScenes
     epochs: int
+    batch: int
     size: int | None
     scratch_size: int
     seed: int
@@ -68,6 +69,28 @@ class Plan:
         """Return the file of a stage's state; its name changes with whatever decides the stage."""
         key = hashlib.sha256(f"{stage} {self._fingerprint}".encode()).hexdigest()
         return self.resume / f"{stage}-{key[:16]}.safetensors"
+
+    def tell_of_another(self, stage: str) -> None:
+        """Say what an interrupted training with other arguments left, and how to go on with it."""
+        path = self.state_path(stage)
+        others = sorted(self.resume.glob(f"{stage}-*.safetensors"))
+        if path in others or not others:
+            return
+        curves = read_curves(others[-1])
+        mine: dict[str, object] = {"batch": self.batch, "seed": self.seed, **self.settings}
+        if stage == "full":
+            mine["size"] = self.size or self.weights.preprocessing.size
+        theirs = curves.settings if curves is not None else {}
+        differing = [
+            f"{name} {theirs[name]}, not {value}"
+            for name, value in sorted(mine.items())
+            if name in theirs and theirs[name] != value and name not in _CIRCUMSTANCES
+        ]
+        what = ", ".join(differing) or "other epochs, photographs, weights or another program"
+        self.say(
+            f"{self.resume} holds an interrupted training with {what}; this one begins anew and "
+            "removes it at its end; to go on with that one, stop this and give its arguments"
+        )
 
     def require_same(self) -> None:
         """Find out that another rank works on something else.
@@ -145,6 +168,7 @@ def start_full(plan: Plan) -> Callable[[], tuple[nn.Module, TrainingCurves]]:
         plan.val,
         plan.weights.preprocessing,
         epochs=plan.epochs,
+        batch=plan.batch,
         size=plan.size,
         # A random backbone has nothing that a slow rate would keep.
         backbone_factor=1.0 if plan.is_random else FULL_BACKBONE_FACTOR,
@@ -178,6 +202,7 @@ def _train_head(
         train,
         val,
         epochs=plan.epochs,
+        batch=plan.batch,
         seed=plan.seed,
         settings=settings,
         state_path=state_path,

@@ -119,6 +119,15 @@ def read_state(path: Path) -> State | None:
         return None
 
 
+def read_curves(path: Path) -> TrainingCurves | None:
+    """Return the curves of a state alone, unproven; None where it has none that can be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return from_json((file.metadata() or {})[_CURVES], TrainingCurves, str(path))
+    except (SafetensorError, IndoorError, OSError, KeyError):
+        return None
+
+
 def _hash(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
     parts = (hash_tensors(tensors), sorted(metadata.items()))
     return hashlib.sha256(to_json(parts)).hexdigest()
