@@ -17,7 +17,7 @@ import torch
 from indoor import files
 from indoor.model import WeightsResult, build_model
 from indoor.records import Preprocessing, WeightSource
-from indoor.train import fine_tune
+from indoor.train import fine_tune, state_writer
 
 RECIPES = importlib.import_module("indoor.train.recipes")
 """The module whose epochs a test shortens."""
@@ -27,13 +27,19 @@ PREPROCESSING = Preprocessing(resize="whole", size=32, mean=(0.5, 0.5, 0.5), std
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A small fine-tuning of a resnet18; `home` gets `runs/x` and `features`."""
+    """A small fine-tuning; `home` gets `runs/x` and `features`.
+
+    With `keeps_steps` a state is kept after each step, as if each took minutes.
+    """
 
     root: Path
     home: Path
     recipe: str
     kind: str = "file"
+    arch: str = "resnet18"
     epochs: int = 3
+    batch: int | None = None
+    keeps_steps: bool = False
 
     @property
     def out(self) -> Path:
@@ -111,13 +117,16 @@ def run(job: Job, *, kill_at_write: int | None = None, num_writes: Any = None) -
     torch.set_num_threads(1)
     num_counted = count_writes(kill_at_write)
     RECIPES.SCRATCH_EPOCHS = 2  # type: ignore[attr-defined]
+    if job.keeps_steps:
+        state_writer.KEEP_EVERY_S = 0.0
     fine_tune(
         job.root,
-        small_weights(job.kind),
-        arch="resnet18",
+        small_weights(job.kind, job.arch),
+        arch=job.arch,
         recipe=job.recipe,  # type: ignore[arg-type]
         out=job.out,
         epochs=job.epochs,
+        batch=job.batch,
         device="cpu",
     )
     if num_writes is not None:

@@ -22,11 +22,12 @@ from indoor.errors import IndoorError
 from indoor.files import read_bytes
 from indoor.ranks import Ranks
 from indoor.train import loader as module
-from indoor.train import resume_state
+from indoor.train import state_writer
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes, keep_decoded
 from indoor.train.head import epoch_order
 from indoor.train.loader import Batch, Epochs, ahead, batches_of, suitable_workers
-from indoor.train.resume_state import State, StateWriter, read_state
+from indoor.train.resume_state import State, read_state
+from indoor.train.state_writer import StateWriter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -86,6 +87,17 @@ def test_training_has_nothing_left_to_make(train: IndoorScenes) -> None:
     """A training that had ended before it was killed opens no photograph."""
     with Epochs(views_of(train), order_of(train), range(5, 5), 6, CPU) as epochs:
         assert list(epochs.batches()) == []
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_resumed_epoch_lacks_the_batches_before(train: IndoorScenes, num_workers: int) -> None:
+    """The first epoch's alone; the one after it is whole."""
+    order = order_of(train)
+    with Epochs(views_of(train), order, range(1, 3), 6, CPU, num_workers, num_done=2) as epochs:
+        left = list(epochs.batches())
+        assert len(left) == 1
+        assert torch.equal(left[0][0], one_by_one(train, 1)[12:])
+        assert_epochs(epochs, train, range(2, 3))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -337,7 +349,7 @@ def test_a_state_that_cannot_be_written_ends_the_training(
     def fail(*_: object) -> None:
         raise IndoorError("no room")
 
-    monkeypatch.setattr(resume_state, "write_state", fail)
+    monkeypatch.setattr(state_writer, "write_state", fail)
     writing = StateWriter(tmp_path / "x", torch.device(device))
     with pytest.raises(IndoorError, match=r"^no room$"), writing as states:
         states.write(State({"weights": torch.ones(1)}, 1, None))

@@ -21,9 +21,11 @@ from indoor.process_group import joined
 from indoor.progress import NO_PROGRESS
 from indoor.ranks import ALONE, Ranks, share_of_step
 from indoor.records import CheckpointManifest, WeightSource
-from indoor.train import features, full
+from indoor.train import features, full, state_writer
 from indoor.train.features import read_features
 from indoor.train.loop import Run, Schedule, run_epoch, start_run
+from indoor.train.resume_state import State
+from indoor.train.state_writer import StateWriter
 
 EPOCHS = 3
 ARCH = thin("resnet18")
@@ -303,6 +305,20 @@ def lose_the_second(*words: object) -> int:
     return command(*words)
 
 
+def lose_within(*words: object) -> int:
+    """Keep each step, and train until rank 0 dies as it has kept the second one of epoch 2."""
+    state_writer.KEEP_EVERY_S = 0.0
+    write, is_first = StateWriter.write, os.environ["RANK"] == "0"
+
+    def write_and_die(writer: StateWriter, state: State) -> None:
+        write(writer, state)
+        if is_first and (state.num_epochs, state.step) == (1, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    StateWriter.write = write_and_die  # type: ignore[method-assign]
+    return command(*words)
+
+
 def lose_the_first(*words: object) -> int:
     """Train until rank 0 dies as the last epoch begins."""
     die_in(3, 0)
@@ -345,6 +361,18 @@ def test_a_training_goes_on_with_other_ranks(
     assert_near(epochs(home), epochs(whole))
     assert (checkpoint(home).read_bytes() == checkpoint(whole).read_bytes()) == (size == 2)
     assert not (home / "runs" / "x" / ".resume").exists()
+
+
+def test_ranks_go_on_within_an_epoch(train: Train, tmp_path: Path) -> None:
+    """From the step that the first rank kept, to the bytes of a training that nothing disturbed."""
+    options = ("--batch", 5)
+    lost, whole = tmp_path / "lost", tmp_path / "whole"
+    assert train(2, lost, "full", *options, work=lose_within).statuses[0] == -signal.SIGKILL
+    ended = train(2, lost, "full", *options)
+    assert set(ended.statuses) == {0}, ended.errors
+    train(2, whole, "full", *options)
+    assert checkpoint(lost).read_bytes() == checkpoint(whole).read_bytes()
+    assert epochs(lost) == epochs(whole)
 
 
 def test_a_lost_first_rank_is_told_by_another(

@@ -22,19 +22,21 @@ from indoor.train.loop import (
     WARMUP_EPOCHS,
     WEIGHT_DECAY,
     Schedule,
+    draws,
     run_epoch,
     start_run,
 )
 from indoor.train.order import reading_order
 from indoor.train.resume_state import (
     State,
-    StateWriter,
     capture,
     make_curves,
     measure,
+    random_state,
     read_state,
     restore,
 )
+from indoor.train.state_writer import StateWriter
 
 FULL_EPOCHS = 20
 FULL_BATCH = 32
@@ -98,8 +100,10 @@ def train_full(
         device: Where it trains; None for the CPU. Where that computes bfloat16 natively the
             forward pass is autocast to it; weights, gradients and validation stay float32.
         settings: Further settings for the curves' record.
-        state_path: Where the state after each epoch is kept; a training that finds it there goes
-            on from it, and ends at the same weights bit for bit (CPU, same threads, same ranks).
+        state_path: Where the state after each epoch is kept, and within an epoch after each
+            `KEEP_EVERY_S`; a training that finds it there goes on from it, and ends at the same
+            weights bit for bit (CPU, same threads, same ranks). Several ranks keep none within an
+            epoch where the network draws random numbers, which each does by itself.
         freezes_batch_norm: Whether batch norms keep the statistics that the model has. They do
             among ranks on CPUs, since torch synchronises statistics on GPUs alone.
         ranks: They share each step's photographs and those of validation. Weights and figures are
@@ -154,10 +158,12 @@ def train_full(
     history: list[Epoch] = []
     found = read_state(state_path) if state_path else None
     curves = found.curves if found is not None else None
-    if found is not None and curves is not None:
+    num_done = found.step if found is not None else 0
+    if found is not None:
         restore(found.tensors, run.optimizer, model=run.model, average=run.average, best=best)
+    if curves is not None:
         history = list(curves.epochs)
-    require_same(ranks, "epochs behind it", len(history))
+    require_same(ranks, "steps behind it", (len(history), num_done))
     seen = stratified_sample(train.labels, min(len(val), len(train)), seed)
     plain_train = PlainScenes(train, preprocessing, seen, keeps=True)
     plain_val = PlainScenes(val, preprocessing, range(len(val)), keeps=True)
@@ -174,27 +180,49 @@ def train_full(
 
     views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
     numbers = range(len(history) + 1, epochs + 1)
+    keeps_steps = ranks.size == 1 or not draws(run.model)
+    random = found.tensors if found is not None and num_done and ranks.is_first else None
+
+    def tensors() -> dict[str, Tensor]:
+        return capture(run.optimizer, model=run.model, average=run.average, best=best)
+
     with (
-        Epochs(views, order, numbers, len(places), device) as following,
-        StateWriter(state_path if ranks.is_first else None, device) as states,
+        Epochs(views, order, numbers, len(places), device, num_done=num_done) as following,
+        StateWriter(state_path if ranks.is_first else None, device, progress) as states,
     ):
+
+        def keep(num_steps: int) -> None:
+            """Keep where an epoch that takes long is, but for its end, where its state follows."""
+            if keeps_steps and num_steps < schedule.steps_per_epoch and states.is_due():
+                kept = tensors() | random_state(device)
+                seconds = time.perf_counter() - started
+                states.write(State(kept, len(history), curves, num_steps, seconds))
+
         for epoch in numbers:
-            started = time.perf_counter()
-            progress.start(f"epoch {epoch} of {epochs}", len(views) + num_plain)
+            before_s = found.seconds if found is not None and num_done else 0.0
+            started = time.perf_counter() - before_s
+            states.progress.start(f"epoch {epoch} of {epochs}", len(views) + num_plain)
+            states.progress.advance(num_done * len(places))
             rate = run_epoch(
                 run,
                 following.batches(),
                 schedule,
                 epoch,
                 device=device,
-                progress=progress,
+                progress=states.progress,
                 seed=seed,
                 ranks=ranks,
                 share=len(places) / step,
+                num_done=num_done,
+                random=random,
+                after_step=keep,
             )
+            num_done, random = 0, None
             network = fold(run.average)
-            train_loss, train_accuracy = validate(network, plain_train, device, progress, ranks)
-            val_loss, val_accuracy = validate(network, plain_val, device, progress, ranks)
+            train_loss, train_accuracy = validate(
+                network, plain_train, device, states.progress, ranks
+            )
+            val_loss, val_accuracy = validate(network, plain_val, device, states.progress, ranks)
             history.append(
                 Epoch(
                     epoch=epoch,
@@ -211,9 +239,8 @@ def train_full(
             )
             if curves.best_epoch == epoch:
                 best.load_state_dict(run.average.state_dict())
-            tensors = capture(run.optimizer, model=run.model, average=run.average, best=best)
-            states.write(State(tensors, epoch, curves))
-            progress.finish()
+            states.write(State(tensors(), epoch, curves))
+            states.progress.finish()
     assert curves is not None
     finished = best.cpu().to(memory_format=torch.contiguous_format).requires_grad_(True)
     return FullResult(finished.eval(), curves)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Protocol
 
 import torch
@@ -86,6 +86,7 @@ class Epochs(AbstractContextManager["Epochs"]):
         batch: Photographs a batch.
         device: Where the batches are to lie.
         num_workers: Processes that make views; 0: threads of this one. None for what suits.
+        num_done: Batches of the first epoch that are left out, as a training took them before.
     """
 
     def __init__(
@@ -96,20 +97,25 @@ class Epochs(AbstractContextManager["Epochs"]):
         batch: int,
         device: torch.device,
         num_workers: int | None = None,
+        num_done: int = 0,
     ) -> None:
         if num_workers is None:
             num_workers = suitable_workers(device, len(views.scenes) * len(numbers))
         self._stack = ExitStack()
-        self._num_steps = -(-len(views) // batch)
+        num_steps = -(-len(views) // batch)
+        self._nums_steps = chain([num_steps - num_done], repeat(num_steps))
+
+        def left(number: int) -> Tensor:
+            return orders(number)[num_done * batch if number == numbers[0] else 0 :]
+
         if num_workers:
             # In a thread on whatever device: torch's loader sets a handler of signals elsewhere.
-            made = views_by_processes(views, orders, numbers, batch, num_workers)
+            made = views_by_processes(views, left, numbers, batch, num_workers, num_done)
             batches = ahead(made, _bus_to(device, views.preprocessing))
         else:
             kept = replace(views, decoded=keep_decoded(views.scenes))
             made = chain.from_iterable(
-                load_batches(_Pixels(replace(kept, order=orders(n), epoch=n)), batch)
-                for n in numbers
+                load_batches(_Pixels(replace(kept, order=left(n), epoch=n)), batch) for n in numbers
             )
             batches = _on_device(made, views.preprocessing, device)
         self._batches = self._stack.enter_context(closing(batches))
@@ -124,7 +130,7 @@ class Epochs(AbstractContextManager["Epochs"]):
         Raises:
             IndoorError: A photograph is broken, or a process that makes views died.
         """
-        return islice(self._batches, self._num_steps)
+        return islice(self._batches, next(self._nums_steps))
 
 
 def suitable_workers(device: torch.device, num_views: int) -> int:

@@ -3,16 +3,19 @@
 import copy
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
 
 from indoor.devices import autocast_dtype
 from indoor.model import head_of
 from indoor.progress import Progress
 from indoor.ranks import ALONE, Ranks
+from indoor.train.resume_state import restore_random
 
 LABEL_SMOOTHING = 0.1
 """The share of each target that all classes get (Szegedy et al., arXiv 1512.00567, section 7)."""
@@ -110,6 +113,9 @@ def run_epoch(
     seed: int = 0,
     ranks: Ranks = ALONE,
     share: float = 1.0,
+    num_done: int = 0,
+    random: Mapping[str, Tensor] | None = None,
+    after_step: Callable[[int], None] = lambda _: None,
 ) -> float:
     """Train on one epoch's batches, in place.
 
@@ -124,6 +130,10 @@ def run_epoch(
             leaves out something else.
         ranks: The job's; all of them call this.
         share: This rank's batches as a share of each step's photographs, in 0..1.
+        num_done: Steps of the epoch that are behind the run; `batches` are those after them.
+        random: As of `random_state` after these steps; None to draw as from the epoch's start.
+        after_step: Hears of each step how many of the epoch are done now; the run and torch's
+            generators stand there, which `capture` and `random_state` keep.
 
     Returns:
         The head's learning rate at the epoch's last step.
@@ -135,9 +145,12 @@ def run_epoch(
     # The ranks' gradients are averaged, and each is to count by its number of photographs.
     weight = share * ranks.size
     key = (seed, epoch) if ranks.is_first else (seed, epoch, ranks.rank)
-    step = (epoch - 1) * schedule.steps_per_epoch
+    first = (epoch - 1) * schedule.steps_per_epoch
+    step = first + num_done
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(generator_for("dropout", *key).initial_seed())
+        if random is not None:
+            restore_random(random, device)
         for images, labels in batches:
             factor = learning_rate_factor(step, schedule.num_steps, schedule.num_warmup)
             for group in run.optimizer.param_groups:
@@ -154,7 +167,13 @@ def run_epoch(
             update_average(run.average, run.model, step, schedule.average_decay)
             step += 1
             progress.advance(len(images))
+            after_step(step - first)
     return max(float(group["lr"]) for group in run.optimizer.param_groups)
+
+
+def draws(model: nn.Module) -> bool:
+    """Return whether the network draws random numbers in training."""
+    return any(isinstance(one, (_DropoutNd, StochasticDepth)) for one in model.modules())
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

@@ -26,7 +26,7 @@ from indoor.train.scratch import (
     train_backbone,
 )
 
-_VERSION = 5
+_VERSION = 6
 """Counted up whenever a change of the code would make a resumed training end elsewhere."""
 
 _CIRCUMSTANCES = ("threads", "ranks")

@@ -2,9 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,15 +20,24 @@ OVERFIT_GAP = 0.10
 _HASH = "content_sha256"
 _NUM_EPOCHS = "num_epochs"
 _CURVES = "curves"
+_STEP = "step"
+_SECONDS = "seconds"
+_RANDOM = "random."
 
 
 @dataclass(frozen=True)
 class State:
-    """A training after `num_epochs` whole epochs; `curves` is None where it draws none."""
+    """A training after `num_epochs` whole epochs; `curves` is None where it draws none.
+
+    `step` counts the steps of the epoch after them that are done, in `seconds`; with them the
+    tensors hold `random_state`.
+    """
 
     tensors: dict[str, Tensor]
     num_epochs: int
     curves: TrainingCurves | None
+    step: int = 0
+    seconds: float = 0.0
 
 
 def write_state(path: Path, state: State) -> None:
@@ -39,58 +46,10 @@ def write_state(path: Path, state: State) -> None:
     metadata = {_NUM_EPOCHS: str(state.num_epochs)}
     if state.curves is not None:
         metadata[_CURVES] = to_json(state.curves).decode()
+    if state.step:
+        metadata |= {_STEP: str(state.step), _SECONDS: repr(state.seconds)}
     metadata[_HASH] = _hash(tensors, metadata)
     write_plain(path, tensors, metadata)
-
-
-class StateWriter(AbstractContextManager["StateWriter"]):
-    """Writes a training's states, each in place of the one before; leave it, and the last is there.
-
-    A GPU's epoch may be over before half a gigabyte is hashed and on the disk, so there a thread
-    writes a copy while the next epoch begins: a kill costs the epoch that is being written, too. A
-    CPU has its state on the disk before it goes on.
-
-    Args:
-        path: The file; None writes nothing.
-        device: Where the training computes.
-    """
-
-    def __init__(self, path: Path | None, device: torch.device) -> None:
-        self._path = path
-        self._threads = None if device.type == "cpu" else ThreadPoolExecutor(1, "indoor state")
-        self._writing: Future[None] | None = None
-
-    def __exit__(self, *_: object) -> None:
-        """Wait for the state that is being written.
-
-        Raises:
-            IndoorError: It could not be written.
-        """
-        self._wait()
-        if self._threads is not None:
-            self._threads.shutdown()
-
-    def write(self, state: State) -> None:
-        """Write a state, or have it written.
-
-        Raises:
-            IndoorError: It, or the one before, could not be written.
-        """
-        if self._path is None:
-            return
-        if self._threads is None:
-            write_state(self._path, state)
-            return
-        self._wait()
-        copies = {name: tensor.to("cpu", copy=True) for name, tensor in state.tensors.items()}
-        self._writing = self._threads.submit(
-            write_state, self._path, replace(state, tensors=copies)
-        )
-
-    def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
 
 
 def read_state(path: Path) -> State | None:
@@ -114,6 +73,8 @@ def read_state(path: Path) -> State | None:
             {name: tensor.clone() for name, tensor in tensors.items()},
             int(metadata[_NUM_EPOCHS]),
             None if curves is None else from_json(curves, TrainingCurves, str(path)),
+            int(metadata.get(_STEP, "0")),
+            float(metadata.get(_SECONDS, "0")),
         )
     except (SafetensorError, IndoorError, OSError, KeyError, ValueError):
         return None
@@ -143,6 +104,21 @@ def capture(optimizer: torch.optim.Optimizer, **modules: nn.Module) -> dict[str,
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in state.items()}
     return tensors
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return where torch's own generators stand, of the CPU and of the device."""
+    found = {f"{_RANDOM}cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        found[f"{_RANDOM}device"] = torch.get_device_module(device).get_rng_state()
+    return found
+
+
+def restore_random(tensors: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put the generators where `random_state` found them."""
+    torch.set_rng_state(tensors[f"{_RANDOM}cpu"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(tensors[f"{_RANDOM}device"])
 
 
 @torch.no_grad()

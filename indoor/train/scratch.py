@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ from indoor.train.features import Features
 from indoor.train.head import epoch_order
 from indoor.train.loader import Epochs
 from indoor.train.loop import Schedule, run_epoch, start_run
-from indoor.train.resume_state import State, StateWriter, capture, read_state, restore
+from indoor.train.resume_state import State, capture, random_state, read_state, restore
+from indoor.train.state_writer import StateWriter
 
 SCRATCH_EPOCHS = 8
 SCRATCH_SIZE = 64
@@ -61,25 +63,44 @@ def train_backbone(
     schedule = Schedule(num_photographs=len(train), batch=SCRATCH_BATCH, epochs=epochs)
     run = start_run(model, device, learning_rate=SCRATCH_LEARNING_RATE, backbone_factor=1.0)
     found = read_state(state_path)
+    num_done = found.step if found is not None else 0
     if found is not None:
         restore(found.tensors, run.optimizer, model=run.model, average=run.average)
 
     def order(epoch: int) -> Tensor:
         return epoch_order(len(train), seed, epoch)[: schedule.steps_per_epoch * SCRATCH_BATCH]
 
+    def tensors() -> dict[str, Tensor]:
+        return capture(run.optimizer, model=run.model, average=run.average)
+
+    def keep(epoch: int, num_steps: int) -> None:
+        if num_steps < schedule.steps_per_epoch and states.is_due():
+            states.write(State(tensors() | random_state(device), epoch - 1, None, num_steps))
+
     views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
     numbers = range(1 + (found.num_epochs if found else 0), epochs + 1)
     with (
-        Epochs(views, order, numbers, SCRATCH_BATCH, device) as following,
-        StateWriter(state_path, device) as states,
+        Epochs(views, order, numbers, SCRATCH_BATCH, device, num_done=num_done) as following,
+        StateWriter(state_path, device, progress) as states,
     ):
         for epoch in numbers:
-            progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
-            batches = following.batches()
-            run_epoch(run, batches, schedule, epoch, device=device, progress=progress, seed=seed)
-            tensors = capture(run.optimizer, model=run.model, average=run.average)
-            states.write(State(tensors, epoch, None))
-            progress.finish()
+            states.progress.start(f"random weights: epoch {epoch} of {epochs}", len(views))
+            states.progress.advance(num_done * SCRATCH_BATCH)
+            run_epoch(
+                run,
+                following.batches(),
+                schedule,
+                epoch,
+                device=device,
+                progress=states.progress,
+                seed=seed,
+                num_done=num_done,
+                random=found.tensors if found is not None and num_done else None,
+                after_step=partial(keep, epoch),
+            )
+            num_done = 0
+            states.write(State(tensors(), epoch, None))
+            states.progress.finish()
     sample = stratified_sample(train.labels, min(NUM_STATISTICS, len(train)), seed)
     plain = load_batches(PlainScenes(train, preprocessing, sample), STATISTICS_BATCH)
     trained = run.average.cpu().to(memory_format=torch.contiguous_format)

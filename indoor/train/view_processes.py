@@ -23,6 +23,7 @@ def views_by_processes(
     numbers: Iterable[int],
     batch: int,
     num_workers: int,
+    num_done: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the epochs' batches of pixels, each made by all processes together.
 
@@ -31,11 +32,12 @@ def views_by_processes(
     processes go on to the next epoch's views while this one is validated.
 
     Args:
-        views: Of any epoch: all have as many.
+        views: Of any epoch: all have as many, but the first lacks `num_done` batches.
         orders: Returns an epoch's order, int64 `(N,)`.
         numbers: The epochs.
         batch: Photographs a batch.
         num_workers: The processes.
+        num_done: Batches that the first epoch's order lacks.
 
     Yields:
         uint8 `(B, size, size, 3)` and labels, int64 `(B,)`.
@@ -58,8 +60,8 @@ def views_by_processes(
     nums = [len(rows) for rows in torch.split(views.order, batch)]
     parts = iter(loader)
     try:
-        for _ in numbers:
-            for num in nums:
+        for place, _ in enumerate(numbers):
+            for num in nums[0 if place else num_done :]:
                 pixels = torch.empty((num, size, size, 3), dtype=torch.uint8)
                 labels = torch.empty(num, dtype=torch.int64)
                 for _ in range(num_workers):
