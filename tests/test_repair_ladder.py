@@ -1,18 +1,21 @@
 """Which candidate comes next, which of two is better, and what is said of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from searched import PLAIN, judged, search, speed, tried
 
+from indoor.measure.proportions import wilson
 from indoor.records import PairedSpeedup
 from indoor.repair.ladder import Candidate, is_better, next_candidate
-from indoor.repair.records import Tried, answer
+from indoor.repair.records import Step, Tried, answer
 from indoor.repair.render import describe_answer, search_blocks
 from indoor.report.text import as_text
 
 BAR = 0.1
 PLAIN_LOSES = tried("plain", 5)
+PLAIN_LOSES_MUCH = tried("plain", 400, 6.5)
 OBSERVERS = tuple(
     tried("observer", 5, sqnr, observer=observer, bias_corrected=True)
     for observer, sqnr in (("mse", 31), ("percentile", 29), ("minmax", 33), ("moving-average", 28))
@@ -38,7 +41,7 @@ def floats(count: int, lost: int) -> Tried:
 
 
 def test_the_ladder_climbs_on_what_was_best() -> None:
-    """Plain first, each observer, then each repair on the highest SQNR before it."""
+    """Plain first, each observer, then each repair on the highest SQNR where all agree alike."""
     order = []
     before: list[Tried] = []
     for _ in range(9):
@@ -62,6 +65,44 @@ def test_the_ladder_climbs_on_what_was_best() -> None:
     assert not following(*without).config.bias_corrected  # type: ignore[union-attr]
 
 
+def seen(same: int, of: int, sqnr_db: float, step: Step = "observer", **changes: Any) -> Tried:
+    """Return a candidate that a search recorded: its agreement, of how many, and its SQNR."""
+    one = replace(judged(of=of, sqnr_db=sqnr_db), agreement=wilson(same, of))
+    return replace(tried(step, observer="percentile", **changes), judged=one)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "equalised"),
+    [
+        ((seen(3252, 3448, 12.31), seen(3284, 3448, 10.75, equalised=True)), True),
+        ((seen(2976, 3448, 8.04), seen(3057, 3448, 7.56, equalised=True)), True),
+        ((seen(1641, 1660, 31.92), seen(1647, 1660, 34.68, equalised=True)), True),
+        ((seen(1647, 1660, 35.62), seen(1651, 1660, 35.03, equalised=True)), False),
+        ((seen(492, 496, 34.09), seen(493, 496, 33.54, equalised=True)), False),
+        ((seen(8, 8, 29.0), seen(7, 8, 30.0, equalised=True)), True),
+    ],
+    ids=["MobileNetV3", "moving averages", "ResNet-50", "4 of 1,660", "1 of 496", "1 of 8"],
+)
+def test_a_clear_agreement_goes_before_sqnr(recorded: tuple[Tried, ...], equalised: bool) -> None:
+    """Agreement with float32 beyond chance chooses what is built on, in either order; else SQNR."""
+    for before in (recorded, recorded[::-1]):
+        candidate = following(PLAIN_LOSES_MUCH, *before)
+        assert candidate is not None
+        assert candidate.config.equalised is equalised
+
+
+def test_what_can_be_told_from_the_highest_agreement_only_is_left_out() -> None:
+    """Three in a row, each like its neighbour: the highest SQNR near the highest agreement."""
+    three = (
+        seen(900, 1000, 20, equalised=True),
+        seen(915, 1000, 19, rounding="gptq"),
+        seen(930, 1000, 18),
+    )
+    candidate = following(PLAIN_LOSES_MUCH, *three)
+    assert candidate is not None
+    assert (candidate.config.equalised, candidate.config.rounding) == (False, "gptq")
+
+
 def test_a_step_that_failed_is_passed_over() -> None:
     """What has no figures is not tried again, and nothing builds on it."""
     failed = tried("bias correction", failed="cannot", bias_corrected=True)
@@ -83,7 +124,7 @@ def test_what_lay_there_lends_its_repairs_and_not_its_calibration() -> None:
     [
         (NO_COST, "float layers"),
         ((tried("plain", 0), *NO_COST[1:]), "float layers"),
-        ((tried("plain", 0), *NO_COST[1:], floats(1, 3)), None),
+        ((tried("plain", 1), *NO_COST[1:], floats(1, 3)), None),
         ((tried("plain", 0), *NO_COST[1:8]), "equalisation"),
         ((*NO_COST, floats(1, 0)), None),
         ((*NO_COST, floats(1, 3), floats(2, 0)), "QAT"),
@@ -112,7 +153,12 @@ def test_what_costs_time_waits_for_a_need(before: tuple[Tried, ...], step: str |
 def test_what_is_proven_may_have_less_noise_still() -> None:
     """4,000 photographs without a flip prove 0.1 points; what costs no call time is tried on."""
     proven = Tried(step="plain", config=PLAIN, made_s=1.0, judged=judged(of=4000))
-    steps = [following(proven), following(proven, *NO_COST[1:], floats(1, 3))]
+    all_proven = [
+        replace(one, judged=judged(of=4000, sqnr_db=one.judged.sqnr_db))
+        for one in (*NO_COST[1:], floats(1, 3))
+        if one.judged is not None
+    ]
+    steps = [following(proven), following(proven, *all_proven)]
     assert [step and step.step for step in steps] == ["bias correction", None]
 
 

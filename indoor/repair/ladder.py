@@ -31,9 +31,9 @@ def next_candidate(
     """Return what is to be tried after these; None where the ladder is at its end.
 
     The steps that change no kernel (bias correction, rounding, observers, equalisation) are all
-    taken, each on what had the highest SQNR before, and so is the last layer in float32, which is
-    next to nothing of a network's work. The others cost time in every call or minutes of training,
-    so they are for where no candidate with the plain kernels holds the bar.
+    taken, each on what came nearest to float32 before (`_base`), and so is the last layer in
+    float32, which is next to nothing of a network's work. The others cost time in every call or
+    minutes of training, so they are for where no candidate with the plain kernels holds the bar.
 
     Args:
         start: What the plain candidate is made with.
@@ -131,18 +131,24 @@ def _answers(tried: Sequence[Tried], max_drop_points: float) -> dict[int, Answer
 
 
 def _base(tried: Sequence[Tried], plain: QuantizationConfig) -> QuantizationConfig:
-    """Return what the next step builds on: the highest SQNR among those with plain kernels.
+    """Return what the next step builds on, of those with plain kernels.
 
-    It is calibrated as the plain one, whatever an int8 that lay there was calibrated on.
+    It has the highest SQNR among those that agree with float32 as often as the one that agrees most
+    often: no less often than the low end of its 95% interval. It is calibrated as the plain one,
+    whatever an int8 that lay there was calibrated on.
     """
     known = [
-        (one.judged.sqnr_db, -place, one.config)
-        for place, one in enumerate(tried)
+        (one.judged, one.config)
+        for one in tried
         if one.judged is not None
         and one.config.qat_epochs == 0
         and computes_alike(one.config, plain)
     ]
-    best = max(known, key=lambda entry: entry[:2])[2] if known else plain
+    if not known:
+        return plain
+    most = max((judged.agreement for judged, _ in known), key=lambda rate: rate.value)
+    alike = [one for one in known if one[0].agreement.value >= most.interval.low]
+    _, best = max(alike, key=lambda one: one[0].sqnr_db)
     return replace(best, num_calibration=plain.num_calibration, batch=plain.batch)
 
 
