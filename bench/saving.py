@@ -66,9 +66,6 @@ class Saving:
             whole: Whether the session came to its end; what did not is not saved.
             failed: Whether a test failed.
             num_resumed: How many cells an interrupted run measured.
-
-        Raises:
-            OSError: Something else than the saving failed in the block.
         """
         entries = self.benchmarks
         saves = whole and bool(entries)
@@ -91,13 +88,6 @@ class Saving:
                 if not saves:
                     raise
                 self.problem = str(error)
-            except OSError as error:
-                if not saves or not self._is_ours(error):
-                    raise
-                self.problem = (
-                    f"{self.results}: {error.strerror or error}; expected a folder with write "
-                    "permission and room for this run's file"
-                )
             if saves:
                 self._file = self.saved()
 
@@ -105,9 +95,6 @@ class Saving:
         """Return the path as pytest-benchmark shows it: below its storage, wherever that is."""
         folder = self.storage.path
         return path.relative_to(folder) if path.is_relative_to(folder) else path
-
-    def _is_ours(self, error: OSError) -> bool:
-        return error.filename is not None and Path(error.filename).is_relative_to(self.results)
 
     def saved(self) -> Path | None:
         """Return the file that pytest-benchmark has written for this run, if it has."""

@@ -165,11 +165,18 @@ def finished(call: Callable[[], object], device: str) -> Callable[[], object]:
     """
     if device == "cpu":
         return call
-    wait = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}[device]
 
     def call_and_wait() -> object:
         result = call()
-        wait()
+        wait_for(device)
         return result
 
     return call_and_wait
+
+
+def wait_for(device: str) -> None:
+    """Return when the device has computed all that it was given; a CPU has when a call returns."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()

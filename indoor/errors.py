@@ -1,4 +1,13 @@
-"""The failures that a user can act on, and nothing else."""
+"""The failures that a user can act on, the statuses that commands end with, and nothing else."""
+
+FINDING = 1
+"""A command did what it was asked, and found something: defects, a collapsed int8 model."""
+
+MISTAKE = 2
+"""A user's mistake, or a world that is not as it must be; one line on standard error says which."""
+
+INTERRUPTED = 130
+"""Ctrl-C."""
 
 
 class IndoorError(Exception):

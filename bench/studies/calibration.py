@@ -19,7 +19,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from bench.studies import run
+from bench.studies import run, show
 from bench.studies.calibration_rows import (
     CalibrationRow,
     CalibrationStudy,
@@ -36,7 +36,7 @@ from indoor.model import LoadedModel, load_float, open_split, recorded_split
 from indoor.quantize import default_config
 from indoor.quantize.eager_flow import convert_observed
 from indoor.quantize.observed import choose, observe
-from indoor.records import Observer, QuantizationConfig, read_record, write_record
+from indoor.records import Observer, QuantizationConfig, write_record
 
 COUNTS = tuple(2**power for power in range(11))
 HALVED_AT = 256
@@ -99,14 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0.
     """
     parsed = _parse(arguments)
-    if parsed.source.name.endswith((".json", ".json.gz")):
-        study = read_record(parsed.source, CalibrationStudy)
-    else:
-        study = measured(parsed)
-    print(*lines(study), sep="\n")  # noqa: T201 - a script's output
-    if parsed.plot:
-        plot(study, parsed.plot)
-    return 0
+    return show(
+        parsed.source,
+        CalibrationStudy,
+        lambda: measured(parsed),
+        lines=lines,
+        plot=plot,
+        to=parsed.plot,
+    )
 
 
 def measured(parsed: argparse.Namespace) -> CalibrationStudy:

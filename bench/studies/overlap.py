@@ -26,7 +26,13 @@ from torch import Tensor
 
 from bench.studies import run
 from indoor.dataset import IndoorScenes, load_batches, load_photograph, stratified_sample
-from indoor.devices import autocast_dtype, choose_device, describe_device, forward_batch
+from indoor.devices import (
+    autocast_dtype,
+    choose_device,
+    describe_device,
+    forward_batch,
+    wait_for,
+)
 from indoor.errors import IndoorError
 from indoor.files import write_text
 from indoor.machine import num_usable_cores, read_machine
@@ -174,7 +180,7 @@ def measure(
         )  # fmt: skip
         began = time.perf_counter()
         ready = [(images.clone(), labels.clone()) for images, labels in epochs.batches()]
-        _wait(work.device)
+        wait_for(work.device.type)
         first_s = time.perf_counter() - began
         before = load_batches(Before(work.views(1)), work.batch)
         same = all(
@@ -222,11 +228,11 @@ def _take_turns(
         for name in order.sample(list(ways), len(ways)):
             if num_epochs > 1:
                 ways[name]()
-            _wait(device)
+            wait_for(device.type)
             start = time.perf_counter()
             for _ in range(max(1, num_epochs - 1)):
                 ways[name]()
-            _wait(device)
+            wait_for(device.type)
             seconds[name].append((time.perf_counter() - start) / max(1, num_epochs - 1))
         rounds += 1
     return seconds
@@ -238,7 +244,7 @@ def _forward(training: Run, batches: Sequence[Tensor], device: torch.device) -> 
     with torch.inference_mode():
         for images in batches:
             network(images)
-    _wait(device)
+    wait_for(device.type)
 
 
 def _validate_before(training: Run, plain: PlainScenes, device: torch.device) -> None:
@@ -253,11 +259,6 @@ def _held(plain: PlainScenes, work: Work) -> list[Tensor]:
         images.to(work.device).contiguous(memory_format=torch.channels_last)
         for images, _ in load_batches(plain, forward_batch(work.device.type))
     ]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def _num_workers(work: Work, asked: int | None) -> int:

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.studies import run, scaling_rank
+from bench.studies import run, scaling_rank, show
 from bench.studies.scaling_model import Round, Scaling, lines, plot
 from indoor.errors import IndoorError
 from indoor.machine import read_machine
-from indoor.records import from_json, read_record, write_record
+from indoor.records import from_json, write_record
 
 SIZES = (1, 2)
 
@@ -36,14 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0.
     """
     parsed = _parse(arguments)
-    if parsed.data.name.endswith((".json", ".json.gz")):
-        study = read_record(parsed.data, Scaling)
-    else:
-        study = measured(parsed)
-    print(*lines(study), sep="\n")  # noqa: T201 - a script's output
-    if parsed.plot:
-        plot(study, parsed.plot)
-    return 0
+    return show(
+        parsed.data, Scaling, lambda: measured(parsed), lines=lines, plot=plot, to=parsed.plot
+    )
 
 
 def measured(parsed: argparse.Namespace) -> Scaling:

@@ -5,6 +5,8 @@ import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from indoor.records import Machine
 from indoor.report.picture import blank, caption, save, tidy
 
@@ -115,15 +117,12 @@ def loopback(study: Scaling) -> Network:
         (BYTES * num, study.wall_s(2, f"sum of {num}")) for num in study.sizes("sum of ", ranks=2)
     ]
     # Of two ranks a sum is 2 latency + bytes / rate: linear, each equation divided by its time.
-    a = [(2 / took, num / took) for num, took in points]
-    xx, xy, yy = (sum(p[i] * p[j] for p in a) for i, j in ((0, 0), (0, 1), (1, 1)))
-    x, y = sum(p[0] for p in a), sum(p[1] for p in a)
-    determinant = xx * yy - xy * xy
-    latency, seconds_a_byte = (x * yy - y * xy) / determinant, (y * xx - x * xy) / determinant
+    equations = [(2 / took, num / took) for num, took in points]
+    latency, seconds_a_byte = np.linalg.lstsq(equations, np.ones(len(points)))[0]
     return Network(
         name="this machine's loopback",
-        latency_s=max(latency, 0.0),
-        bytes_per_s=1 / seconds_a_byte if seconds_a_byte > 0 else math.inf,
+        latency_s=max(float(latency), 0.0),
+        bytes_per_s=1 / float(seconds_a_byte) if seconds_a_byte > 0 else math.inf,
     )
 
 
@@ -133,11 +132,7 @@ def step_s(study: Scaling, num: float) -> float:
     times = [study.wall_s(1, f"step of {size}") for size in sizes]
     if num >= sizes[-1]:
         return times[-1] * num / sizes[-1]
-    above = next(i for i, size in enumerate(sizes) if num <= size)
-    if above == 0:
-        return times[0]
-    share = (num - sizes[above - 1]) / (sizes[above] - sizes[above - 1])
-    return times[above - 1] + share * (times[above] - times[above - 1])
+    return float(np.interp(num, sizes, times))
 
 
 def num_gradients(study: Scaling) -> int:

@@ -6,13 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from indoor.errors import CollapseError, IndoorError
+from indoor.errors import FINDING, INTERRUPTED, MISTAKE, CollapseError, IndoorError
 
 __all__ = ["main"]
-
-FINDING = 1
-MISTAKE = 2
-INTERRUPTED = 130
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 """What a disk answers to any step of any work: no mistake of ours, wherever it comes from."""

@@ -4,15 +4,13 @@ import argparse
 from pathlib import Path
 
 from indoor.cli.output import Outcome, tell, use_color, width
-from indoor.errors import IndoorError
+from indoor.errors import FINDING, IndoorError
 from indoor.history.history import newest_changes, tell_history
 from indoor.history.keep import Kept, keep_gates, newest_kept, read_branch, read_history
 from indoor.history.page import history_page_blocks
 from indoor.history.plot import plot_history
 from indoor.history.render import render_history
 from indoor.report.page import write_page
-
-SLOWER = 1
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -38,7 +36,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         text=render_history(
             history, format=parsed.format, width=parsed.width or width(), color=use_color()
         ),
-        status=SLOWER if found else 0,
+        status=FINDING if found else 0,
         notes=kept.left_out,
     )
 

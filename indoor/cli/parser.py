@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from indoor.errors import IndoorError
+from indoor.errors import MISTAKE, IndoorError
 from indoor.ranks import ALONE, read_ranks
-
-MISTAKE = 2
 
 _NOT_IN_LIGHT = ("torch", "torchvision", "PIL", "safetensors", "simplejpeg")
 """What pyproject.toml asks for and requirements-light.txt does not, as it is imported."""

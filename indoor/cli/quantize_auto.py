@@ -7,6 +7,7 @@ from pathlib import Path
 from indoor import places
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, tell, use_color, width
+from indoor.errors import FINDING
 from indoor.hints import command_line, run_word
 from indoor.model import LoadedModel, read_manifest
 from indoor.records import QuantizationConfig
@@ -15,8 +16,6 @@ from indoor.repair.records import answer
 from indoor.repair.render import options_of, search_blocks
 from indoor.report.caption import assumed_lines
 from indoor.report.text import as_text
-
-MISSED = 1
 
 
 def run_auto(
@@ -70,6 +69,6 @@ def run_auto(
             "quantization": read_manifest(out).quantization,
         },
         text=text + "\n".join(lines),
-        status=MISSED if found == "missed" else 0,
+        status=FINDING if found == "missed" else 0,
         notes=(*notes, *(said if parsed.format == "json" else ())),
     )

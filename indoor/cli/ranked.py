@@ -12,13 +12,10 @@ from typing import NoReturn
 from indoor.cli.bar import Bar
 from indoor.cli.output import tell
 from indoor.devices import choose_device
-from indoor.errors import IndoorError
+from indoor.errors import INTERRUPTED, MISTAKE, IndoorError
 from indoor.process_group import has_last_word, joined
 from indoor.progress import NO_PROGRESS, Progress
 from indoor.ranks import ALONE, Ranks, read_ranks
-
-MISTAKE = 2
-INTERRUPTED = 130
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from indoor.records import Interval, to_builtins, to_json
 from indoor.report.best import Contest
@@ -29,9 +29,18 @@ def as_json(results: Sequence[RunResult], baseline: RunResult | None) -> str:
 
 def as_csv(results: Sequence[RunResult]) -> str:
     """Return a header and a row for each case of each run; an empty cell means not measured."""
-    rows = [_row(result, case) for result in results for case in result.cases]
+    return csv_text([_row(result, case) for result in results for case in result.cases])
+
+
+def csv_text(rows: Sequence[Mapping[str, object]], *, names: Sequence[str] = ()) -> str:
+    """Return a header and the rows, which hold the same columns.
+
+    Args:
+        rows: By the column's name; None is an empty cell.
+        names: The columns where there is no row.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -1,14 +1,12 @@
 """Many runs as tables, JSON or CSV: the machines, the spread between them, each's own figures."""
 
-import csv
-import io
 from itertools import pairwise
 
 from indoor.records import to_json
 from indoor.report import units
 from indoor.report.blocks import Block, Column, Grid, Heading, Items, Paragraph
 from indoor.report.caption import describe_cpu, describe_isa
-from indoor.report.export import REPORT_FORMAT
+from indoor.report.export import REPORT_FORMAT, csv_text
 from indoor.report.fleet import Figure, Fleet, FleetMachine, MachineSpeedup, Spread
 
 MOST_MACHINES = 40
@@ -69,13 +67,8 @@ def fleet_json(fleet: Fleet) -> str:
 def fleet_csv(fleet: Fleet) -> str:
     """Return a header and a row for each figure of each machine."""
     machines = {one.name: one for one in fleet.machines}
-    text = io.StringIO()
     rows = [_row(machines[one.machine], one) for one in fleet.speedups]
-    names = list(rows[0]) if rows else ["machine"]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows, names=["machine"])
 
 
 def _shown(fleet: Fleet) -> set[str]:

@@ -15,6 +15,7 @@ from indoor.runs.select import (
     headline_cells,
     mean_speedups,
     pairs,
+    variants,
 )
 
 
@@ -61,7 +62,7 @@ def headline(result: RunResult) -> Headline:
         )
     allocator, threads = place
     timed = cells(result, allocator, threads)
-    means = mean_speedups(result, allocator, threads)
+    means = mean_speedups(variants(result), timed)
     kinds = described(result)
     names = {name for name, _ in timed}
     judged = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indoor.errors import IndoorError
-from indoor.runs.comparable import Subject, comparable
+from indoor.runs.groups import groups_by_subject
 from indoor.runs.saved import read_runs
 from indoor.runs.storage import gate_record, list_runs
 
@@ -78,7 +78,7 @@ def old_partial_runs(results: Path, days: int) -> list[Path]:
 def _wanted(runs: Sequence[Path]) -> dict[Path, str]:
     """Return the runs of one folder that stay whatever their age, each with the reason."""
     found: dict[Path, str] = {}
-    newest: list[Subject] = []
+    groups, kept = groups_by_subject(), set[int]()
     for known in read_runs(runs[::-1]):
         path = known.path
         if known.fault == "of another suite":
@@ -87,8 +87,8 @@ def _wanted(runs: Sequence[Path]) -> dict[Path, str]:
             found[path] = "it cannot be read"
         elif known.promoted:
             found[path] = "it is promoted"
-        elif not known.problems and all(comparable(known.subject, one).other for one in newest):
-            newest.append(known.subject)
+        elif not known.problems and (group := groups.number(known.subject)) not in kept:
+            kept.add(group)
             found[path] = "it is the newest whole run of its machine, network and data"
     return found
 

@@ -144,11 +144,8 @@ def promote_run(path: Path, *, force: bool) -> tuple[SavedRun, tuple[str, ...]]:
             "promote another, or this one with --force"
         )
     promoted = read_promoted(path.parent)
-    replaced = tuple(
-        name
-        for name in promoted
-        if name != path.name and _gives_way(read_run(path.parent / name), chosen.subject)
-    )
+    others = [path.parent / name for name in promoted if name != path.name]
+    replaced = tuple(run.path.name for run in read_runs(others) if _gives_way(run, chosen.subject))
     kept = [name for name in promoted if name not in {*replaced, path.name}]
     write_promoted(path.parent, [*kept, path.name])
     return chosen, replaced

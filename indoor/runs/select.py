@@ -201,11 +201,17 @@ def headline_cells(result: RunResult) -> tuple[Allocator, int] | None:
     return None if allocator is None or not counts else (allocator, counts[-1])
 
 
-def mean_speedups(result: RunResult, allocator: Allocator, threads: int) -> dict[str, MeanSpeedup]:
-    """Return each variant's mean at one thread count, where it has paired speedups."""
-    timed = cells(result, allocator, threads)
+def mean_speedups(
+    names: Iterable[str], timed: Mapping[tuple[str, int], Measurement]
+) -> dict[str, MeanSpeedup]:
+    """Return the means of variants at one thread count, where they have paired speedups.
+
+    Args:
+        names: The variants, in the order of the means.
+        timed: The `cells` at that thread count.
+    """
     means = {}
-    for name in variants(result):
+    for name in names:
         speedups = {b: one.speedup for (v, b), one in timed.items() if v == name and one.speedup}
         if (mean := mean_speedup(speedups)) is not None:
             means[name] = mean

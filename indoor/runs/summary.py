@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from indoor.records import Count, Interval, PositiveCount, RunIdentity
 from indoor.runs.comparable import Subject
 from indoor.runs.results import RunResult
-from indoor.runs.select import cells, headline_cells, labels, mean_speedups
+from indoor.runs.select import cells, headline_cells, labels, mean_speedups, variants
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,10 +73,9 @@ def _ratios(result: RunResult) -> tuple[Ratio, ...]:
         return ()
     allocator, threads = place
     shown = labels(result)
+    timed = cells(result, allocator, threads)
     paired = {
-        name: one.speedup.baseline
-        for (name, _), one in cells(result, allocator, threads).items()
-        if one.speedup is not None
+        name: one.speedup.baseline for (name, _), one in timed.items() if one.speedup is not None
     }
     return tuple(
         Ratio(
@@ -88,5 +87,5 @@ def _ratios(result: RunResult) -> tuple[Ratio, ...]:
             speedup=mean.value,
             interval=mean.interval,
         )
-        for name, mean in mean_speedups(result, allocator, threads).items()
+        for name, mean in mean_speedups(variants(result), timed).items()
     )

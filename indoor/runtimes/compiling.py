@@ -119,11 +119,7 @@ class CompiledNetwork:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 logits `(B, C)` of float32 photographs `(B, 3, H, W)`."""
-        if tuple(images.shape) != self.shape:
-            raise IndoorError(
-                f"{self.name}: photographs of the shape {tuple(images.shape)}; expected "
-                f"{self.shape}, for which it was compiled; load it for that batch"
-            )
+        require_shape(self.name, images, self.shape, "compiled")
         products = nullcontext() if images.device.type == "cpu" else float32_products()
         with torch.no_grad(), products:
             return self.call(images.to(self.dtype).contiguous()).float()
@@ -138,3 +134,16 @@ class CompiledNetwork:
         if images.device.type != "cpu":
             return ()
         return time_primitives(lambda: self(images), num_calls)
+
+
+def require_shape(name: str, images: Tensor, shape: tuple[int, ...], made: str) -> None:
+    """Refuse photographs of another shape than a variant was compiled or captured (`made`) for.
+
+    Raises:
+        IndoorError: They have another one.
+    """
+    if tuple(images.shape) != shape:
+        raise IndoorError(
+            f"{name}: photographs of the shape {tuple(images.shape)}; expected {shape}, for which "
+            f"it was {made}; load it for that batch"
+        )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from indoor.devices import why_no_bfloat16
-from indoor.errors import IndoorError
 from indoor.model import load_float, read_manifest
 from indoor.records import Ran, Variant
 from indoor.runtimes import compiling, eager, inductor
@@ -176,11 +175,7 @@ class GraphedNetwork:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 logits `(B, C)` of float32 photographs `(B, 3, H, W)`."""
-        if images.shape != self.images.shape:
-            raise IndoorError(
-                f"{self.name}: photographs of the shape {tuple(images.shape)}; expected "
-                f"{tuple(self.images.shape)}, for which it was captured; load it for that batch"
-            )
+        compiling.require_shape(self.name, images, tuple(self.images.shape), "captured")
         with torch.inference_mode():
             self.images.copy_(images)
             self.graph.replay()
