@@ -22,6 +22,7 @@ NUMBERS_OF_DIAGNOSE = ("records", "causes", "render", "plot")
 ALLOWED = {
     "errors": set(),
     "progress": set(),
+    "workers": set(),
     "ranks": {"errors"},
     "process_group": {"errors", "ranks"},
     "files": {"errors"},
@@ -32,7 +33,7 @@ ALLOWED = {
     "hints": {"places"},
     "machine": {"errors", "records", "ranks"},
     "measure": {"errors", "files", "records", "machine"},
-    "runs": {"errors", "files", "hints", "locks", "progress", "records", "machine", "measure"},
+    "runs": BOTTOM - {"download", "ranks"} | {"workers", "records", "machine", "measure"},
     "report": {"errors", "files", "hints", "records", "machine", "measure", "runs"},
     "recommend": {"errors", "hints", "records", "measure", "runs", "report"},
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},

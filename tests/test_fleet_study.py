@@ -21,5 +21,5 @@ def test_the_study_measures_files_and_index(
     assert "5 runs of 2 machines" in capsys.readouterr().out
     record = json.loads(out.read_bytes())
     assert record["same"] is True
-    assert len(record["costs"]) == 4
+    assert len(record["costs"]) == 6
     assert all(one["seconds"] > 0 and one["memory_bytes"] > 0 for one in record["costs"].values())

@@ -157,6 +157,14 @@ APPENDED: dict[str, tuple[Callable[[], bytes | str | object], str]] = {
         lambda: texts(run_json())[0].replace('"median"', '"median": 1e-9, "median"', 1),
         "names 'median' twice in one object",
     ),
+    "a figure twice, and a colon as an escape": (
+        lambda: (
+            texts(run_json())[0]
+            .replace('"median"', '"median": 1e-9, "median"', 1)
+            .replace("::", "\\u003a:", 1)
+        ),
+        "names 'median' twice in one object",
+    ),
     "two members of gzip": (
         lambda: b"".join(gzip.compress(t.encode()) for t in texts(run_json(), run_json())),
         "holds more than one JSON document",

@@ -1,4 +1,4 @@
-"""What 10,000 saved runs cost: listed and reported, with the index beside them and without it.
+"""What 10,000 saved runs cost: listed, reported and as a site, with the index and without it.
 
 The runs are one real run's file, over and over, with machines, commits and speedups of their own.
 
@@ -7,6 +7,7 @@ Example:
 """
 
 import argparse
+import datetime
 import json
 import os
 import random
@@ -14,11 +15,15 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.studies import run
 from indoor.errors import IndoorError
@@ -29,6 +34,10 @@ from indoor.runs.document import read_document
 from indoor.runs.index import INDEX
 from indoor.runs.results import load_results, seal
 
+_FIRST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+_LOOK_S = 0.1
+"""Between two looks at the memory of a command's processes."""
+
 COMMANDS = {
     "results list": ("results", "list", "--json", "--results"),
     "report --summary": ("report", "--summary"),
@@ -37,7 +46,7 @@ COMMANDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a command took: seconds on the clock and of a CPU, and its largest resident memory."""
+    """What a command took: seconds on the clock and of CPUs, and its processes' most memory."""
 
     seconds: float
     cpu_s: float
@@ -74,6 +83,13 @@ def measure(source: Path, folder: Path, num_runs: int, num_machines: int) -> dic
     costs[f"{first}, no index"], told["files"] = call(COMMANDS[first], folder)
     for name, words in COMMANDS.items():
         costs[f"{name}, index"], told[name] = call(words, folder)
+    site = folder.with_name(f"{folder.name}-site")
+    words = ("results", "site", str(site), "--results")
+    for path in folder.rglob(INDEX):
+        path.unlink()
+    costs["results site, no index"], _ = call(words, folder)
+    costs["results site, again"], _ = call(words, folder)
+    shutil.rmtree(site)
     index_bytes = sum(path.stat().st_size for path in folder.rglob(INDEX))
     copy = folder.with_name(f"{folder.name}-copy")
     shutil.move(folder, copy)  # within a file system: only the times of the folder change
@@ -126,6 +142,7 @@ def make_fleet(source: Path, folder: Path, num_runs: int, num_machines: int) -> 
                 "low": then["interval"]["low"] * factor,
                 "high": then["interval"]["high"] * factor,
             }
+        data["datetime"] = (_FIRST + number * datetime.timedelta(hours=1)).isoformat()
         data["indoor"] = seal(data)
         path = folder / f"machine-{machine:03}" / f"{number // num_machines + 1:04}_made.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,24 +158,28 @@ def call(words: Sequence[str], folder: Path) -> tuple[Cost, str]:
     """
     began = time.perf_counter()
     command = [sys.executable, "-m", "indoor", *words, str(folder)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        text = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
+    most = 0
+    with (
+        tempfile.TemporaryFile() as out,
+        subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL) as process,
+    ):
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            most = max(most, _memory_bytes(process.pid))
+            time.sleep(_LOOK_S)
+        seconds = time.perf_counter() - began
+        _, status, used = ended
         process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        text = out.read().decode()
     if process.returncode:
         raise IndoorError(
             f"indoor {' '.join(words)} {folder} ended with {process.returncode}; expected 0; "
             "run it by itself"
         )
-    cost = Cost(
-        seconds=time.perf_counter() - began,
-        cpu_s=used.ru_utime + used.ru_stime,
-        memory_bytes=_resident_bytes(used),
-    )
-    return cost, text
+    memory_bytes = max(most, _largest_bytes(used))
+    return Cost(
+        seconds=seconds, cpu_s=used.ru_utime + used.ru_stime, memory_bytes=memory_bytes
+    ), text
 
 
 def describe(record: Mapping[str, Any]) -> str:
@@ -180,8 +201,20 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
     return "indoor" in entry.get("extra_info", {})
 
 
-def _resident_bytes(used: resource.struct_rusage) -> int:
-    """Return the peak; Linux counts in KiB, macOS in bytes."""
+def _memory_bytes(process_id: int) -> int:
+    """Return what a process and its own take now: on Linux what they share once."""
+    total = 0
+    with suppress(psutil.Error):
+        parent = psutil.Process(process_id)
+        for one in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.Error):
+                about = one.memory_full_info()
+                total += getattr(about, "pss", about.rss)
+    return total
+
+
+def _largest_bytes(used: resource.struct_rusage) -> int:
+    """Return the peak of the largest process; Linux counts in KiB, macOS in bytes."""
     return used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, use_color, width
 from indoor.errors import IndoorError
+from indoor.machine import num_usable_cores
 from indoor.records import to_json
 from indoor.report import plot_latency, render, render_fleet, survey, write_report_page
 from indoor.report.fleet_tables import fleet_blocks
@@ -16,6 +17,7 @@ from indoor.runs.index import read_summaries
 from indoor.runs.results import load_results, measurement_schema
 from indoor.runs.storage import files_below, newest_run
 from indoor.runs.summary import RunSummary
+from indoor.workers import workers
 
 MOST_TABLES = 20
 """Runs of which each has its tables; more are told in short unless somebody asks for these."""
@@ -87,7 +89,9 @@ def _is_summary(parsed: argparse.Namespace, files: Sequence[Path]) -> bool:
 
 def _summary(parsed: argparse.Namespace, files: Sequence[Path]) -> Outcome:
     named = {path for path in parsed.files if not path.is_dir()}
-    fleet = survey(_readable(read_summaries(files, progress=Bar()), named))
+    with workers(num_usable_cores()) as start:
+        found = read_summaries(files, progress=Bar(), start=start)
+        fleet = survey(_readable(found, named))
     if parsed.html:
         write_page(parsed.html, f"indoor report: {len(files)} runs", fleet_blocks(fleet))
     text = render_fleet(

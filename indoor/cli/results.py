@@ -9,11 +9,13 @@ from types import MappingProxyType
 
 from indoor.cli.bar import Bar
 from indoor.cli.output import Outcome, tell, use_color, width
+from indoor.machine import num_usable_cores
 from indoor.report.blocks import Block, Column, Grid, Heading, Paragraph
 from indoor.report.text import as_text
 from indoor.runs.pruning import plan_pruning, prune
 from indoor.runs.saved import SavedRun, group_runs, promote_run, read_runs
 from indoor.runs.storage import find_run, list_runs, lock_results, lost_promotions
+from indoor.workers import workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 
 def _list(results: Path, columns: int) -> Outcome:
-    runs = list(read_runs(list_runs(results), progress=Bar()))
+    with workers(num_usable_cores()) as start:
+        runs = list(read_runs(list_runs(results), progress=Bar(), start=start))
     if not runs:
         measure = shlex.join(["pytest", "bench", "--results", str(results)])
         return Outcome(record=[], text=f"no runs in {results}; make one with {measure}")
@@ -111,13 +114,14 @@ def _site(folder: Path, results: Path, num_pages: int) -> Outcome:
     from indoor.report.page import require_pages
 
     require_pages()  # before all runs are read
-    runs = list(read_runs(list_runs(results), progress=Bar()))
-    entries = _entries(runs)
+    with workers(num_usable_cores()) as start:
+        runs = list(read_runs(list_runs(results), progress=Bar(), start=start))
+        entries = _entries(runs)
 
-    def listed(links: Mapping[Path, str]) -> list[Block]:
-        return _blocks(Path(results.name), runs, entries, links)
+        def listed(links: Mapping[Path, str]) -> list[Block]:
+            return _blocks(Path(results.name), runs, entries, links)
 
-    num_made = write_site(folder, results, runs, listed, num_pages)
+        num_made = write_site(folder, results, runs, listed, num_pages, start)
     return Outcome(
         record={"folder": str(folder), "runs": len(runs), "made": num_made},
         text=f"{folder / 'index.html'}: {len(runs)} runs, {num_made} pages made anew",

@@ -16,6 +16,7 @@ from indoor.report.blocks import Block, Paragraph
 from indoor.report.fleet_tables import fleet_blocks
 from indoor.report.page import write_page
 from indoor.runs.saved import SavedRun
+from indoor.workers import Start, here
 
 _MADE = "made.json"
 """In the site's folder: of what each page was made."""
@@ -35,6 +36,7 @@ def write_site(
     runs: Sequence[SavedRun],
     listed: Callable[[Mapping[Path, str]], Sequence[Block]],
     num_pages: int,
+    start: Start = here,
 ) -> int:
     """Write a site, or bring it up to date: what is new or changed is made.
 
@@ -44,6 +46,7 @@ def write_site(
         runs: All that are in it.
         listed: Returns the list of all runs, with links to the pages of some.
         num_pages: How many of the newest runs have a page, beside the promoted ones.
+        start: Begins the making of a page.
 
     Returns:
         How many pages of runs were made.
@@ -52,7 +55,7 @@ def write_site(
         IndoorError: Jinja2 or matplotlib is not installed, or a file cannot be read or written.
     """
     readable = [run for run in runs if run.summary is not None]
-    links, num_made = _bring_up(folder, readable, _newest(readable, num_pages))
+    links, num_made = _bring_up(folder, readable, _newest(readable, num_pages), start)
     blocks = [*listed(links)]
     if kept := read_history(results).commits:
         history = history_page_blocks(tell_history(kept))
@@ -72,7 +75,7 @@ def _newest(readable: Sequence[SavedRun], count: int) -> list[SavedRun]:
 
 
 def _bring_up(
-    folder: Path, readable: Sequence[SavedRun], chosen: Sequence[SavedRun]
+    folder: Path, readable: Sequence[SavedRun], chosen: Sequence[SavedRun], start: Start
 ) -> tuple[dict[Path, str], int]:
     """Make the chosen runs' pages unless their files are as they were; remove those of no run.
 
@@ -86,21 +89,25 @@ def _bring_up(
     record = folder / _MADE
     before = read_record(record, Made) if record.is_file() else None
     pages = dict(before.pages) if before and before.made_by == made_by else {}
-    num_made = 0
+    made = {}
     for run in chosen:
         name, state = _page_of(run), sha256_of_file(run.path)
-        if pages.get(name) == state and (folder / name).is_file():
-            continue
-        assert run.result is not None
-        write_report_page([run.result], folder / name)
+        if pages.get(name) != state or not (folder / name).is_file():
+            made[name] = state, start(_make, run, folder / name)
+    for name, (state, end) in made.items():
+        end()
         pages[name] = state
-        num_made += 1
     by_page = {_page_of(run): run.path for run in readable}
     for name in pages.keys() - by_page.keys():
         (folder / name).unlink(missing_ok=True)
         del pages[name]
     write_record(record, Made(made_by=made_by, pages=pages))
-    return {by_page[name]: name for name in pages if (folder / name).is_file()}, num_made
+    return {by_page[name]: name for name in pages if (folder / name).is_file()}, len(made)
+
+
+def _make(run: SavedRun, page: Path) -> None:
+    assert run.result is not None
+    write_report_page([run.result], page)
 
 
 def _page_of(run: SavedRun) -> str:

@@ -1,17 +1,21 @@
 """What all pictures share; the only importer of matplotlib, and only when called."""
 
+import hashlib
 import io
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indoor.errors import IndoorError
 from indoor.files import replace_file
+from indoor.records import to_json
 from indoor.report.blocks import OWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure, SubFigure
 
 _DPI = 144
@@ -51,9 +55,42 @@ def caption(figure: "Figure | SubFigure", lines: list[str], width: float) -> Non
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write the picture as a PNG, whole or not at all."""
+    """Write the picture as a PNG, whole or not at all; it says which figures it draws."""
     with replace_file(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={DRAWN: drawn_sha256(figure)})
+
+
+DRAWN = "drawn-sha256"
+"""Under this a PNG of ours holds `drawn_sha256` in its text."""
+
+
+def drawn_sha256(figure: "Figure") -> str:
+    """Return a hash of what a picture shows: its panels' titles, labels, points and whiskers.
+
+    Two pictures of one hash tell the same, whatever drew them and at which size.
+    """
+    panels = [
+        (
+            axes.get_title(),
+            axes.get_xlabel(),
+            axes.get_ylabel(),
+            axes.get_legend_handles_labels()[1],
+            [_rounded(line.get_xydata()) for line in axes.lines],
+            [[_rounded(part) for part in one.get_segments()] for one in _whiskers(axes)],
+        )
+        for axes in figure.axes
+    ]
+    return hashlib.sha256(to_json(panels)).hexdigest()
+
+
+def _whiskers(axes: "Axes") -> "Iterator[LineCollection]":
+    from matplotlib.collections import LineCollection
+
+    return (one for one in axes.collections if isinstance(one, LineCollection))
+
+
+def _rounded(points: Any) -> list[list[str]]:
+    return [[f"{value:.6g}" for value in point] for point in points]
 
 
 def as_svg(figure: "Figure") -> str:

@@ -96,7 +96,7 @@ def draw_frontier(run: RunResult, answer: Headline, batch: int) -> "Figure":
     """
     figure = blank(_FRONTIER_INCHES, _HEIGHT)
     axes = figure.subplots()
-    styles = _styles(run)
+    styles, names = _styles(run), _names(run)
     points: list[tuple[float, float]] = []
     for name, accuracy in evaluations(run).items():
         cell = answer.cells.get((name, batch))
@@ -114,7 +114,7 @@ def draw_frontier(run: RunResult, answer: Headline, batch: int) -> "Figure":
             elinewidth=0.8,
             capsize=2,
             linestyle="",
-            label=_name(run, name),
+            label=names[name],
         )
     best = frontier(points)
     axes.step(*zip(*best, strict=True), where="post", color="0.45", linewidth=1, zorder=0)
@@ -197,13 +197,13 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
     counts = thread_counts(cases)
     panels = figure.subplots(1, len(counts), sharex=True, sharey=True, squeeze=False)[0]
     sizes = batch_sizes(cases)
-    styles = _styles(run)
+    styles, names = _styles(run), _names(run)
     many = len(styles) > MANY
     for axes, threads in zip(panels, counts, strict=True):
         for index, variant in enumerate(variants(run)):
             apart = _SHIFT_OF_MANY * (index - len(styles) / 2) if many else _SHIFT * (index - 1)
             shown = [c for c in cases if _is_of(c, variant, threads)]
-            _line(axes, shown, 2.0**apart, many=many, label=_name(run, variant), **styles[variant])
+            _line(axes, shown, 2.0**apart, many=many, label=names[variant], **styles[variant])
         axes.set_title(units.threads(threads), fontsize=10)
         axes.set_xlabel("batch")
         axes.set_xscale("log", base=2)
@@ -230,8 +230,8 @@ def _latency_row(figure: "SubFigure", run: RunResult, width: float) -> None:
     caption(figure, [short_caption(run), _WHISKERS, *([_LEGEND_OF_MANY] if many else [])], width)
 
 
-def _name(run: RunResult, variant: str) -> str:
-    return labels(run)[variant].replace("\n", " ")
+def _names(run: RunResult) -> dict[str, str]:
+    return {variant: label.replace("\n", " ") for variant, label in labels(run).items()}
 
 
 def _styles(run: RunResult) -> dict[str, dict[str, Any]]:

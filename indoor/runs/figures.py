@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from indoor.errors import IndoorError
 from indoor.records import Interval, Measurement
@@ -33,12 +34,35 @@ class Rounds:
 _NO_FIGURES = (str, bool, type(None))
 
 
-def no_numbers(data: object, member: str = "") -> Iterator[tuple[str, str]]:
+def no_numbers(data: object) -> Iterator[tuple[str, str]]:
     """Yield what is no finite number below `data`, or absurdly large, with the members to it.
 
     Seeds may be as large as they like: nothing is worked out from them.
     """
-    if isinstance(data, int | float):  # the common case first: a run has 100,000 of them
+    if not _all_are_figures(data):  # a run has 100,000 of them, and as a rule all are
+        yield from _no_numbers(data, "")
+
+
+def _all_are_figures(data: object) -> bool:
+    """Return whether nothing at all has to be looked at more closely."""
+    groups: list[Any] = [[data]]
+    for group in groups:  # which grows meanwhile
+        for value in group.values() if type(group) is dict else group:
+            kind = type(value)
+            if kind is str or value is None:
+                continue
+            if kind is float or kind is int:
+                if not -MOST < value < MOST:
+                    return False
+            elif kind is dict or kind is list:
+                groups.append(value)
+            elif not isinstance(value, _NO_FIGURES):
+                return False
+    return True
+
+
+def _no_numbers(data: object, member: str) -> Iterator[tuple[str, str]]:
+    if isinstance(data, int | float):
         if abs(data) < MOST:
             return
         if data != data or data in (math.inf, -math.inf):
@@ -48,10 +72,10 @@ def no_numbers(data: object, member: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(data, dict):
         for name, value in data.items():
             if name != "seed" and not isinstance(value, _NO_FIGURES):
-                yield from no_numbers(value, f"{member}.{name}" if member else str(name))
+                yield from _no_numbers(value, f"{member}.{name}" if member else str(name))
     elif isinstance(data, list | tuple):
         for index, value in enumerate(data):
-            yield from no_numbers(value, f"{member}[{index}]")
+            yield from _no_numbers(value, f"{member}[{index}]")
 
 
 def check_numbers(data: Mapping[str, object], source: str) -> None:

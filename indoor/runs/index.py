@@ -5,11 +5,12 @@ times, inode), or, where that is another one as in a copied folder, for a file o
 Whatever is missing, damaged, or of other records than this version's is read from its file again.
 """
 
-import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -21,6 +22,7 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.records import Machine, RunIdentity, Sha256, to_builtins, to_json
 from indoor.runs.results import load_results
 from indoor.runs.summary import Ratio, RunSummary, summarize
+from indoor.workers import Start, here
 
 INDEX = ".index"
 """No `.json`: pytest-benchmark would take such a file for a run."""
@@ -28,52 +30,91 @@ INDEX = ".index"
 _VERSION = 1
 """Counted up when a summary means something else; what it holds is in `_head`, too."""
 
+_AHEAD = 16
+"""Files whose reading is begun before the result is asked for."""
+
 _STEP = 50
 """Runs read between two writes, which is what a kill can cost: some seconds of reading."""
 
 
 def read_summaries(
-    paths: Sequence[Path], *, progress: Progress = NO_PROGRESS
+    paths: Sequence[Path], *, progress: Progress = NO_PROGRESS, start: Start = here
 ) -> Iterator[tuple[Path, RunSummary | IndoorError]]:
     """Yield each run in short, or why it cannot be read, in the order given.
 
     Args:
         paths: The files; those of a folder share the index in it, which is brought up to date.
         progress: Hears of each file.
+        start: Begins the reading of a file, some files ahead of what is asked for.
     """
     indices: dict[Path, _Index] = {}
+    begun: deque[tuple[Path, Callable[[], RunSummary | IndoorError]]] = deque()
+    ahead = 0 if start is here else _AHEAD
     progress.start("reading runs", len(paths))
     try:
         for path in paths:
             if path.parent not in indices:
                 indices[path.parent] = _Index(path.parent)
-            yield path, _read(path, indices[path.parent])
-            progress.advance()
+            begun.append((path, _begin(path, indices[path.parent], start)))
+            if len(begun) > ahead:
+                yield _end(begun, progress)
+        while begun:
+            yield _end(begun, progress)
     finally:
         for index in indices.values():
             index.write()
         progress.finish()
 
 
-def _read(path: Path, index: "_Index") -> RunSummary | IndoorError:
-    state = content = ""
+def _end(
+    begun: deque[tuple[Path, Callable[[], RunSummary | IndoorError]]], progress: Progress
+) -> tuple[Path, RunSummary | IndoorError]:
+    path, result = begun.popleft()
+    found = path, result()
+    progress.advance()
+    return found
+
+
+def _begin(path: Path, index: "_Index", start: Start) -> Callable[[], RunSummary | IndoorError]:
+    """Begin to read a file unless it is known; return what ends that, and keeps what was read."""
+    state = ""
     with suppress(OSError):  # what cannot be read is told by `load_results`
         # The state first: of a file that changes after this it is not the state any more.
         state = file_key(path, "run") or ""
-        if (known := index.find(path.name, state=state)) is not None:
-            return known
+        known = index.find(path.name, state=state)
+        if known is None and index.has(path.name):
+            known = index.find(path.name, state=state, content=sha256_of_file(path))
+        if known is not None:
+            return partial(_same, known)
+    reading = start(_read, path)
+
+    def end() -> RunSummary | IndoorError:
+        content, found = reading()
+        if content and isinstance(found, RunSummary):
+            index.add(path.name, state, content, found)
+        return found
+
+    return end
+
+
+def _same(known: RunSummary) -> RunSummary:
+    return known
+
+
+def _read(path: Path) -> tuple[Sha256, RunSummary | IndoorError]:
+    """Return the content's hash, empty where that changed meanwhile, and what is to be told."""
+    content = ""
+    with suppress(OSError):
         content = sha256_of_file(path)
-        if (known := index.find(path.name, state=state, content=content)) is not None:
-            return known
     try:
         (result,) = load_results([path])
+        found: RunSummary | IndoorError = summarize(result)
     except IndoorError as error:
-        return error
-    summary = summarize(result)
+        return "", error
     with suppress(OSError):
-        if content and content == sha256_of_file(path):
-            index.add(path.name, state, content, summary)
-    return summary
+        if content == sha256_of_file(path):
+            return content, found
+    return "", found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +154,10 @@ class _Index:
         self._new: list[bytes] = []
         self._num_new = 0
         self._goes_on = self._load()
+
+    def has(self, name: str) -> bool:
+        """Return whether some state of the file is known."""
+        return name in self._entries
 
     def find(self, name: str, *, state: str, content: str | None = None) -> RunSummary | None:
         """Return what is known of a file in this state, or, where it is given, of this content."""
@@ -236,14 +281,14 @@ class _Index:
         return self._objects[key]
 
 
-@functools.cache
+@cache
 def _head() -> bytes:
     """Return the first line: which version of the summaries, and of the records in them."""
     shape = msgspec.json.encode(msgspec.json.schema(RunSummary))  # a default may be a tuple
     return b"index %d %s" % (_VERSION, hashlib.sha256(shape).hexdigest()[:32].encode())
 
 
-@functools.cache
+@cache
 def _kinds(record_type: type) -> dict[str, Any]:
     return get_type_hints(record_type, include_extras=True)
 

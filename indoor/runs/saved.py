@@ -15,6 +15,7 @@ from indoor.runs.index import read_summaries
 from indoor.runs.results import ChangedRunError, ForeignRunError, RunResult, load_results
 from indoor.runs.storage import read_promoted, write_promoted
 from indoor.runs.summary import RunSummary
+from indoor.workers import Start, here
 
 Fault = Literal["unreadable", "changed", "of another suite"]
 """Cut off or of another version; changed after it was saved; another suite's, which is none."""
@@ -77,18 +78,21 @@ class SavedRun:
         return tuple(dict.fromkeys(word for word in words if word))
 
 
-def read_runs(paths: Sequence[Path], *, progress: Progress = NO_PROGRESS) -> Iterator[SavedRun]:
+def read_runs(
+    paths: Sequence[Path], *, progress: Progress = NO_PROGRESS, start: Start = here
+) -> Iterator[SavedRun]:
     """Yield saved runs; what cannot be read, or is not ours, is told by its `fault`.
 
     Args:
         paths: Their files.
         progress: Hears of each.
+        start: As in `read_summaries`.
 
     Raises:
         IndoorError: A file that names the promoted runs of a folder cannot be read.
     """
     promoted: dict[Path, tuple[str, ...]] = {}
-    for path, found in read_summaries(paths, progress=progress):
+    for path, found in read_summaries(paths, progress=progress, start=start):
         if path.parent not in promoted:
             promoted[path.parent] = read_promoted(path.parent)
         is_promoted = path.name in promoted[path.parent]
