@@ -8,7 +8,9 @@ import argparse
 import json
 import os
 import pickle
+import shutil
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -180,6 +182,41 @@ def _lists() -> list[bytes]:
     ]
 
 
+def _archive(path: Path) -> None:
+    from unittest import mock
+
+    from archived import publish
+
+    from indoor.dataset import obtain
+    from indoor.dataset.published import look_for
+
+    folder, root = path.parent, path.parent / "unpacked"
+    (folder / "TrainImages.txt").write_text("bars/bars_00.jpg\nchecks/a b.jpg")
+    published = publish(folder)
+    before = sorted(folder.rglob("*"))
+    try:
+        with mock.patch("os.sync"):  # other programs' files are left alone
+            obtain(root, published, archive=path)
+        assert look_for(published, root).lacks == "", "a part was taken for the whole"
+        shutil.rmtree(root)
+    finally:
+        (folder / ".unpacked.download.lock").unlink(missing_ok=True)
+        assert sorted(folder.rglob("*")) == before, "something is left, or lost"
+
+
+def _archives() -> list[bytes]:
+    from archived import entry, files_of, tar, zipped
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = files_of(make_folder(Path(folder)))
+    return [
+        tar(files),
+        tar(files, "w:gz"),
+        zipped(files),
+        tar(files, "w", (entry("Images/bars/x.jpg", type=tarfile.SYMTYPE, linkname="/"), b"")),
+    ]
+
+
 def make_folder(folder: Path) -> Path:
     """Make the data set that the lists are of, and return its folder."""
     from hostile_photographs import noise, saved
@@ -196,6 +233,7 @@ READERS = {
     "weights": Reader(_weights, _files_of_weights, "weights.pt"),
     "run": Reader(_run, _runs, "run.json"),
     "record": Reader(_records, _stored_records, "record.json"),
+    "archive": Reader(_archive, _archives, "archive.tar"),
     "list": Reader(_list, _lists, "TrainImages.txt"),
 }
 
@@ -208,7 +246,9 @@ def _main() -> None:
     parsed = parser.parse_args()
     import atheris
 
-    with atheris.instrument_imports(include=["indoor", "PIL", "pickle", "zipfile", "json"]):
+    with atheris.instrument_imports(
+        include=["indoor", "PIL", "pickle", "zipfile", "tarfile", "json"]
+    ):
         import indoor.cli
         import indoor.dataset
         import indoor.model

@@ -1,8 +1,9 @@
 """Calls on hostile files, in a process of their own that may hang, die or fill the memory.
 
 `python tests/hostile.py CALLS OUTCOMES` makes the calls that a JSON file lists, one after another,
-and writes a line of JSON for each. A call is the words of an `indoor` command, or `photograph FILE`
-or `weights FILE`, which do what every command does with such a file and start no network.
+and writes a line of JSON for each. A call is the words of an `indoor` command, or one of
+`photograph FILE`, `weights FILE` and `archive FILE DATA_SET`, which do what every command does with
+such a file and start no network.
 """
 
 import json
@@ -143,7 +144,17 @@ def _weights(words: list[str]) -> int:
     return _told(read)
 
 
-def _told(read: Callable[[], None]) -> int:
+def _archive(words: list[str]) -> int:
+    """Make the data set that `words[2]` is of an archive, in `sets` beside it."""
+    from archived import publish
+
+    from indoor.dataset import obtain
+
+    path, published = Path(words[1]), publish(Path(words[2]))
+    return _told(lambda: obtain(path.parent / "sets" / "set", published, archive=path))
+
+
+def _told(read: Callable[[], object]) -> int:
     from indoor.cli.output import tell
     from indoor.errors import IndoorError
 
@@ -155,7 +166,11 @@ def _told(read: Callable[[], None]) -> int:
     return 0
 
 
-_READERS: dict[str, Callable[[list[str]], int]] = {"photograph": _photograph, "weights": _weights}
+_READERS: dict[str, Callable[[list[str]], int]] = {
+    "photograph": _photograph,
+    "weights": _weights,
+    "archive": _archive,
+}
 
 
 def _reset_peak() -> int:

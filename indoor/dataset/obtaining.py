@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256 as hash_of
@@ -121,6 +122,8 @@ def obtain(
                 _publish(published, lists, work / "unpacked", root)
             finally:
                 shutil.rmtree(work / "unpacked", ignore_errors=True)
+                with suppress(OSError):
+                    work.rmdir()  # unless a download lies there, which the next call goes on with
             there = _look(published, root)
             assert there is not None
             there = replace(there, is_new=True, verified=verified, notes=(*notes, *more))
