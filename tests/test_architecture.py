@@ -14,7 +14,7 @@ WORKER = ROOT / "indoor" / "measure" / "worker"
 
 BOTTOM = {"errors", "files", "hints", "locks", "progress", "download", "ranks"}
 NUMBERS = {"measure", "runs", "report", "recommend", "gate", "history"}
-NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline")
+NUMBERS_OF_EXPLAIN = ("observations", "terms", "decompose", "verdict", "render", "roofline", "plot")
 """Files of `indoor/explain/` that know no torch; the others there measure."""
 NUMBERS_OF_DIAGNOSE = ("records", "causes", "render", "plot")
 """The same of `indoor/diagnose/`."""

@@ -109,7 +109,9 @@ def test_evaluate_pairs_float32_and_int8(
     words = ("evaluate", "tiny", "--data", photographs, "--photographs")
     assert run(*words, "--html", page) == 0
     assert "no loss" not in capsys.readouterr().out
-    assert "Where int8 answers otherwise than float32" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "Where int8 answers otherwise than float32" in text
+    assert "Loss and accuracy over 3 epochs" in text  # the run's own curves, drawn
     assert run(*words) == 2
     assert "expected --html FILE beside it" in capsys.readouterr().err
 

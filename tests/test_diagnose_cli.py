@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from quantizable import config
+from test_report_page import Read
 
 from indoor.cli import main
 from indoor.cli.arguments import parse
@@ -32,6 +33,7 @@ class Told:
 
     json: str
     picture: Path
+    page: str
 
     @property
     def diagnosis(self) -> Diagnosis:
@@ -43,9 +45,11 @@ class Told:
 def told(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Told:
     """The command's JSON and picture."""
     picture, printed = tmp_path_factory.mktemp("told") / "layers.png", io.StringIO()
+    page = picture.with_suffix(".html")
+    written = ["--plot", str(picture), "--html", str(page)]
     with contextlib.redirect_stdout(printed):
-        assert main([*words, "--json", "--plot", str(picture), "--photographs", "2"]) == 0
-    return Told(printed.getvalue(), picture)
+        assert main([*words, "--json", *written, "--photographs", "2"]) == 0
+    return Told(printed.getvalue(), picture, page.read_text(encoding="utf-8"))
 
 
 def layer(name: str, share: float, **figures: object) -> LayerError:
@@ -113,6 +117,15 @@ def test_the_next_line_has_all_remedies_and_what_was_chosen_before(
     asked = parse(shlex.split(line)[2:])
     assert (asked.bias_correction, asked.equalise) == (True, True)
     assert (asked.observer, asked.engine) == (found.config.observer, found.config.engine)
+
+
+def test_the_page_holds_every_layer_and_their_picture(told: Told) -> None:
+    """The worst first in the table, in their order in the picture above it."""
+    read = Read(told.page)
+    assert read.tags.count("figure") == 1
+    assert [row[0] for row in read.tables[-1][1:]] == [
+        one.layer for one in told.diagnosis.worst_first
+    ]
 
 
 def test_an_int8_of_another_float32_is_refused(

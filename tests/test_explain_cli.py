@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 from synthetic_machines import SyntheticMachine, Work, observations
 from test_cli_light import run
+from test_report_page import Read
 
 from indoor.cli import main
 from indoor.explain.observations import Observations
+from indoor.explain.plot import draw_shares
+from indoor.explain.terms import TERMS
+from indoor.explain.verdict import explain
 from indoor.records import read_record, write_record
 
 FLOAT = Work(multiply_adds=1e9, num_bytes=20e6, pass_bytes=10e6, num_calls=20, faults=900)
@@ -54,6 +58,27 @@ def test_a_saved_file_is_shown_as_a_table(saved: Path, capsys: pytest.CaptureFix
     assert "The largest part is arithmetic" in printed
     assert "False here" in printed
     assert re.search(r"float32 / int8 +8 +1 +\d\.\d\dx +arithmetic", printed)
+
+
+def test_a_saved_file_is_shown_as_a_page(saved: Path, tmp_path: Path) -> None:
+    """The terms as a picture, then what the terminal shows, and the layers to be unfolded."""
+    page = tmp_path / "page.html"
+    assert main(["explain", str(saved), "--html", str(page)]) == 0
+    read = Read(page.read_text(encoding="utf-8"))
+    assert read.tags.count("figure") == read.tags.count("details") == 1
+    assert read.tags.index("figure") < read.tags.index("table") < read.tags.index("details")
+    assert any(row[0] == "float32 / int8" and row[1] == "8" for row in read.tables[0])
+    assert any("The largest part is arithmetic" in text for text in read.texts)
+
+
+def test_a_bar_ends_where_its_terms_add_up() -> None:
+    """To the logarithm of the speedup: what makes it faster on the right, less what is left."""
+    cells = explain(measured()).cells
+    axes = draw_shares(cells).axes[0]
+    for place, one in enumerate(cells):
+        widths = [bar.get_width() for bar in axes.patches if round(bar.get_y() + 0.35) == place]
+        assert len(widths) == len(TERMS)
+        assert sum(widths) == pytest.approx(one.decomposition.log_ratio)
 
 
 def test_a_saved_file_is_shown_as_markdown(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_explain_cli import measured
+from test_report_same import PUBLISHED
 
 from bench.studies.page import BROWSERS
 from indoor.cli import main
+from indoor.records import write_record
 
 GOLDEN = Path(__file__).parent / "golden"
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 AXE = Path(os.environ.get("INDOOR_AXE", "node_modules/axe-core/axe.min.js"))
 """axe-core's one file; `npm install --no-save axe-core` puts it there."""
+KINDS = ("run", "many", "fleet", "gate", "history", "explain", "site")
 WIDTHS = {360: 740, 1280: 900, 3840: 2160}
 
 pytestmark = [
@@ -29,16 +33,26 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run's, a gate's and a history's page."""
+    """A page of each kind."""
     folder = tmp_path_factory.mktemp("pages")
+    results, site = folder / "results", folder / "site"
+    for number in (1, 2):
+        path = results / "Linux-CPython-3.11-64bit" / f"000{number}_resnet50.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(GOLDEN / "run-v2.json", path)
+    write_record(folder / "explained.json", measured())
     words = {
         "run": ("report", GOLDEN / "run-v2.json"),
+        "many": ("report", PUBLISHED),
+        "fleet": ("report", "--summary", results),
         "gate": ("gate", "--show", GOLDEN / "gate-v1.json"),
-        "history": ("history", "--results", folder / "results"),
+        "history": ("history", "--results", results),
+        "explain": ("explain", folder / "explained.json"),
     }
     for name, said in words.items():
         main([*map(str, said), "--html", str(folder / f"{name}.html")])
-    return {name: folder / f"{name}.html" for name in words}
+    assert main(["results", "site", str(site), "--results", str(results), "--pages", "1"]) == 0
+    return {name: folder / f"{name}.html" for name in words} | {"site": site / "index.html"}
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +92,7 @@ def opened(browser: Any) -> Iterator[Any]:
     assert len(requests) == len(contexts)
 
 
-@pytest.mark.parametrize("name", ["run", "gate", "history"])
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_page_fits_every_width(
@@ -131,6 +145,23 @@ def test_a_row_opens_its_rounds_by_mouse_and_by_keys(opened: Any, pages: dict[st
     assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
 
 
+def test_a_narrow_windows_picture_scrolls_by_keys(opened: Any, pages: dict[str, Path]) -> None:
+    """Its letters stay as large as may be read, and what is outside is reached without a mouse."""
+    figure = opened(pages["run"], 360).locator("figure").first
+    assert figure.evaluate("one => one.scrollWidth > one.clientWidth")
+    figure.focus()
+    figure.press("ArrowRight")
+    figure.page.wait_for_function("() => document.activeElement.scrollLeft > 0")
+
+
+def test_a_sites_links_lead_to_its_pages(opened: Any, pages: dict[str, Path]) -> None:
+    """The newest run's page opens from the list."""
+    page = opened(pages["site"])
+    assert page.locator("tbody th a").count() == 1
+    href = page.locator("tbody th a").get_attribute("href")
+    assert (pages["site"].parent / href).is_file()
+
+
 def test_without_javascript_everything_but_sorting_is_there(
     opened: Any, pages: dict[str, Path]
 ) -> None:
@@ -142,7 +173,7 @@ def test_without_javascript_everything_but_sorting_is_there(
     assert page.locator("details[open] dl").first.is_visible()
 
 
-@pytest.mark.parametrize("name", ["run", "gate", "history"])
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(
     opened: Any, pages: dict[str, Path], name: str, scheme: str

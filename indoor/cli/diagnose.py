@@ -8,7 +8,7 @@ from indoor.cli.chosen_run import checkpoint, data_root, opened_run
 from indoor.cli.output import Outcome, use_color, width
 from indoor.diagnose.causes import apply
 from indoor.diagnose.diagnosis import NUM_PHOTOGRAPHS, diagnose
-from indoor.diagnose.plot import plot_diagnosis
+from indoor.diagnose.plot import diagnosis_page_blocks, plot_diagnosis
 from indoor.diagnose.records import Diagnosis
 from indoor.diagnose.render import render_diagnosis
 from indoor.errors import IndoorError
@@ -17,6 +17,7 @@ from indoor.hints import command_line, run_word
 from indoor.model import describe_pair
 from indoor.records import QuantizationConfig
 from indoor.repair.render import options_of
+from indoor.report.page import check_new_page, write_page
 
 
 def run(parsed: argparse.Namespace) -> Outcome:
@@ -24,6 +25,8 @@ def run(parsed: argparse.Namespace) -> Outcome:
     named, root = checkpoint(parsed.run), data_root(parsed)
     if parsed.plot:
         check_writable(parsed.plot.parent)
+    if parsed.html:
+        check_new_page(parsed.html)
     opened = opened_run(named, root)
     if parsed.int8 is None:
         may_be_paired, line = describe_pair(opened.folder, root=root)
@@ -40,6 +43,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
     )
     if parsed.plot:
         plot_diagnosis(found, parsed.plot)
+    if parsed.html:
+        title = f"indoor diagnose: {opened.folder.name}"
+        write_page(parsed.html, title, diagnosis_page_blocks(found))
     if parsed.format == "json":
         return Outcome(record=found, text="", notes=opened.notes)
     text = render_diagnosis(

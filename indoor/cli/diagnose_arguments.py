@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from indoor.cli.network_arguments import RUN_HELP, data_options
-from indoor.cli.parser import command, group, positive
+from indoor.cli.parser import add_html, command, group, positive
 
 
 def add_diagnose(commands: Any) -> None:
@@ -35,6 +35,7 @@ def add_diagnose(commands: Any) -> None:
     output.add_argument(
         "--plot", type=Path, metavar="PNG", help="also plot the layers (default: no plot)"
     )
+    add_html(output)
     output.add_argument("--layers", action="store_true", help="all layers, not the worst 20 alone")
     output.add_argument(
         "--width", type=positive, metavar="N", help="columns (default: the terminal's)"

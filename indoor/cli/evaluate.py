@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
@@ -19,12 +20,16 @@ from indoor.pipeline import evaluate_run
 from indoor.pipeline.differences import find_differing
 from indoor.process_group import after_first
 from indoor.ranks import Ranks
+from indoor.records import TrainingCurves, read_record
 from indoor.report import render_evaluation
-from indoor.report.blocks import PageBlock
+from indoor.report.blocks import Heading, PageBlock, Picture
 from indoor.report.differences import differing_blocks
 from indoor.report.page import check_new_page, write_page
+from indoor.report.picture import as_svg
+from indoor.report.plots import draw_curves
 from indoor.report.render import evaluation_blocks
 from indoor.runtimes import find_variant
+from indoor.train.fine_tune import CURVES
 
 
 def run(parsed: argparse.Namespace) -> Outcome | None:
@@ -47,7 +52,7 @@ def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
         )
     if parsed.html:
         check_new_page(parsed.html)
-    pages: list[PageBlock] = []
+    pages: list[PageBlock] = _training(opened.folder) if parsed.html and ranks.is_first else []
 
     def show(scenes: IndoorScenes, logits: Mapping[str, Tensor]) -> None:
         (first, of_first), *others = logits.items()
@@ -86,3 +91,20 @@ def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
         )
         text = f"{text}\n\nnext: {following}"
     return Outcome(record=report, text=text, notes=opened.notes)
+
+
+def _training(folder: Path) -> list[PageBlock]:
+    """Return how the run was fine-tuned; nothing where it was adopted, or nobody kept that."""
+    path = folder / CURVES
+    curves = read_record(path, TrainingCurves) if path.is_file() else None
+    if curves is None or not curves.epochs:
+        return []
+    best = curves.best
+    return [
+        Heading("Training"),
+        Picture(
+            as_svg(draw_curves(curves)),
+            f"Loss and accuracy over {len(curves.epochs)} epochs; epoch {best.epoch} is the best, "
+            f"with {best.val_accuracy:.1%} of the validation photographs right.",
+        ),
+    ]

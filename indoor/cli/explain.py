@@ -8,12 +8,14 @@ from indoor import places
 from indoor.cli.output import Outcome, tell, use_color, width
 from indoor.errors import IndoorError
 from indoor.explain.observations import Observations
+from indoor.explain.plot import explanation_page_blocks
 from indoor.explain.render import render_explanation
 from indoor.explain.roofline import place_operators
 from indoor.explain.verdict import explain
 from indoor.files import check_new_file
 from indoor.hints import command_line
 from indoor.records import read_record, write_record
+from indoor.report.page import check_new_page, write_page
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,8 @@ MINUTES = 20.0
 def run(parsed: argparse.Namespace) -> Outcome:
     """Measure and explain, or explain what was measured and saved before."""
     saved = _saved(parsed.run)
+    if parsed.html:
+        check_new_page(parsed.html)
     if saved is None:
         observations, path = _measure(parsed)
         notes: tuple[str, ...] = (
@@ -36,6 +40,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
         _refuse_unheeded(parsed)
         observations, notes = read_record(saved, Observations), ()
     explanation = explain(observations)
+    if parsed.html:
+        title = f"indoor explain: {observations.run}"
+        write_page(parsed.html, title, explanation_page_blocks(observations, explanation))
     if parsed.format == "json":
         record: dict[str, object] = {"observations": observations, "explanation": explanation}
         if parsed.layers:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from indoor.cli.parser import command, group, minutes, numbers, positive
+from indoor.cli.parser import add_html, command, group, minutes, numbers, positive
 
 
 def add_explain(commands: Any) -> None:
@@ -53,6 +53,7 @@ def add_explain(commands: Any) -> None:
         metavar="FILE",
         help="where the rounds go (default: data/explained/RUN.json)",
     )
+    add_html(output)
     output.add_argument(
         "--layers",
         action="store_true",

@@ -12,7 +12,7 @@ from indoor.history.page import history_page_blocks
 from indoor.records import read_record, write_record
 from indoor.report import page as page_module
 from indoor.report import survey, write_report_page
-from indoor.report.blocks import Block, Paragraph
+from indoor.report.blocks import Block, Column, Grid
 from indoor.report.fleet_tables import fleet_blocks
 from indoor.report.page import write_page
 from indoor.runs.saved import SavedRun
@@ -20,6 +20,12 @@ from indoor.workers import Start, here
 
 _MADE = "made.json"
 """In the site's folder: of what each page was made."""
+
+_HISTORY = Grid(
+    columns=(Column("page", "left"), Column("what it tells", "left")),
+    rows=(("history", "the gates over the commits"),),
+    links=("history.html",),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +62,14 @@ def write_site(
     """
     readable = [run for run in runs if run.summary is not None]
     links, num_made = _bring_up(folder, readable, _newest(readable, num_pages), start)
-    blocks = [*listed(links)]
+    known = [(run.path, run.summary) for run in readable if run.summary is not None]
+    blocks: list[Block] = [*fleet_blocks(survey(known))] if known else []
     if kept := read_history(results).commits:
         history = history_page_blocks(tell_history(kept))
         write_page(folder / "history.html", "indoor history", history)
-        blocks.append(Paragraph("history.html: the gates over the commits."))
-    known = [(run.path, run.summary) for run in readable if run.summary is not None]
-    blocks += fleet_blocks(survey(known)) if known else []
-    write_page(folder / "index.html", f"indoor: {len(runs)} runs", blocks)
+        blocks.append(_HISTORY)
+    title = f"indoor: {len(runs)} runs"
+    write_page(folder / "index.html", title, [*blocks, *listed(links)])
     return num_made
 
 

@@ -1,9 +1,16 @@
-"""Diagnoses as pictures."""
+"""Diagnoses as pictures, and as pages with these."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indoor.diagnose.records import Diagnosis
-from indoor.report.picture import blank, caption, save, tidy
+from indoor.diagnose.render import LAYERS, diagnosis_blocks
+from indoor.report.blocks import PageBlock, Picture
+from indoor.report.picture import as_svg, blank, caption, save, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INCHES_A_LAYER = 0.17
 _LEAST_INCHES = 8.4
@@ -19,6 +26,27 @@ def plot_diagnosis(found: Diagnosis, path: Path) -> None:
     Raises:
         IndoorError: matplotlib is not installed, or `path` cannot be written.
     """
+    save(draw_diagnosis(found), path)
+
+
+def diagnosis_page_blocks(found: Diagnosis) -> Iterator[PageBlock]:
+    """Yield a diagnosis's page: what the terminal shows, with all layers and their picture.
+
+    Raises:
+        IndoorError: matplotlib is not installed.
+    """
+    for block in diagnosis_blocks(found, every_layer=True):
+        yield block
+        if block == LAYERS:
+            yield Picture(
+                as_svg(draw_diagnosis(found)),
+                f"Shares of the error and signal-to-noise ratios of {len(found.layers)} layers in "
+                "their order; the figures are in the table.",
+            )
+
+
+def draw_diagnosis(found: Diagnosis) -> "Figure":
+    """Return the picture that `plot_diagnosis` writes, of one layer at least."""
     layers = found.layers
     width = max(_LEAST_INCHES, _INCHES_A_LAYER * len(layers) + 1.2)
     figure = blank(width, 7.2)
@@ -65,4 +93,4 @@ def plot_diagnosis(found: Diagnosis, path: Path) -> None:
         ],
         width,
     )
-    save(figure, path)
+    return figure

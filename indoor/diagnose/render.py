@@ -12,6 +12,9 @@ from indoor.report.text import as_text
 
 TableFormat = Literal["table", "markdown"]
 
+LAYERS = Heading("Layers")
+"""Below it stand the layers, in a page also as a picture."""
+
 NUM_SHOWN = 20
 """Layers in the table, the worst first, unless all are asked for."""
 
@@ -52,7 +55,7 @@ def diagnosis_blocks(found: Diagnosis, *, every_layer: bool = False) -> list[Blo
             )
         )
     shown = found.worst_first[: len(found.layers) if every_layer else NUM_SHOWN]
-    blocks += [Heading("Layers"), _layers(shown), Paragraph(_words(found, shown), "faint")]
+    blocks += [LAYERS, _layers(shown), Paragraph(_words(found, shown), "faint")]
     return blocks
 
 

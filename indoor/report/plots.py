@@ -148,6 +148,11 @@ def plot_curves(curves: TrainingCurves, path: Path) -> None:
     """
     if not curves.epochs:
         raise IndoorError(f"cannot plot {path}: no epoch has ended; train for one at least")
+    save(draw_curves(curves), path)
+
+
+def draw_curves(curves: TrainingCurves) -> "Figure":
+    """Return the picture that `plot_curves` writes, of one epoch at least."""
     figure = blank(8.4, 3.8)
     loss, accuracy = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in curves.epochs]
@@ -183,7 +188,7 @@ def plot_curves(curves: TrainingCurves, path: Path) -> None:
     handles, labels = loss.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     caption(figure, lines, 8.4)
-    save(figure, path)
+    return figure
 
 
 def _shown(run: RunResult) -> tuple[MeasuredCase, ...]:

@@ -38,7 +38,8 @@ from indoor.train.head import HEAD_BATCH, HEAD_EPOCHS
 from indoor.train.recipes import Plan, start_full, start_head
 from indoor.train.scratch import SCRATCH_SIZE, zero_residuals
 
-_CURVES = "curves.json"
+CURVES = "curves.json"
+"""The history of the epochs, beside the checkpoint."""
 _CHECKPOINT = "float32.safetensors"
 
 MINIMUM_BATCH: dict[Recipe, int] = {"head": 1, "full": 2}
@@ -241,7 +242,7 @@ def fine_tune(
                 ),
             )
             # The checkpoint last: where it is, the curves are too.
-            write_record(out / _CURVES, curves)
+            write_record(out / CURVES, curves)
             manifest = save_float(out / _CHECKPOINT, model, manifest)
             shutil.rmtree(plan.resume)
             return TrainResult(manifest=manifest, curves=curves, path=out / _CHECKPOINT)
@@ -258,5 +259,5 @@ def _make_room(resume: Path, out: Path) -> None:
 def _read(out: Path) -> TrainResult:
     """Return what the first rank wrote."""
     path = out / _CHECKPOINT
-    curves = read_record(out / _CURVES, TrainingCurves)
+    curves = read_record(out / CURVES, TrainingCurves)
     return TrainResult(manifest=read_manifest(path), curves=curves, path=path)
