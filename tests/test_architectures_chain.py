@@ -48,10 +48,11 @@ class Chain:
 OPEN_RELU = 2.0
 """Every batch norm's shift: its outputs have deviation 1, so that a ReLU cuts 2% of them off.
 
-At the shift 0 of an untrained network a ReLU cuts half off, and the network is chaotic: each layer
-amplifies rounding more than what tells photographs apart (Yang et al., arXiv 1902.08129), and int8
-of the deep ones collapses, rightly. Measured on these photographs, the logits' SQNR at 0 and 2:
-inception_v3 2.5 and 14.3 dB (the least of all eight), shufflenet_v2_x1_0 4.2 and 24.1."""
+At the shift 0 of an untrained network a ReLU cuts half off. Batch norms then amplify rounding from
+layer to layer, which is less the nearer a network is to a linear one (Yang et al., arXiv
+1902.08129), and int8 of the deep ones collapses, rightly. Measured on these photographs, the
+logits' SQNR at 0 and 2: inception_v3 2.5 and 14.3 dB (the least of all eight), shufflenet_v2_x1_0
+4.2 and 24.1."""
 
 
 def save_backbone(path: Path, arch: str, photographs: Path) -> None:
