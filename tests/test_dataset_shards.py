@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -26,10 +27,10 @@ from indoor.dataset import (
     write_shards,
 )
 from indoor.dataset.samples import read_sample
-from indoor.dataset.shard_manifest import MANIFEST, find_manifest
+from indoor.dataset.shard_manifest import MANIFEST, ShardManifest, find_manifest
 from indoor.dataset.shards import windowed_order
 from indoor.errors import IndoorError
-from indoor.records import Split
+from indoor.records import Split, read_record
 from indoor.train import fine_tune
 from indoor.train.features import read_features
 from indoor.train.order import reading_order
@@ -288,6 +289,30 @@ def test_a_window_reads_few_shards_at_a_time(window: int) -> None:
     assert sorted(order) == list(range(70))
     for start in range(0, 70, 10 * window):
         assert len({shard_of[index] for index in order[start : start + 10 * window]}) <= window
+
+
+def test_a_manifest_is_parsed_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three splits and an identity ask for it; a file that changed is read again."""
+    monkeypatch.setattr("indoor.dataset.shard_manifest.file_key", _key)
+    parsed: list[Path] = []
+
+    def parsing(path: Path, kind: type[ShardManifest]) -> ShardManifest:
+        parsed.append(path)
+        return read_record(path, kind)
+
+    monkeypatch.setattr("indoor.dataset.shard_manifest.read_record", parsing)
+    for split in SPLITS:
+        IndoorScenes(copy, split)
+    identify(copy)
+    assert len(parsed) == 1
+    os.utime(copy / MANIFEST, (1_000_000_001, 1_000_000_001))
+    find_manifest(copy)
+    assert len(parsed) == 2
+
+
+def _key(path: Path, what: str) -> str:
+    """Return the key of a file that nobody wrote a moment ago."""
+    return f"{what}:{path}:{path.stat().st_mtime_ns}"
 
 
 def test_an_epochs_order_can_be_resumed_anywhere(sharded: Path) -> None:

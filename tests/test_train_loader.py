@@ -20,9 +20,10 @@ from indoor.dataset import IndoorScenes, Sample, load_sample
 from indoor.dataset.kept import Kept, affordable_bytes
 from indoor.errors import IndoorError
 from indoor.files import read_bytes
+from indoor.model import build_model, thin
 from indoor.ranks import Ranks
 from indoor.train import loader as module
-from indoor.train import state_writer
+from indoor.train import state_writer, train_full
 from indoor.train.augmented_views import AugmentedScenes, PlainScenes, keep_decoded
 from indoor.train.head import epoch_order
 from indoor.train.loader import Batch, Epochs, ahead, batches_of, suitable_workers
@@ -207,6 +208,27 @@ def test_memory_is_shared_by_the_processes_of_a_machine(monkeypatch: pytest.Monk
     assert affordable_bytes() == 2000
     monkeypatch.setattr("indoor.dataset.kept.read_ranks", lambda: Ranks(size=4, local_size=4))
     assert affordable_bytes() == 500
+
+
+def test_a_training_keeps_within_one_share_of_memory(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views of training and both validations together; what is small leaves the rest to them."""
+    given: list[int | None] = []
+    make = Kept.__init__
+
+    def making(kept: Any, what: Any, max_bytes: int | None = None) -> None:
+        given.append(max_bytes)
+        make(kept, what, max_bytes)
+
+    monkeypatch.setattr(Kept, "__init__", making)
+    sets = IndoorScenes(photographs, "train"), IndoorScenes(photographs, "val")
+    view = 3 * PREPROCESSING.size**2
+    for affordable, expected in ((100 * view, [3 * view, 3 * view, 94 * view]), (40, [10, 10, 20])):
+        monkeypatch.setattr("indoor.train.full.affordable_bytes", lambda of=affordable: of)
+        given.clear()
+        train_full(build_model(thin("resnet18"), 3), *sets, PREPROCESSING, epochs=1)
+        assert given == expected
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -86,7 +86,7 @@ def _look(
         progress.finish()
         folder = visible(root.resolve().name)
     else:  # each photograph is held against its hash when it is read
-        places, folder = manifest.places(), manifest.name
+        places, folder = manifest.places, manifest.name
         hashes = [places[name][1].sha256 for name in names]
 
     def identity(with_test: bool) -> DataIdentity:

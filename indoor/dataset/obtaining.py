@@ -11,7 +11,7 @@ from pathlib import Path
 
 from indoor.dataset.archives import check_archive
 from indoor.dataset.lists import LIST_NAMES, ListName
-from indoor.dataset.published import MIT_INDOOR_67, PublishedSet, look_for
+from indoor.dataset.published import MIT_INDOOR_67, Holding, PublishedSet, look_for
 from indoor.dataset.unpacking import MAX_LIST_BYTES, choose, survey, unpack
 from indoor.download import fetch
 from indoor.errors import IndoorError
@@ -119,14 +119,17 @@ def obtain(
             chosen = choose(published, path, contents.sizes, lists)
             try:
                 unpack(path, chosen, contents.sizes, work / "unpacked", progress)
-                _publish(published, lists, work / "unpacked", root)
+                holding = _publish(published, lists, work / "unpacked", root)
             finally:
                 shutil.rmtree(work / "unpacked", ignore_errors=True)
                 with suppress(OSError):
                     work.rmdir()  # unless a download lies there, which the next call goes on with
-            there = _look(published, root)
-            assert there is not None
-            there = replace(there, is_new=True, verified=verified, notes=(*notes, *more))
+            there = replace(
+                _obtained(published, holding),
+                is_new=True,
+                verified=verified,
+                notes=(*notes, *more),
+            )
         shutil.rmtree(work, ignore_errors=True)
         lock.unlink(missing_ok=True)  # whoever comes after this finds the data set whole
     return there
@@ -152,6 +155,10 @@ def _look(published: PublishedSet, root: Path) -> Obtained | None:
             f"{root} is there already and is not {published.name} as published, since it lacks "
             f"{holding.lacks}; expected a new or empty folder; remove it, or choose another place"
         )
+    return _obtained(published, holding)
+
+
+def _obtained(published: PublishedSet, holding: Holding) -> Obtained:
     return Obtained(
         name=published.name,
         num_photographs=holding.num_photographs,
@@ -238,17 +245,23 @@ def _may_be_a_list(path: Path) -> bool:
 
 def _publish(
     published: PublishedSet, lists: Mapping[ListName, bytes], built: Path, root: Path
-) -> None:
-    """Put the lists beside the photographs and give the folder its name, in one step."""
+) -> Holding:
+    """Put the lists beside the photographs and give the folder its name, in one step.
+
+    Returns:
+        What was found there before it had the name.
+    """
     try:
         for name, data in lists.items():
             write_bytes(built / LIST_NAMES[name][0], data)
-        if lacks := look_for(published, built).lacks:
+        holding = look_for(published, built)
+        if holding.lacks:
             raise IndoorError(
-                f"what was unpacked to {built} lacks {lacks}; expected all of it; leave archive "
-                "and folder alone meanwhile, and call this again"
+                f"what was unpacked to {built} lacks {holding.lacks}; expected all of it; "
+                "leave archive and folder alone meanwhile, and call this again"
             )
         os.sync()  # all of it is on the disk before it has the name that says so
         built.rename(root)  # an empty folder of that name gives way
     except OSError as error:
         raise write_failure(root, error) from error
+    return holding

@@ -137,7 +137,7 @@ def _in_shards(
     root: Path, manifest: ShardManifest, split: Split, val_fraction: float, seed: int
 ) -> tuple[SplitLists, tuple[Sample, ...]]:
     """Return the lists, and a split's photographs in the shards."""
-    lists, places = lists_of(manifest), manifest.places()
+    lists, places = lists_of(manifest), manifest.places
     samples = []
     for name, label in _labelled(lists, split, val_fraction, seed):
         number, stored = places[name]

@@ -1,9 +1,11 @@
 """What a folder of shards says of itself: the lists, and where each photograph lies."""
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from indoor.errors import IndoorError
+from indoor.files import file_key
 from indoor.records import Count, Sha256, read_record
 
 MANIFEST = "shards.json"
@@ -53,6 +55,7 @@ class ShardManifest:
     shards: tuple[Shard, ...]
     content_sha256: Sha256 | None = None
 
+    @cached_property
     def places(self) -> dict[str, tuple[int, Stored]]:
         """Return the shard's number and the place of each photograph, by its line."""
         return {
@@ -72,14 +75,25 @@ def find_manifest(root: Path) -> ShardManifest | None:
     path = root / MANIFEST
     if not path.is_file():
         return None
+    key = file_key(path, "shards")
+    return _read(path) if key is None else _read_once(path, key)
+
+
+@lru_cache(maxsize=2)
+def _read_once(path: Path, _: str) -> ShardManifest:
+    """Read a state of the file once, since each split and each identity asks for it."""
+    return _read(path)
+
+
+def _read(path: Path) -> ShardManifest:
     manifest = read_record(path, ShardManifest)
     if manifest.format != FORMAT:
         raise IndoorError(
             f"{path} has format {manifest.format}; expected {FORMAT}; write the shards again with "
             "this version of indoor"
         )
-    places = manifest.places()
-    if missing := [name for name in (*manifest.train, *manifest.test) if name not in places]:
+    lines = (*manifest.train, *manifest.test)
+    if missing := [name for name in lines if name not in manifest.places]:
         raise IndoorError(
             f"{path}: {missing[0]} stands in a list and in no shard ({len(missing):,} such lines); "
             "expected what `indoor data shard` writes; write the shards again"

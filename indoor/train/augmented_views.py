@@ -73,6 +73,7 @@ class PlainScenes:
         preprocessing: The transform.
         indices: Which of them.
         keeps: Whether the views are kept once they were made, as far as they fit into memory.
+        max_bytes: As for `Kept`.
     """
 
     def __init__(
@@ -82,12 +83,13 @@ class PlainScenes:
         indices: Sequence[int],
         *,
         keeps: bool = False,
+        max_bytes: int | None = None,
     ) -> None:
         self.scenes = scenes
         self.preprocessing = preprocessing
         self.indices = tuple(indices)
         self.transform = inference_transform(preprocessing)
-        self._kept = Kept(self._made) if keeps else None
+        self._kept = Kept(self._made, max_bytes) if keeps else None
 
     def __len__(self) -> int:
         """Return the number of photographs."""

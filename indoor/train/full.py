@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from indoor.dataset import IndoorScenes, stratified_sample
+from indoor.dataset.kept import affordable_bytes
 from indoor.devices import float32_products, forward_batch
 from indoor.model import fold
 from indoor.process_group import collect, require_same
@@ -165,8 +166,17 @@ def train_full(
         history = list(curves.epochs)
     require_same(ranks, "steps behind it", (len(history), num_done))
     seen = stratified_sample(train.labels, min(len(val), len(train)), seed)
-    plain_train = PlainScenes(train, preprocessing, seen, keeps=True)
-    plain_val = PlainScenes(val, preprocessing, range(len(val)), keeps=True)
+    # What all of them keep is within what one may; the views of training get half of it or more.
+    affordable = affordable_bytes()
+    plain_bytes = [
+        min(3 * preprocessing.size**2 * num, affordable // 4) for num in (len(seen), len(val))
+    ]
+    plain_train, plain_val = (
+        PlainScenes(scenes, preprocessing, indices, keeps=True, max_bytes=max_bytes)
+        for scenes, indices, max_bytes in zip(
+            (train, val), (seen, range(len(val))), plain_bytes, strict=True
+        )
+    )
     num_plain = sum(
         len(share_of_batches(ranks, len(scenes), forward_batch(device.type)))
         for scenes in (plain_train, plain_val)
@@ -187,7 +197,15 @@ def train_full(
         return capture(run.optimizer, model=run.model, average=run.average, best=best)
 
     with (
-        Epochs(views, order, numbers, len(places), device, num_done=num_done) as following,
+        Epochs(
+            views,
+            order,
+            numbers,
+            len(places),
+            device,
+            num_done=num_done,
+            max_bytes=affordable - sum(plain_bytes),
+        ) as following,
         StateWriter(state_path if ranks.is_first else None, device, progress) as states,
     ):
 

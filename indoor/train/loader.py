@@ -87,6 +87,7 @@ class Epochs(AbstractContextManager["Epochs"]):
         device: Where the batches are to lie.
         num_workers: Processes that make views; 0: threads of this one. None for what suits.
         num_done: Batches of the first epoch that are left out, as a training took them before.
+        max_bytes: For all photographs that are kept decoded, whoever does; None as for `Kept`.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Epochs(AbstractContextManager["Epochs"]):
         device: torch.device,
         num_workers: int | None = None,
         num_done: int = 0,
+        max_bytes: int | None = None,
     ) -> None:
         if num_workers is None:
             num_workers = suitable_workers(device, len(views.scenes) * len(numbers))
@@ -110,10 +112,10 @@ class Epochs(AbstractContextManager["Epochs"]):
 
         if num_workers:
             # In a thread on whatever device: torch's loader sets a handler of signals elsewhere.
-            made = views_by_processes(views, left, numbers, batch, num_workers, num_done)
+            made = views_by_processes(views, left, numbers, batch, num_workers, num_done, max_bytes)
             batches = ahead(made, _bus_to(device, views.preprocessing))
         else:
-            kept = replace(views, decoded=keep_decoded(views.scenes))
+            kept = replace(views, decoded=keep_decoded(views.scenes, max_bytes))
             made = chain.from_iterable(
                 load_batches(_Pixels(replace(kept, order=left(n), epoch=n)), batch) for n in numbers
             )

@@ -24,6 +24,7 @@ def views_by_processes(
     batch: int,
     num_workers: int,
     num_done: int = 0,
+    max_bytes: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the epochs' batches of pixels, each made by all processes together.
 
@@ -38,6 +39,7 @@ def views_by_processes(
         batch: Photographs a batch.
         num_workers: The processes.
         num_done: Batches that the first epoch's order lacks.
+        max_bytes: For what all of them keep decoded; None as for `Kept`.
 
     Yields:
         uint8 `(B, size, size, 3)` and labels, int64 `(B,)`.
@@ -45,10 +47,11 @@ def views_by_processes(
     Raises:
         IndoorError: A photograph is broken, or a process died.
     """
+    most = affordable_bytes() if max_bytes is None else max_bytes
     context = multiprocessing.get_context("forkserver")  # a fork after CUDA began is none
     context.set_forkserver_preload([__name__])  # torch is imported once, and not by each of them
     loader = DataLoader(
-        _Parts(views, affordable_bytes() // num_workers),
+        _Parts(views, most // num_workers),
         batch_size=None,
         sampler=_Keys(orders, numbers, batch, num_workers),
         num_workers=num_workers,
