@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ class Work:
             return report.partial, [cell.name for cell in report.cells]
         if self.kind == "bench":
             (newest,) = load_results([sorted(self.folder.glob("results/*/[0-9]*.json"))[-1]])
-            return [case.fullname for case in newest.cases]
+            return {case.fullname for case in newest.cases}  # in random order
         assert checkpoints
         return checkpoints
 
@@ -82,9 +82,7 @@ def assert_whole(work: Work) -> None:
 
 def assert_whole_files(folder: Path) -> None:
     """Assert that every checkpoint and record below a folder can be read."""
-    for path in folder.rglob("*"):
-        if {".git", "temporary"} & set(path.relative_to(folder).parts):
-            continue
+    for path in _kept_files(folder):
         if path.suffix == ".safetensors":
             if path.parent.parent.name == "runs":
                 read_safetensors(path)
@@ -95,11 +93,18 @@ def assert_whole_files(folder: Path) -> None:
             json.loads(path.read_bytes())
 
 
+def _kept_files(folder: Path) -> Iterator[Path]:
+    """Yield all files but git's own and temporary ones, which those left alone may still remove."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in (".git", "temporary")]
+        yield from (Path(parent, name) for name in names)
+
+
 def assert_tidy(work: Work) -> None:
     """Assert that the finished work left nothing of those that were killed."""
-    left = [path.name for path in work.folder.rglob("*") if path.suffix in (".tmp", ".new")]
-    assert left == []
-    assert left_behind(work.folder / "temporary") == []
+    left = [str(path) for path in work.folder.rglob("*") if path.suffix in (".tmp", ".new")]
+    left += map(str, left_behind(work.folder / "temporary"))
+    assert left == [], left
     if work.kind == "gate":
         assert num_worktrees(work.folder / "repository") == 1
     assert not list(work.folder.glob("results/.partial/*/*"))
