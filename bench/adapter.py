@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 
-from indoor.files import write_text
+from indoor.files import remove_leftovers, write_text
 
 Result = TypeVar("Result")
 
@@ -57,6 +57,7 @@ def write_whole(session: Any) -> None:
 
     def save_whole(output_json: object, save: str) -> None:
         path = storage.get(f"{storage._next_num}_{save}.json")
+        remove_leftovers(path.parent)  # of runs with other names, which were killed
         write_text(path, as_text(output_json))
         storage.logger.info(f"Saved benchmark data in: {path}")
 

@@ -30,9 +30,6 @@ MOST_BYTES = 100_000_000
 _PIPE_WAIT_S = 5.0
 """For somebody who writes to a pipe; without one, reading would never end."""
 
-_FRESH = ".new"
-"""The end of a temporary file's name until its writer holds the lock on it."""
-
 _MAX_FACTS = 200_000
 """Facts that the memory holds before its older half is forgotten: 25 MB of text."""
 
@@ -56,10 +53,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_FRESH, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        temporary, lock = _claim(temporary)
+        temporary, lock = _locked_temporary(path, is_folder=False)
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
@@ -92,8 +86,7 @@ def new_folder(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
-    made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_FRESH, dir=path.parent))
-    temporary, lock = _claim(made)
+    temporary, lock = _locked_temporary(path, is_folder=True)
     before = temporary.with_suffix(".before.tmp")
     try:
         temporary.chmod(0o777 & ~_umask())
@@ -134,18 +127,32 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
                 os.close(descriptor)
 
 
-def _claim(made: Path) -> tuple[Path, int]:
-    """Lock a temporary file or folder, and only then give it the name by which others remove it.
+def _locked_temporary(path: Path, *, is_folder: bool) -> tuple[Path, int]:
+    """Make a temporary file or folder beside `path` that nobody else takes for a leftover.
 
     Returns:
-        The path that it has now, and the descriptor that holds the lock until it is closed.
+        Its path, and the descriptor that holds the lock until it is closed.
     """
-    descriptor = os.open(made, os.O_RDONLY)
-    with suppress(OSError):  # a file system without locks: there, nobody removes anything either
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    claimed = made.with_name(f"{made.name.removesuffix(_FRESH)}.tmp")
-    os.rename(made, claimed)  # noqa: PTH104 - not Path.rename, which tests count as a write's end
-    return claimed, descriptor
+    names = (".tmp", f".{path.name}.", path.parent)
+    while True:
+        if is_folder:
+            made = tempfile.mkdtemp(*names)
+            try:
+                descriptor = os.open(made, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # as below
+        else:
+            descriptor, made = tempfile.mkstemp(*names)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.lexists(made)
+        except BlockingIOError:  # somebody takes it for a leftover, as it was not locked yet
+            is_ours = False
+        except OSError:  # a file system without locks: there, nobody removes anything either
+            is_ours = True
+        if is_ours:
+            return Path(made), descriptor
+        os.close(descriptor)
 
 
 def check_writable(folder: Path) -> None:
@@ -178,7 +185,7 @@ def check_new_file(path: Path, *, option: str) -> None:
     try:
         if whole.is_dir():
             raise IndoorError(f"{option} {path}: it is a folder; expected a file's name; add one")
-        tempfile.NamedTemporaryFile(prefix=f".{whole.name}.", suffix=_FRESH, dir=folder).close()
+        tempfile.NamedTemporaryFile(prefix=f".{whole.name}.", suffix=".tmp", dir=folder).close()
     except OSError as error:
         raise IndoorError(
             f"{option} {path}: nothing can be written to {folder} ({error.strerror or error}); "

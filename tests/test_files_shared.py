@@ -6,12 +6,16 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from bench.adapter import write_whole
 from indoor import files
 from indoor.errors import IndoorError
 from indoor.files import (
@@ -93,6 +97,7 @@ def test_eight_processes_that_save_at_once_lose_nothing(tmp_path: Path) -> None:
 
 HOLD = """
 import sys
+import tempfile
 from pathlib import Path
 from indoor.files import new_folder, replace_file
 
@@ -205,3 +210,46 @@ def test_a_record_that_is_nested_without_end_is_one_line() -> None:
     text = '{"more": ' + "[" * 200_000 + "]" * 200_000 + "}"
     with pytest.raises(IndoorError, match=r"^x holds no DataIdentity: .*recursion"):
         from_json(text, DataIdentity, "x")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_tidied_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Another process may take a temporary name for a dead writer's until its lock is on it."""
+    name = {"file": "mkstemp", "folder": "mkdtemp"}[kind]
+    make, made = getattr(tempfile, name), []
+
+    def tidied(*words: Any) -> Any:
+        made.append(make(*words))
+        if len(made) == 1:
+            remove_leftovers(tmp_path)
+            assert not list(tmp_path.iterdir())
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, name, tidied)
+    target = tmp_path / "target"
+    if kind == "file":
+        write_text(target, "whole")
+    else:
+        with new_folder(target) as folder:
+            (folder / "part").write_text("whole")
+    assert len(made) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_saved_run_tidies_what_runs_of_other_names_left(tmp_path: Path) -> None:
+    """Their names hold the time, so no later run has the same."""
+    leftover = tmp_path / ".0001_resnet50_earlier.png.x1.tmp"
+    leftover.write_bytes(b"half")
+    (tmp_path / ".hidden").write_text("no temporary file")
+    storage = SimpleNamespace(
+        get=lambda name: tmp_path / name, _next_num="0002", logger=SimpleNamespace(info=print)
+    )
+    session = SimpleNamespace(storage=storage, save_json=None)
+    write_whole(session)
+    storage.save({}, "resnet50_now")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".hidden",
+        "0002_resnet50_now.json",
+    ]

@@ -26,7 +26,14 @@ from indoor.gate.sides.homes import NUM_HOMES
 from indoor.gate.sides.imports import check_imports, import_paths, provided_names
 from indoor.gate.sides.repository import find_repository, resolve_revision, uncopied_parts
 from indoor.gate.sides.setup import HOME, GateJob, Sides, open_sides
-from indoor.gate.sides.trees import Tree, base_tree, head_tree, remove_leftovers
+from indoor.gate.sides.trees import (
+    Tree,
+    base_tree,
+    head_tree,
+    new_folder,
+    remove_leftovers,
+    remove_old_folders,
+)
 from indoor.gate.worker import Collected, LaunchRules, collect_cells
 from indoor.locks import LOCKS_FOLDER, machine_lock, take_lock
 from indoor.machine import code, unredirected_environment
@@ -206,6 +213,43 @@ def test_what_a_killed_gate_left_is_removed(repo: Path, temporary: Path) -> None
     assert not root.parent.exists()
     assert worktrees(repo) == [str(repo)]
     assert remove_leftovers(repo) == ()
+
+
+def test_folders_of_killed_gates_are_removed(repo: Path, temporary: Path) -> None:
+    """Killed before it had a tree, or a lock; not one in use, with a worktree, or of others."""
+    root = killed_tree(repo)
+    bare, logs, other = (
+        temporary / name for name in ("indoor-gate-a", "indoor-gate-scratch-b", "indoor-other")
+    )
+    for folder in (bare, logs, other):
+        folder.mkdir()
+    (logs / "lock").touch()
+    used, descriptor = new_folder("indoor-gate-scratch-")
+    remove_old_folders()
+    assert {path.name for path in temporary.iterdir()} == {
+        root.parent.name,
+        used.name,
+        "indoor-other",
+    }
+    os.close(descriptor)
+
+
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_anew(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another gate, which takes it for a killed one's."""
+    make, made = tempfile.mkdtemp, []
+
+    def removed(**words: str) -> str:
+        made.append(make(**words))
+        if len(made) == 1:
+            remove_old_folders()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", removed)
+    folder, descriptor = new_folder("indoor-gate-")
+    assert [path.name for path in temporary.iterdir()] == [folder.name]
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize("lost", ["nothing", "the worktree", "the whole folder"])

@@ -3,9 +3,8 @@
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,15 +32,14 @@ from indoor.gate.sides.pythons import (
 )
 from indoor.gate.sides.repository import find_repository, find_root, uncopied_parts
 from indoor.gate.sides.trees import (
-    LOCK,
     Tree,
     base_tree,
     head_tree,
     new_folder,
     remove_leftovers,
+    remove_old_folders,
 )
 from indoor.gate.worker import PLUGIN, Arm, Collected, install_plugin
-from indoor.locks import take_lock
 from indoor.machine import files_sha256
 
 FACTS_PLUGIN = "indoor_gate_facts"
@@ -295,7 +293,7 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
                     f"paths: there is no folder {folder} in base or head; expected one with code "
                     "to import, from the root; correct gate.toml"
                 )
-        _remove_old_scratch()
+        remove_old_folders()
         scratch, in_use = new_folder(_SCRATCH)
         stack.callback(os.close, in_use)
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
@@ -330,17 +328,6 @@ def open_sides(job: GateJob) -> Iterator[Sides]:
 def _device(root: Path) -> int:
     """Return the number of the file system that a folder lies on."""
     return root.stat().st_dev
-
-
-def _remove_old_scratch() -> None:
-    """Remove the logs of gates that were killed; those of one that runs are locked."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
-        with suppress(OSError):
-            if folder.stat().st_uid != os.getuid():
-                continue
-            if (lock := take_lock(folder / LOCK)) is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)
 
 
 def _cache(job: GateJob) -> Path:

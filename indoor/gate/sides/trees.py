@@ -126,30 +126,47 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def remove_old_folders() -> None:
+    """Remove folders of gates that were killed, with their logs; those of one that runs are locked.
+
+    One with a worktree is left to `remove_leftovers` of its repository.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if folder.lstat().st_uid != os.getuid() or (folder / _TREE).exists():
+                continue
+            if (lock := take_lock(folder / LOCK)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+
+
 def new_folder(prefix: str) -> tuple[Path, int]:
     """Return a new temporary folder, and the descriptor that marks it as in use until it is closed.
 
     Raises:
         IndoorError: There is no place for it, or its disk knows no locks.
     """
-    try:
-        # Resolved, since git and the workers name files by their real path.
-        folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
-    except OSError as error:
-        raise IndoorError(
-            f"cannot make a folder for the gate's files: {error.strerror or error}; expected space "
-            "among the temporary files; free some, or set TMPDIR to another folder"
-        ) from error
-    try:
-        descriptor = take_lock(folder / LOCK)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise IndoorError(
-            f"cannot lock a file in {folder}: {error.strerror or error}; expected a local disk "
-            "with free space; set TMPDIR to another folder"
-        ) from error
-    assert descriptor is not None, "a new folder has no other owner"
-    return folder, descriptor
+    while True:
+        try:
+            # Resolved, since git and the workers name files by their real path.
+            folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+        except OSError as error:
+            raise IndoorError(
+                f"cannot make a folder for the gate's files: {error.strerror or error}; expected "
+                "space among the temporary files; free some, or set TMPDIR to another folder"
+            ) from error
+        try:
+            descriptor = take_lock(folder / LOCK)
+        except FileNotFoundError:
+            continue  # another gate took it for an old one before it was locked
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise IndoorError(
+                f"cannot lock a file in {folder}: {error.strerror or error}; expected a local disk "
+                "with free space; set TMPDIR to another folder"
+            ) from error
+        if descriptor is not None:
+            return folder, descriptor
 
 
 def _remove(repo: Path, folder: Path) -> None:
