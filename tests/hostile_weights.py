@@ -255,6 +255,9 @@ def nonsense() -> Iterator[Case]:
         "empty.pt": b"",
         "zeros.pt": bytes(5000),
         "text.safetensors": b"these are no weights",
+        # Its end says that a table lies before the file's start.
+        "zip-before-its-start.pt": struct.pack("<4s4sLQL", b"PK\3\4", b"PK\6\7", 0, 0, 1)
+        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 46, 0, 0),
         "code.pt": torch_file({"state_dict": state(), "x": Runs()}),
         "code.pkl": pickle.dumps(Runs()),
         "nan.pt": torch_file(state(fc__bias=nan)),

@@ -2,12 +2,11 @@
 
 import re
 import shlex
-import zipfile
 from pathlib import Path
 from typing import Literal
 
 from indoor.errors import IndoorError
-from indoor.model.torch_files import find_pickle, open_archive
+from indoor.model.torch_files import UNREADABLE, find_pickle, open_archive
 
 _MAXIMUM_HEADER_BYTES = 100_000_000
 """What safetensors itself allows for a header."""
@@ -118,7 +117,7 @@ def _check_archive(path: Path) -> None:
     try:
         with path.open("rb") as file, open_archive(file) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+    except UNREADABLE:
         return  # cut off, as its reader finds out
     if any(name.endswith("constants.pkl") for name in names):
         code = "torch.save(torch.jit.load(OLD, map_location='cpu').state_dict(), NEW)"
