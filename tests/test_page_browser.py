@@ -154,6 +154,18 @@ def test_a_narrow_windows_picture_scrolls_by_keys(opened: Any, pages: dict[str, 
     figure.page.wait_for_function("() => document.activeElement.scrollLeft > 0")
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_sheet_of_paper_holds_the_page(opened: Any, pages: dict[str, Path], name: str) -> None:
+    """A4 between its margins: no table is cut off, and no button is printed."""
+    page = opened(pages[name], 718)
+    page.emulate_media(media="print")
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 718
+    wide = """() => [...document.querySelectorAll(".scroll, figure")]
+        .filter(one => one.scrollWidth > one.parentElement.clientWidth + 1).length"""
+    assert page.evaluate(wide) == 0
+    assert page.locator(".tools:visible").count() == 0
+
+
 def test_a_sites_links_lead_to_its_pages(opened: Any, pages: dict[str, Path]) -> None:
     """The newest run's page opens from the list."""
     page = opened(pages["site"])
