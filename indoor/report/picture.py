@@ -63,11 +63,13 @@ def save(figure: "Figure", path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     drawn, told = io.BytesIO(), PngInfo()
-    figure.savefig(drawn, format="png")
-    told.add_text(DRAWN, drawn_sha256(figure))
+    figure.savefig(drawn, format="png", metadata={DRAWN: drawn_sha256(figure)})
     with Image.open(drawn) as image, replace_file(path) as temporary:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        few.save(temporary, "PNG", optimize=True, pnginfo=told, dpi=(_DPI, _DPI))
+        for key, value in image.info.items():
+            if isinstance(key, str) and isinstance(value, str):
+                told.add_text(key, value)
+        few.save(temporary, "PNG", optimize=True, pnginfo=told, dpi=image.info["dpi"])
 
 
 DRAWN = "drawn-sha256"
