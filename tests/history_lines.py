@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from indoor.gate.records import GateVerdict
 from indoor.history.chain import Z
+from indoor.history.keep import FILE
 from indoor.history.records import KeptCell, KeptCommit, KeptGate
+from indoor.records import to_json
 
 CELL = "benchmarks/test_work.py::test_sort"
 
@@ -56,3 +59,20 @@ def kept_lines(links: Sequence[Link]) -> tuple[KeptCommit, ...]:
         )
         for position in heads
     )
+
+
+STEP_AT = 13
+
+
+def stepped() -> list[Link]:
+    """Twenty commits, the 13th of which is 5% slower, with gates against the first."""
+    chain = [(n - 1, n, 1.05 if n == STEP_AT else 1.0, 0.005) for n in range(2, 21)]
+    held = [(1, n, 1.05 if n >= STEP_AT else 1.0, 0.005) for n in range(4, 21, 4)]
+    return chain + held
+
+
+def keep_stepped(results: Path) -> None:
+    """Keep these in a folder of results."""
+    file = results / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"".join(to_json(line) + b"\n" for line in kept_lines(stepped())))

@@ -6,32 +6,20 @@ from pathlib import Path
 
 import pytest
 from gate_records import PASSED, gate
-from history_lines import CELL, kept_lines, name
+from history_lines import CELL, STEP_AT, keep_stepped, kept_lines, name, stepped
 from test_history_keep import git
 
 from indoor.cli import main
 from indoor.history.history import tell_history
-from indoor.history.keep import FILE
 from indoor.history.records import History
 from indoor.history.render import render_history
-from indoor.records import Interval, from_json, to_json, write_record
-
-STEP_AT = 13
-
-
-def links() -> list[tuple[int, int, float, float]]:
-    """Twenty commits, the 13th of which is 5% slower, with gates against the first."""
-    chain = [(n - 1, n, 1.05 if n == STEP_AT else 1.0, 0.005) for n in range(2, 21)]
-    held = [(1, n, 1.05 if n >= STEP_AT else 1.0, 0.005) for n in range(4, 21, 4)]
-    return chain + held
+from indoor.records import Interval, from_json, write_record
 
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A folder in which these are kept."""
-    file = tmp_path / "results" / FILE
-    file.parent.mkdir(parents=True)
-    file.write_bytes(b"".join(to_json(line) + b"\n" for line in kept_lines(links())))
+    """A folder in which a history with a step is kept."""
+    keep_stepped(tmp_path / "results")
     return tmp_path / "results"
 
 
@@ -135,7 +123,7 @@ def test_newest_takes_nothing_beside_it(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_step_of_a_changed_test_says_so() -> None:
     """Where the gate of just these two commits saw another test, it may be the test's."""
     lines = []
-    for line in kept_lines(links()):
+    for line in kept_lines(stepped()):
         gates = [
             replace(gate, cells={CELL: replace(gate.cells[CELL], test_changed=True)})
             if line.position == STEP_AT
@@ -157,7 +145,7 @@ def test_only_the_newest_are_told(results: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_drift_is_told_with_its_begin_and_end() -> None:
     """In words that name both commits and how many lie between."""
-    history = tell_history(kept_lines(links()))
+    history = tell_history(kept_lines(stepped()))
     (cell,) = history.cells
     drift = replace(
         cell.changes[0],

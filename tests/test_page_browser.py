@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from history_lines import keep_stepped
 from test_explain_cli import measured
 from test_report_same import PUBLISHED
 
@@ -19,7 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 AXE = Path(os.environ.get("INDOOR_AXE", "node_modules/axe-core/axe.min.js"))
 """axe-core's one file; `npm install --no-save axe-core` puts it there."""
-KINDS = ("run", "many", "fleet", "gate", "history", "explain", "site")
+KINDS = ("run", "many", "fleet", "gate", "history", "explain", "diagnose", "evaluate", "site")
 WIDTHS = {360: 740, 1280: 900, 3840: 2160}
 
 pytestmark = [
@@ -32,7 +33,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(
+    tmp_path_factory: pytest.TempPathFactory, home: Path, photographs: Path
+) -> dict[str, Path]:
     """A page of each kind."""
     folder = tmp_path_factory.mktemp("pages")
     results, site = folder / "results", folder / "site"
@@ -40,6 +43,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         path = results / "Linux-CPython-3.11-64bit" / f"000{number}_resnet50.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(GOLDEN / "run-v2.json", path)
+    keep_stepped(results)
     write_record(folder / "explained.json", measured())
     words = {
         "run": ("report", GOLDEN / "run-v2.json"),
@@ -48,10 +52,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "gate": ("gate", "--show", GOLDEN / "gate-v1.json"),
         "history": ("history", "--results", results),
         "explain": ("explain", folder / "explained.json"),
+        "diagnose": ("diagnose", "tiny", "--data", photographs, "--photographs", 4),
+        "evaluate": ("evaluate", "tiny", "--data", photographs, "--photographs"),
     }
-    for name, said in words.items():
-        main([*map(str, said), "--html", str(folder / f"{name}.html")])
-    assert main(["results", "site", str(site), "--results", str(results), "--pages", "1"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INDOOR_HOME", str(home))
+        for name, said in words.items():
+            main([*map(str, said), "--html", str(folder / f"{name}.html")])
+        assert main(["results", "site", str(site), "--results", str(results), "--pages", "1"]) == 0
     return {name: folder / f"{name}.html" for name in words} | {"site": site / "index.html"}
 
 
@@ -167,11 +175,13 @@ def test_a_sheet_of_paper_holds_the_page(opened: Any, pages: dict[str, Path], na
 
 
 def test_a_sites_links_lead_to_its_pages(opened: Any, pages: dict[str, Path]) -> None:
-    """The newest run's page opens from the list."""
+    """The newest run's page opens from the list, and the history's."""
     page = opened(pages["site"])
-    assert page.locator("tbody th a").count() == 1
-    href = page.locator("tbody th a").get_attribute("href")
-    assert (pages["site"].parent / href).is_file()
+    links = page.locator("tbody th a")
+    hrefs = [links.nth(place).get_attribute("href") for place in range(links.count())]
+    assert len(hrefs) == 2
+    assert "history.html" in hrefs
+    assert all((pages["site"].parent / href).is_file() for href in hrefs)
 
 
 def test_without_javascript_everything_but_sorting_is_there(
