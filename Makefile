@@ -35,8 +35,8 @@ test: lint
 FUZZ_S ?= 1800
 KILLS ?= 200
 faults: $(VENV)/.test
-	INDOOR_FUZZ_S=$(FUZZ_S) INDOOR_NUM_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(RUN) pytest tests/test_hostile_photographs.py \
-	    tests/test_hostile_weights.py tests/test_hostile_results.py tests/test_hostile_archives.py tests/test_data_archives.py tests/test_flipped_bits.py tests/test_files_shared.py \
+	INDOOR_FUZZ_S=$(FUZZ_S) INDOOR_NUM_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(RUN) pytest tests/test_hostile_*.py \
+	    tests/test_data_archives.py tests/test_flipped_bits.py tests/test_files_shared.py \
 	    tests/test_faults_disk.py tests/test_fuzz.py tests/test_faults_killed.py -rP --durations 10 $(ARGS)
 
 coverage: lint

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -63,6 +63,20 @@ def assert_refused(outcome: Outcome, name: str) -> None:
     (line,) = outcome.err.splitlines()
     assert name in line
     assert "; " in line or "expected" in line
+
+
+def assert_all_refused(outcomes: Mapping[str, Outcome | None]) -> None:
+    """Assert it of each, by the file's name; None: the process did not come so far."""
+    wrong = []
+    for name, outcome in outcomes.items():
+        if outcome is None:
+            wrong.append(f"{name}: it hung or killed the process, or one before it did")
+            break
+        try:
+            assert_refused(outcome, name)
+        except AssertionError as error:
+            wrong.append(f"{name}: {outcome.status} {str(error)[:300]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def assert_bounded(outcome: Outcome) -> None:

@@ -57,6 +57,8 @@ def draw_shares(cells: Sequence[Explained]) -> "Figure":
         IndoorError: matplotlib is not installed.
     """
     figure = blank(_INCHES, 1.9 + 0.42 * len(cells))
+    from matplotlib.patches import Patch  # `blank` has told where there is none
+
     axes = figure.subplots()
     names = []
     for place, one in enumerate(cells):
@@ -77,8 +79,6 @@ def draw_shares(cells: Sequence[Explained]) -> "Figure":
     axes.set_xlabel("part of the speedup's natural logarithm")
     tidy(axes)
     axes.tick_params(axis="y", labelsize=8)
-    from matplotlib.patches import Patch
-
     figure.legend(
         handles=[Patch(color=_COLOURS[term], label=NAMES[term]) for term in TERMS],
         loc="outside upper center",

@@ -33,7 +33,6 @@ from indoor.train.resume_state import (
     capture,
     make_curves,
     measure,
-    random_state,
     read_state,
     restore,
 )
@@ -209,12 +208,13 @@ def train_full(
         StateWriter(state_path if ranks.is_first else None, device, progress) as states,
     ):
 
-        def keep(num_steps: int) -> None:
-            """Keep where an epoch that takes long is, but for its end, where its state follows."""
-            if keeps_steps and num_steps < schedule.steps_per_epoch and states.is_due():
-                kept = tensors() | random_state(device)
-                seconds = time.perf_counter() - started
-                states.write(State(kept, len(history), curves, num_steps, seconds))
+        def now() -> State:
+            seconds = time.perf_counter() - started
+            return State(tensors(), len(history), curves, seconds=seconds)
+
+        def keep(step: int) -> None:
+            if keeps_steps:
+                states.write_within(step, schedule.steps_per_epoch, now)
 
         for epoch in numbers:
             before_s = found.seconds if found is not None and num_done else 0.0

@@ -17,7 +17,7 @@ from indoor.train.features import Features
 from indoor.train.head import epoch_order
 from indoor.train.loader import Epochs
 from indoor.train.loop import Schedule, run_epoch, start_run
-from indoor.train.resume_state import State, capture, random_state, read_state, restore
+from indoor.train.resume_state import State, capture, read_state, restore
 from indoor.train.state_writer import StateWriter
 
 SCRATCH_EPOCHS = 8
@@ -73,9 +73,10 @@ def train_backbone(
     def tensors() -> dict[str, Tensor]:
         return capture(run.optimizer, model=run.model, average=run.average)
 
-    def keep(epoch: int, num_steps: int) -> None:
-        if num_steps < schedule.steps_per_epoch and states.is_due():
-            states.write(State(tensors() | random_state(device), epoch - 1, None, num_steps))
+    def keep(epoch: int, step: int) -> None:
+        states.write_within(
+            step, schedule.steps_per_epoch, lambda: State(tensors(), epoch - 1, None)
+        )
 
     views = AugmentedScenes(train, preprocessing, size, order(1), seed, 1)
     numbers = range(1 + (found.num_epochs if found else 0), epochs + 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.train.resume_state import State, write_state
+from indoor.train.resume_state import State, random_state, write_state
 
 KEEP_EVERY_S = 300.0
 """Of an epoch that takes longer, a state is kept so often: a kill costs no more."""
@@ -35,7 +35,7 @@ class StateWriter(AbstractContextManager["StateWriter"]):
     def __init__(
         self, path: Path | None, device: torch.device, progress: Progress = NO_PROGRESS
     ) -> None:
-        self._path = path
+        self._path, self._device = path, device
         self._threads = None if device.type == "cpu" else ThreadPoolExecutor(1, "indoor state")
         self._writing: Future[None] | None = None
         self._written_at = time.monotonic()
@@ -59,13 +59,6 @@ class StateWriter(AbstractContextManager["StateWriter"]):
             if self._threads is not None:
                 self._threads.shutdown()
 
-    def is_due(self) -> bool:
-        """Whether so much was done since a state was kept that it should be kept within an epoch.
-
-        Asked in every step, it says so once `KEEP_EVERY_S` have passed.
-        """
-        return self._path is not None and time.monotonic() - self._written_at >= KEEP_EVERY_S
-
     def write(self, state: State) -> None:
         """Write a state, or have it written.
 
@@ -84,6 +77,25 @@ class StateWriter(AbstractContextManager["StateWriter"]):
         self._writing = self._threads.submit(
             write_state, self._path, replace(state, tensors=copies)
         )
+
+    def write_within(self, step: int, num_steps: int, capture: Callable[[], State]) -> None:
+        """Write a state within an epoch once `KEEP_EVERY_S` have passed since the one before.
+
+        At the epoch's end nothing is written, as its own state follows.
+
+        Args:
+            step: How many steps of the epoch are done, from 1 on.
+            num_steps: The epoch's.
+            capture: Returns the state, to which `step` and `random_state` are added.
+
+        Raises:
+            IndoorError: As for `write`.
+        """
+        is_due = time.monotonic() - self._written_at >= KEEP_EVERY_S
+        if self._path is not None and step < num_steps and is_due:
+            state = capture()
+            tensors = state.tensors | random_state(self._device)
+            self.write(replace(state, tensors=tensors, step=step))
 
     def _is_writing(self) -> bool:
         """Whether a state does not stand yet, or could not be written."""
