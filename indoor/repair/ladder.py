@@ -15,6 +15,9 @@ between the last two. The first is the network's last one, whose output is not r
 
 QAT_EPOCHS = (1, 3)
 
+FASTER = 1.1
+"""From this speedup on, shown at 95%, speed decides; less is not worth noise in every answer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -88,10 +91,10 @@ def is_better(
 ) -> bool:
     """Return whether a candidate takes the place of the best so far.
 
-    One that holds the bar beats one that does not. Of two that do the faster wins, and where the
-    interval of their speedup does not tell, the higher SQNR. Of two that do not, the smaller loss
-    wins where it lies outside the other's interval, else the higher SQNR: a photograph more or less
-    tells nothing, and noise in all logits does.
+    One that holds the bar beats one that does not. Of two that do, one that is shown to be `FASTER`
+    wins, else the higher SQNR. Of two that do not, the smaller loss wins where it lies outside the
+    other's interval, else the higher SQNR: a photograph more or less tells nothing, and noise in
+    all logits does.
 
     Args:
         challenger: Judged.
@@ -109,9 +112,9 @@ def is_better(
     if not holds and not interval.low <= new.difference <= interval.high:
         return new.difference > old.difference
     if holds and speed is not None:
-        if speed.interval.low > 1:
+        if speed.interval.low > FASTER:
             return True
-        if speed.interval.high < 1:
+        if speed.interval.high < 1 / FASTER:
             return False
     return new.sqnr_db > old.sqnr_db
 
