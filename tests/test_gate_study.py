@@ -46,7 +46,8 @@ from indoor.gate.records import (
     SideIdentity,
 )
 from indoor.gate.selftest import GateOutcome, SelfTestReport, render_self_test, self_test
-from indoor.gate.settings import PlanRules
+from indoor.gate.settings import PlanRules, load_config
+from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_suite
 from indoor.measure.proportions import (
     format_at_least,
@@ -456,15 +457,22 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.count("\n") == 1
 
 
+def sides_of(job: GateJob, name: str) -> bool:
+    """Return whether both sides' trees hold the same file."""
+    assert job.base_root
+    assert job.head_root
+    return (job.base_root / name).read_bytes() == (job.head_root / name).read_bytes()
+
+
 def test_false_alarms_are_counted_and_gone_on_with(tmp_path: Path) -> None:
     """A second call adds only the gates that are missing, each with a seed of its own."""
     seeds: list[int] = []
 
-    def run(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
-        assert (base / "ordinary.py").read_bytes() == (head / "ordinary.py").read_bytes()
-        assert plan == EXAMPLE_PLAN
-        seeds.append(seed)
-        return gate_report(GateVerdict.FAIL if seed == 1 else GateVerdict.PASS)
+    def run(job: GateJob) -> GateReport:
+        assert sides_of(job, "ordinary.py")
+        assert job.config.plan == EXAMPLE_PLAN
+        seeds.append(job.seed)
+        return gate_report(GateVerdict.FAIL if job.seed == 1 else GateVerdict.PASS)
 
     out = tmp_path / "study.json"
     count_false_alarms(out, 3, run=run)
@@ -532,8 +540,8 @@ def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
 def test_gates_run_on_the_suite_that_the_title_names(tmp_path: Path) -> None:
     """Both sides are the short models' tree; a suite that does not exist is one line."""
 
-    def run(base: Path, head: Path, _plan: PlanRules, _seed: int) -> GateReport:
-        assert (base / "models.py").read_bytes() == (head / "models.py").read_bytes()
+    def run(job: GateJob) -> GateReport:
+        assert sides_of(job, "models.py")
         return gate_report()
 
     count_false_alarms(tmp_path / "a.json", 1, title="short models", run=run)
@@ -541,14 +549,29 @@ def test_gates_run_on_the_suite_that_the_title_names(tmp_path: Path) -> None:
         gate_study.main(["false-alarms", "--suite", "x", "--out", str(tmp_path / "b.json")])
 
 
-@pytest.mark.parametrize("write", SUITES.values(), ids=SUITES)
-def test_small_suites_run_under_plain_pytest(tmp_path: Path, write: Callable[[Path], None]) -> None:
-    """Anybody's pytest-benchmark can measure what the study measures."""
-    write(tmp_path / "tree")
-    command = [sys.executable, "-m", "pytest", "-q", SUITE, "--benchmark-disable"]
-    done = subprocess.run(
-        command, cwd=tmp_path / "tree", capture_output=True, text=True, check=False
+def test_the_network_is_gated_by_its_own_suite_and_rules(tmp_path: Path) -> None:
+    """Both sides are this checkout's commit, and the words after -- reach pytest."""
+    jobs: list[GateJob] = []
+
+    def run(job: GateJob) -> GateReport:
+        jobs.append(job)
+        return gate_report()
+
+    study = count_false_alarms(
+        tmp_path / "a.json", 1, title="ResNet-50", words=["--data", "x"], run=run
     )
+    (job,) = jobs
+    assert (job.base, job.head, job.arguments) == ("HEAD", "HEAD", ("--data", "x"))
+    assert job.config == load_config(None, root=ROOT)
+    assert study.plan == job.config.plan
+
+
+@pytest.mark.parametrize("title", ["ordinary functions", "short models"])
+def test_small_suites_run_under_plain_pytest(tmp_path: Path, title: str) -> None:
+    """Anybody's pytest-benchmark can measure what the study measures."""
+    tree = SUITES[title].job(tmp_path).head_root
+    command = [sys.executable, "-m", "pytest", "-q", SUITE, "--benchmark-disable"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 

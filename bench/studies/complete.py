@@ -1,12 +1,12 @@
-"""Complete gates of identical code on small suites, one after another, and a CPU hog."""
+"""Complete gates of identical code, one after another, and a CPU hog."""
 
 import hashlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.options import ROOT
@@ -16,7 +16,7 @@ from indoor.gate import decide
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import widest_rung
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.gate.settings import GateConfig, PlanRules
+from indoor.gate.settings import GateConfig, load_config
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.machine import code_identity, num_usable_cores, read_machine
@@ -26,13 +26,25 @@ from indoor.records import read_record, write_record
 GATE = Path(decide.__file__).parent.parent
 """The room whose deciding code is hashed."""
 
-RunSeeded = Callable[[Path, Path, PlanRules, int], GateReport]
+RunGate = Callable[[GateJob], GateReport]
 
-SUITES: Mapping[str, Callable[[Path], None]] = {
-    "ordinary functions": write_suite,
-    "short models": lambda root: write_small_suite(root, "models", _MODELS, _MODEL_TESTS),
-}
-"""What writes each suite's tree, by what a table calls the suite."""
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """What is gated: `write` makes a side's tree; None is this checkout's suite at its commit."""
+
+    config: GateConfig
+    write: Callable[[Path], None] | None = None
+
+    def job(self, folder: Path) -> GateJob:
+        """Return a gate of two sides of the same code, whose trees go into `folder`."""
+        if self.write is None:
+            return GateJob(start=ROOT, base="HEAD", head="HEAD", config=self.config)
+        base, head = folder / "base", folder / "head"
+        for root in (base, head):
+            self.write(root)
+        return GateJob(start=base, base_root=base, head_root=head, config=self.config)
+
 
 _MODELS = '''"""A small convolutional network on one thread, a millisecond or a few a call."""
 
@@ -73,6 +85,23 @@ def test_network(benchmark, batch):
     assert benchmark(models.logits, photographs).shape == (batch, 15)
 '''
 
+# Hundreds of gates: their workers need not load what else is installed here.
+_SMALL = GateConfig(
+    plan=EXAMPLE_PLAN,
+    suite=SUITE,
+    arguments=("-p", "pytest_benchmark.plugin"),
+    environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+)
+
+SUITES: Mapping[str, Suite] = {
+    "ordinary functions": Suite(config=_SMALL, write=write_suite),
+    "short models": Suite(
+        config=_SMALL, write=lambda root: write_small_suite(root, "models", _MODELS, _MODEL_TESTS)
+    ),
+    "ResNet-50": Suite(config=load_config(None, root=ROOT)),
+}
+"""By what a table calls each; the last one's photographs and weights are named by the caller."""
+
 _HOG = """
 import os, random, sys, time
 chance, parent = random.Random(int(sys.argv[1])), os.getppid()
@@ -89,9 +118,10 @@ def count_false_alarms(
     num_runs: int,
     *,
     title: str = "ordinary functions",
+    words: Sequence[str] = (),
     seed: int = 0,
     hog: bool = False,
-    run: RunSeeded | None = None,
+    run: RunGate = run_gate,
     say: Callable[[str], None] = lambda _line: None,
 ) -> FalseAlarmStudy:
     """Run gates until there are `num_runs`, and keep each one's outcome as it comes.
@@ -103,9 +133,10 @@ def count_false_alarms(
         out: The study's JSON.
         num_runs: Gates in all, those already in `out` included.
         title: One of `SUITES`.
+        words: pytest's, such as the data and the weights.
         seed: The first gate's; the next has one more.
         hog: Whether another program takes a core away at random.
-        run: Runs one gate on two trees by a plan and a seed; None for the real one.
+        run: Runs one gate.
         say: Hears a line after each gate.
 
     Raises:
@@ -123,10 +154,8 @@ def count_false_alarms(
             tempfile.TemporaryDirectory(prefix="indoor-study-") as folder,
             hog_cpu(number) if hog else nullcontext(),
         ):
-            base, head = Path(folder) / "base", Path(folder) / "head"
-            for root in (base, head):
-                SUITES[title](root)
-            report = (run or _run_gate)(base, head, EXAMPLE_PLAN, number)
+            job = SUITES[title].job(Path(folder))
+            report = run(replace(job, arguments=tuple(words), seed=number))
         if report.partial:
             raise IndoorError(
                 f"the gate with seed {number} broke off: {report.reason}; expected a whole one, "
@@ -160,17 +189,6 @@ def hog_cpu(seed: int) -> Iterator[None]:
         hog.wait()
 
 
-def _run_gate(base: Path, head: Path, plan: PlanRules, seed: int) -> GateReport:
-    # Hundreds of gates: their workers need not load what else is installed here.
-    config = GateConfig(
-        plan=plan,
-        suite=SUITE,
-        arguments=("-p", "pytest_benchmark.plugin"),
-        environment={"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-    )
-    return run_gate(GateJob(start=base, base_root=base, head_root=head, config=config, seed=seed))
-
-
 def deciding_code() -> str:
     """Return a hash of the code that turns pairs into verdicts, whatever else has changed."""
     files = (*GATE.glob("decide/*.py"), GATE / "limits.py", Path(pair_statistics.__file__))
@@ -187,7 +205,7 @@ def _open(out: Path, title: str, hog: bool) -> FalseAlarmStudy:
         num_cores=num_usable_cores(),
         commit=code_identity(ROOT)[0],
         hog=hog,
-        plan=EXAMPLE_PLAN,
+        plan=SUITES[title].config.plan,
         deciding=deciding_code(),
     )
     if not out.exists():

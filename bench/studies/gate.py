@@ -177,7 +177,13 @@ def _false_alarms(parsed: argparse.Namespace) -> int:
     from bench.studies.complete import count_false_alarms
 
     study = count_false_alarms(
-        parsed.out, parsed.runs, title=parsed.suite, seed=parsed.seed, hog=parsed.hog, say=_say
+        parsed.out,
+        parsed.runs,
+        title=parsed.suite,
+        words=parsed.words,
+        seed=parsed.seed,
+        hog=parsed.hog,
+        say=_say,
     )
     return _print_tables([study])
 
@@ -267,9 +273,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = alarms.add_argument
     add("--runs", type=_positive, default=300, help="with those already in --out")
     add("--out", type=Path, required=True, help="the study; it is gone on with")
-    add("--suite", default="ordinary functions", help="that (default), or: short models")
+    add("--suite", default="ordinary functions", help="or: short models, ResNet-50")
     add("--seed", type=int, default=0, help="of the first gate")
     add("--hog", action="store_true", help="keep a core busy at random moments")
+    add("words", nargs=argparse.REMAINDER, help="-- and options of the suite")
 
     calibrate = commands.add_parser("calibrate", help="units of extra work for gate_slowdown")
     calibrate.set_defaults(command=_calibrate)
