@@ -218,7 +218,10 @@ def test_a_slower_head_fails(mixed: GateReport) -> None:
     assert slower.ratio == pytest.approx(LONG_NAP_S / NAP_S, rel=0.4)
     assert "reproduced in 2 fresh launches" in slower.reason
     (trace,) = (one for one in mixed.traces if one.name == slower.name)
-    assert [one.confirms for one in trace.launches[:4]] == [False, False, True, True]
+    # At the first look or, where that was not enough, at the second.
+    looked = [one.confirms for one in trace.launches].index(True)
+    assert looked in PLAN.looks
+    assert all(one.confirms for one in trace.launches[looked : looked + PLAN.num_confirming])
     assert cell(mixed, "test_same").verdict is GateVerdict.PASS
 
 
