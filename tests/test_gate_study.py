@@ -558,11 +558,12 @@ def test_the_network_is_gated_by_its_own_suite_and_rules(tmp_path: Path) -> None
         return gate_report()
 
     study = count_false_alarms(
-        tmp_path / "a.json", 1, title="ResNet-50", words=["--data", "x"], run=run
+        tmp_path / "a.json", 1, title="ResNet-50", words=["--data", "x"], minutes=6, run=run
     )
     (job,) = jobs
     assert (job.base, job.head, job.arguments) == ("HEAD", "HEAD", ("--data", "x"))
-    assert job.config == load_config(None, root=ROOT)
+    own = load_config(None, root=ROOT)
+    assert job.config == replace(own, plan=replace(own.plan, max_minutes=6))
     assert study.plan == job.config.plan
 
 

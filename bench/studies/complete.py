@@ -16,7 +16,7 @@ from indoor.gate import decide
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import widest_rung
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.gate.settings import GateConfig, load_config
+from indoor.gate.settings import GateConfig, PlanRules, load_config
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.machine import code_identity, num_usable_cores, read_machine
@@ -121,6 +121,7 @@ def count_false_alarms(
     words: Sequence[str] = (),
     seed: int = 0,
     hog: bool = False,
+    minutes: float | None = None,
     run: RunGate = run_gate,
     say: Callable[[str], None] = lambda _line: None,
 ) -> FalseAlarmStudy:
@@ -136,6 +137,7 @@ def count_false_alarms(
         words: pytest's, such as the data and the weights.
         seed: The first gate's; the next has one more.
         hog: Whether another program takes a core away at random.
+        minutes: Of measuring in each gate; None for the suite's own plan.
         run: Runs one gate.
         say: Hears a line after each gate.
 
@@ -145,7 +147,10 @@ def count_false_alarms(
     """
     if title not in SUITES:
         raise IndoorError(f"--suite {title}: expected one of {', '.join(SUITES)}")
-    study = _open(out, title, hog)
+    suite = SUITES[title]
+    plan = suite.config.plan
+    plan = replace(plan, max_minutes=plan.max_minutes if minutes is None else minutes)
+    study = _open(out, title, hog, plan)
     done = {known.seed for known in study.runs}
     for number in range(seed, seed + num_runs):
         if number in done:
@@ -154,8 +159,9 @@ def count_false_alarms(
             tempfile.TemporaryDirectory(prefix="indoor-study-") as folder,
             hog_cpu(number) if hog else nullcontext(),
         ):
-            job = SUITES[title].job(Path(folder))
-            report = run(replace(job, arguments=tuple(words), seed=number))
+            job = suite.job(Path(folder))
+            config = replace(job.config, plan=plan)
+            report = run(replace(job, config=config, arguments=tuple(words), seed=number))
         if report.partial:
             raise IndoorError(
                 f"the gate with seed {number} broke off: {report.reason}; expected a whole one, "
@@ -198,14 +204,14 @@ def deciding_code() -> str:
     return digest.hexdigest()[:16]
 
 
-def _open(out: Path, title: str, hog: bool) -> FalseAlarmStudy:
+def _open(out: Path, title: str, hog: bool, plan: PlanRules) -> FalseAlarmStudy:
     new = FalseAlarmStudy(
         title=title,
         cpu_model=read_machine().cpu_model,
         num_cores=num_usable_cores(),
         commit=code_identity(ROOT)[0],
         hog=hog,
-        plan=SUITES[title].config.plan,
+        plan=plan,
         deciding=deciding_code(),
     )
     if not out.exists():

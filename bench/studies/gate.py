@@ -183,6 +183,7 @@ def _false_alarms(parsed: argparse.Namespace) -> int:
         words=parsed.words,
         seed=parsed.seed,
         hog=parsed.hog,
+        minutes=parsed.minutes,
         say=_say,
     )
     return _print_tables([study])
@@ -276,6 +277,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--suite", default="ordinary functions", help="or: short models, ResNet-50")
     add("--seed", type=int, default=0, help="of the first gate")
     add("--hog", action="store_true", help="keep a core busy at random moments")
+    add("--minutes", type=float, help="a gate's, where not those of the suite's own plan")
     add("words", nargs=argparse.REMAINDER, help="-- and options of the suite")
 
     calibrate = commands.add_parser("calibrate", help="units of extra work for gate_slowdown")
