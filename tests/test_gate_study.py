@@ -26,7 +26,7 @@ from bench.studies import gate as gate_study
 from bench.studies import recording as gate_recording
 from bench.studies import run as run_study
 from bench.studies import slowdown as gate_slowdown
-from bench.studies.complete import SUITES, count_false_alarms, hog_cpu
+from bench.studies.complete import SUITES, count_false_alarms, deciding_code, hog_cpu
 from bench.studies.gate import replay_files
 from bench.studies.gate_tables import render_studies
 from bench.studies.noise import MEASURES, reduce_noise
@@ -510,14 +510,18 @@ def test_gates_add_up_while_the_deciding_code_is_the_same(tmp_path: Path) -> Non
 
 
 def test_networks_and_ordinary_functions_have_no_rate_in_common(tmp_path: Path) -> None:
-    """Each kind is added up by itself, and a kind with one row not at all."""
+    """Each kind and deciding code is added up by itself, and one row not at all."""
     count_false_alarms(tmp_path / "a.json", 2, run=lambda *_: gate_report())
     one = read_record(tmp_path / "a.json", FalseAlarmStudy)
-    table = render_studies(
-        [one, replace(one, title="ordinary functions, Zen 9"), replace(one, title="ResNet-50 (1)")]
+    other, network = (
+        replace(one, title=title) for title in ("ordinary functions, Zen 9", "ResNet-50 (1)")
     )
-    assert "| **ordinary functions, together** | 0 of 4 (0%" in table
-    assert table.count("together") == 1
+    before = [replace(study, deciding=None) for study in (one, other, other)]
+    before[2] = replace(before[2], title="ordinary functions, Zen 8")
+    table = render_studies([one, other, network, *before])
+    assert f"| **ordinary functions, code {deciding_code()[:8]}, together** | 0 of 4 (0%" in table
+    assert "| **ordinary functions, earlier code, together** | 0 of 6 (0%" in table
+    assert table.count("together") == 2
 
 
 def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
@@ -531,7 +535,7 @@ def test_studies_of_two_cores_are_one_row(tmp_path: Path) -> None:
     apart = render_studies([studies[0], other])
     assert "| ordinary functions | 0 of 3 (0%" in apart
     assert apart.splitlines()[-1].startswith(
-        "| **ordinary functions, together** | 0 of 5 (0%, at most "
+        f"| **ordinary functions, code {deciding_code()[:8]}, together** | 0 of 5 (0%, at most "
     )
     with pytest.raises(IndoorError, match="hold gates of the same seed, expected each gate once"):
         render_studies([studies[0], studies[0]])

@@ -63,7 +63,11 @@ def compiled(request: pytest.FixtureRequest, run_folder: Path) -> CompiledNetwor
     runtime = importlib.import_module(f"indoor.runtimes.{variant.runtime}")
     checkpoint = run_folder / f"{variant.checkpoint}.safetensors"
     artefact = runtime.prepare(variant, checkpoint, BATCH)
+    # Before `one_thread`, and torch compiles anew, without our settings, for other threads.
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     loaded = runtime.load(variant, artefact, 1)
+    torch.set_num_threads(num_threads)
     assert isinstance(loaded, CompiledNetwork)
     return loaded
 

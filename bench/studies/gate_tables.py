@@ -132,15 +132,17 @@ def _complete_table(studies: Sequence[FalseAlarmStudy]) -> str:
     """Return the verdicts of complete gates of identical code."""
     header = ["complete gates of identical code", "false alarms", "called faster"]
     rows = [[*header, "passed wider", "inconclusive", "unreliable", "minutes a gate"]]
-    kinds: dict[str, list[FalseAlarmStudy]] = {}
+    kinds: dict[tuple[str, str | None], list[FalseAlarmStudy]] = {}
     for study in studies:
         title = f"{study.title}{', with a CPU hog' if study.hog else ''}"
         rows.append(_complete_row(title, [study]))
-        kinds.setdefault(study.kind, []).append(study)
-    # A toy function's gates say nothing of a network's: no rate is taken of both.
-    for kind, alike in kinds.items():
+        kinds.setdefault((study.kind, study.deciding), []).append(study)
+    # A toy function's gates say nothing of a network's, nor do those that other code decided: no
+    # rate is taken of both.
+    for (kind, deciding), alike in kinds.items():
         if len(alike) > 1:
-            rows.append(_complete_row(f"**{kind}, together**", alike))
+            code = f"code {deciding[:8]}" if deciding else "earlier code"
+            rows.append(_complete_row(f"**{kind}, {code}, together**", alike))
     return _markdown(rows)
 
 
