@@ -8,7 +8,7 @@ import pytest
 from gate_trees import LEAN, NAP, ONE_LAUNCH, gate, own_temporary_files, write_tree
 
 from indoor.gate.records import GateReport
-from indoor.gate.worker.arms import Arm
+from indoor.gate.worker.arms import SLEEPING_THREADS, Arm
 
 WRITTEN = ("coverage.xml", "report.xml", "run.log", "page.html", ".coverage", "kept/mine")
 """What the suite's options would write, empty or delete."""
@@ -131,3 +131,42 @@ def test_what_a_worker_hears_of_the_environment(
     monkeypatch.setenv(name, "x")
     arm = Arm(name="base", root=Path(), python=Path(), words=(), search_path=())
     assert (arm.variables({}).get(name) == "x") is reaches
+
+
+TEST_PRODUCT = """
+import numpy as np
+
+LEFT, RIGHT = np.random.default_rng(0).random((2, 900, 900), dtype=np.float32)
+
+
+def test_product(benchmark):
+    benchmark(lambda: LEFT @ RIGHT)
+"""
+"""On all of numpy's threads, which would spin for 30 ms after each call."""
+
+
+def test_threads_of_the_side_that_waits_sleep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A product of numpy's can be gated: the other side's threads leave its turns alone."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")  # `make test` sets OMP_NUM_THREADS=1
+    for name in SLEEPING_THREADS:
+        monkeypatch.delenv(name, raising=False)
+    files = {"suite/test_naps.py": TEST_PRODUCT}
+    base, head = (write_tree(tmp_path / name, files) for name in ("base", "head"))
+    report = gate(base, head)
+    assert report.instrument
+    assert report.instrument.max_idle_share is not None
+    assert report.instrument.max_idle_share < 0.05, report.reason
+
+
+@pytest.mark.parametrize("name", SLEEPING_THREADS)
+def test_the_users_word_on_waiting_threads_counts(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The gate's is for those who said nothing."""
+    arm = Arm(name="base", root=Path(), python=Path(), words=(), search_path=())
+    monkeypatch.delenv(name, raising=False)
+    assert arm.variables({})[name] == SLEEPING_THREADS[name]
+    monkeypatch.setenv(name, "20")
+    assert arm.variables({})[name] == "20"

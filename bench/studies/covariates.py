@@ -6,12 +6,15 @@ explain its time: a frozen workload before it, the time that its thread waited f
 three calls on end, so that their minimum and median are known beside the first. What a way does to
 the spread of pairs and of launches is told with what it costs.
 
+Threads that wait sleep, as in a gate's workers; OPENBLAS_THREAD_TIMEOUT=26 is OpenBLAS's default.
+
 Example:
     python -m bench.studies.covariates --launches 12 --pairs 24 --out covariates.json.gz
 """
 
 import argparse
 import multiprocessing
+import os
 import random
 import sys
 import time
@@ -26,6 +29,7 @@ import numpy as np
 from bench.options import ROOT
 from bench.studies import run
 from indoor.errors import IndoorError
+from indoor.gate.worker.arms import SLEEPING_THREADS
 from indoor.gate.worker.launch import CONTROL_ITERATIONS
 from indoor.machine import code_identity, num_usable_cores, read_machine
 from indoor.measure.pair_statistics import robust_sd
@@ -94,6 +98,8 @@ WORKS: Mapping[str, Callable[[], Callable[[], object]]] = {
 
 def measure(num_launches: int, num_pairs: int, say: Callable[[str], None]) -> CovariateStudy:
     """Return the study: each launch starts two processes anew for each work."""
+    for name, value in SLEEPING_THREADS.items():  # as in a gate's workers
+        os.environ.setdefault(name, value)
     order = random.Random(0)
     works: dict[str, list[tuple[Pair, ...]]] = {name: [] for name in WORKS}
     for number in range(1, num_launches + 1):
@@ -158,13 +164,18 @@ def _serve(connection: Connection, name: str) -> None:
                 waited, stolen = _waited_s() - waited, _stolen_s() - stolen
         connection.send(
             Turn(
-                control_s=control_s,
-                wall_s=tuple(wall),
-                cpu_s=tuple(cpu),
-                waited_s=waited,
-                stolen_s=stolen,
+                control_s=_ns(control_s),
+                wall_s=tuple(map(_ns, wall)),
+                cpu_s=tuple(map(_ns, cpu)),
+                waited_s=_ns(waited),
+                stolen_s=_ns(stolen),
             )
         )
+
+
+def _ns(seconds: float) -> float:
+    """Return seconds without the digits that no clock has."""
+    return round(seconds, 9)
 
 
 def _waited_s() -> float:

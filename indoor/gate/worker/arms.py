@@ -22,6 +22,11 @@ _DROPPED_VARIABLES = ("PYTEST_", "COV_", "COVERAGE_", "INDOOR_GATE_", "INDOOR_LI
 _KEPT_VARIABLES = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTEST_DISABLE_PLUGIN_AUTOLOAD")
 """What a user says to every pytest; the others are of the one that the gate may run in."""
 
+SLEEPING_THREADS: Mapping[str, str] = {"OPENBLAS_THREAD_TIMEOUT": "4", "KMP_BLOCKTIME": "0"}
+"""Where the user says nothing: threads that wait for work sleep at once. By default OpenBLAS's spin
+for 2^26 cycles, some 30 ms, and those of LLVM's and Intel's OpenMP for 200 ms: within the turn of
+the other side."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -58,7 +63,12 @@ class Arm:
             if k in _KEPT_VARIABLES or not k.startswith(_DROPPED_VARIABLES)
         }
         path = os.pathsep.join(str(folder) for folder in self.search_path)
-        return kept | {"PYTHONPATH": path} | dict(self.environment) | dict(extra)
+        return (
+            {**SLEEPING_THREADS, **kept}
+            | {"PYTHONPATH": path}
+            | dict(self.environment)
+            | dict(extra)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
