@@ -16,7 +16,7 @@ from indoor.gate import decide
 from indoor.gate.controller import run_gate
 from indoor.gate.decide.verdicts import widest_rung
 from indoor.gate.records import GateReport, GateVerdict
-from indoor.gate.settings import GateConfig, PlanRules, load_config
+from indoor.gate.settings import GateConfig, PlanRules, check_config, load_config
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE, write_small_suite, write_suite
 from indoor.machine import code_identity, num_usable_cores, read_machine
@@ -149,7 +149,9 @@ def count_false_alarms(
         raise IndoorError(f"--suite {title}: expected one of {', '.join(SUITES)}")
     suite = SUITES[title]
     plan = suite.config.plan
-    plan = replace(plan, max_minutes=plan.max_minutes if minutes is None else minutes)
+    if minutes is not None:
+        plan = replace(plan, max_minutes=minutes)
+        check_config(replace(suite.config, plan=plan), "--minutes")
     study = _open(out, title, hog, plan)
     done = {known.seed for known in study.runs}
     for number in range(seed, seed + num_runs):
