@@ -14,6 +14,7 @@ from quantizable import config, network, noise
 from test_int8_checkpoints import manifest
 from torch import Tensor, fx, nn
 
+from indoor.devices import use_threads
 from indoor.errors import IndoorError
 from indoor.evaluate import sqnr_db
 from indoor.measure.proof import judge
@@ -64,10 +65,8 @@ def compiled(request: pytest.FixtureRequest, run_folder: Path) -> CompiledNetwor
     checkpoint = run_folder / f"{variant.checkpoint}.safetensors"
     artefact = runtime.prepare(variant, checkpoint, BATCH)
     # Before `one_thread`, and torch compiles anew, without our settings, for other threads.
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    loaded = runtime.load(variant, artefact, 1)
-    torch.set_num_threads(num_threads)
+    with use_threads(1):
+        loaded = runtime.load(variant, artefact, 1)
     assert isinstance(loaded, CompiledNetwork)
     return loaded
 

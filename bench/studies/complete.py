@@ -148,11 +148,11 @@ def count_false_alarms(
     if title not in SUITES:
         raise IndoorError(f"--suite {title}: expected one of {', '.join(SUITES)}")
     suite = SUITES[title]
-    plan = suite.config.plan
     if minutes is not None:
-        plan = replace(plan, max_minutes=minutes)
-        check_config(replace(suite.config, plan=plan), "--minutes")
-    study = _open(out, title, hog, plan)
+        plan = replace(suite.config.plan, max_minutes=minutes)
+        suite = replace(suite, config=replace(suite.config, plan=plan))
+        check_config(suite.config, "--minutes")
+    study = _open(out, title, hog, suite.config.plan)
     done = {known.seed for known in study.runs}
     for number in range(seed, seed + num_runs):
         if number in done:
@@ -162,8 +162,7 @@ def count_false_alarms(
             hog_cpu(number) if hog else nullcontext(),
         ):
             job = suite.job(Path(folder))
-            config = replace(job.config, plan=plan)
-            report = run(replace(job, config=config, arguments=tuple(words), seed=number))
+            report = run(replace(job, arguments=tuple(words), seed=number))
         if report.partial:
             raise IndoorError(
                 f"the gate with seed {number} broke off: {report.reason}; expected a whole one, "

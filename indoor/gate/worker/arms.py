@@ -63,12 +63,7 @@ class Arm:
             if k in _KEPT_VARIABLES or not k.startswith(_DROPPED_VARIABLES)
         }
         path = os.pathsep.join(str(folder) for folder in self.search_path)
-        return (
-            {**SLEEPING_THREADS, **kept}
-            | {"PYTHONPATH": path}
-            | dict(self.environment)
-            | dict(extra)
-        )
+        return {**SLEEPING_THREADS, **kept, "PYTHONPATH": path, **self.environment, **extra}
 
 
 @dataclass(frozen=True, kw_only=True)
