@@ -11,9 +11,10 @@ from test_history_keep import git
 
 from indoor.cli import main
 from indoor.history.history import tell_history
+from indoor.history.keep import FILE
 from indoor.history.records import History
 from indoor.history.render import render_history
-from indoor.records import Interval, from_json, write_record
+from indoor.records import Interval, from_json, to_json, write_record
 
 
 @pytest.fixture
@@ -57,6 +58,28 @@ def test_json_holds_every_place(results: Path, capsys: pytest.CaptureFixture[str
 def test_an_alarm_is_for_new_slowdowns(results: Path, newest: int, status: int) -> None:
     """Exit 1 where a slowdown came with one of the newest commits; what is known is no alarm."""
     assert run("--results", results, "--alarm", newest) == status
+
+
+def test_an_alarm_is_for_slowdowns_that_ended_with_a_base_too(tmp_path: Path) -> None:
+    """A commit that was only ever a gate's base has a place on the chain and no line of its own."""
+    heads = range(5, 65, 5)
+    pairs = [(base, head) for head in heads for base in (1, head - 1)]
+    slow = {(base, head): base < 47 <= head for base, head in pairs}
+    lines = kept_lines([(b, h, 1.05 if slow[b, h] else 1.0, 0.003) for b, h in pairs])
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_bytes(b"".join(to_json(line) + b"\n" for line in lines))
+    (change,) = tell_history(lines).cells[0].changes
+    assert change.commit == name(49)
+    # The newest three lines are of 50, 55 and 60.
+    assert [run("--results", tmp_path, "--alarm", n) for n in (4, 3)] == [1, 0]
+
+
+def test_a_place_that_cannot_be_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is too long, for one; a missing file is an empty history."""
+    assert run("--results", tmp_path / ("a" * 300)) == 2
+    assert "File name too long; expected one JSON record a line" in capsys.readouterr().err
 
 
 def test_a_plot_is_drawn(results: Path, tmp_path: Path) -> None:

@@ -93,6 +93,10 @@ def test_a_gate_is_kept_once(tmp_path: Path) -> None:
     ("report", "reason"),
     [
         (measured(1, 2, PASSED, instrument=MOVED), "the instrument was unreliable"),
+        (
+            measured(1, 2, PASSED, instrument=MOVED, vanished=("t.py::test_gone",)),
+            "the instrument was unreliable",
+        ),
         (measured(1, 2, PASSED, partial=True), "the run broke off"),
         (measured(2, 2), "both sides were the same commit"),
         (measured(1, "a" * 40), "head aaaaaaaaaaaa is not on HEAD's first parents"),
@@ -188,3 +192,26 @@ def test_a_folder_without_a_repository_is_refused(tmp_path: Path) -> None:
     """The commits' order is git's to tell."""
     with pytest.raises(IndoorError, match="git cannot tell the commits of"):
         read_branch(tmp_path)
+
+
+_GPG = """#!/bin/sh
+case "$*" in
+*--verify*) echo "gpg: Good signature" >&2; echo "[GNUPG:] GOODSIG 1 me";;
+*) cat > /dev/null
+   printf '%s\\n' "-----BEGIN PGP SIGNATURE-----" "" x "-----END PGP SIGNATURE-----"
+   echo "[GNUPG:] SIG_CREATED " >&2;;
+esac
+"""
+
+
+def test_signed_commits_have_their_places(tmp_path: Path) -> None:
+    """Whoever has git show signatures in its log gets them before each hash."""
+    gpg = tmp_path / "gpg"
+    gpg.write_text(_GPG)
+    gpg.chmod(0o755)
+    git(tmp_path, "init")
+    git(tmp_path, "config", "gpg.program", str(gpg))
+    git(tmp_path, "config", "log.showSignature", "true")
+    git(tmp_path, "commit", "--gpg-sign", "--allow-empty", "--message", "first")
+    assert "Good signature" in git(tmp_path, "log", "--format=%H")
+    assert read_branch(tmp_path).positions == {git(tmp_path, "rev-parse", "HEAD"): 1}

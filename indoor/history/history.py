@@ -42,12 +42,17 @@ def tell_history(
 
 
 def newest_changes(history: History, commits: Sequence[KeptCommit], num_newest: int) -> bool:
-    """Return whether a slowdown came with one of the newest kept commits, or ended there."""
-    newest = {line.commit for line in commits[-num_newest:]}
+    """Return whether a slowdown came with one of the newest kept commits or later, or ended there.
+
+    A commit that was only ever a gate's base has a place on the chain and no kept line.
+    """
+    oldest = min((line.position for line in commits[-num_newest:]), default=0)
     return any(
-        change.ratio > 1 and change.commit in newest
+        change.ratio > 1 and place.position >= oldest
         for cell in history.cells
         for change in cell.changes
+        for place in cell.places
+        if place.commit == change.commit
     )
 
 

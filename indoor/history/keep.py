@@ -47,10 +47,10 @@ def read_history(results: Path) -> Kept:
         IndoorError: The file cannot be read, or a line is none of ours.
     """
     path = results / FILE
-    if not path.exists():
-        return Kept(commits=())
     try:
         lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
+        return Kept(commits=())
     except OSError as error:
         raise IndoorError(
             f"cannot read {path}: {error.strerror}; expected one JSON record a line"
@@ -122,7 +122,9 @@ def read_branch(repo: Path) -> Branch:
             "this clone is shallow, so where a commit stands on its branch is not known; expected "
             "all commits; run `git fetch --unshallow`, or set fetch-depth: 0 where CI checks out"
         )
-    done = run_git(repo, "log", "--first-parent", "--reverse", "-z", "--format=%H %s", "HEAD")
+    # What log.showSignature prints would stand before each hash.
+    words = ("--no-show-signature", "--first-parent", "--reverse", "-z", "--format=%H %s")
+    done = run_git(repo, "log", *words, "HEAD")
     if done.returncode != 0:
         raise IndoorError(
             f"git cannot tell the commits of {repo.name or repo} ({why_git_failed(done)}); "
@@ -146,7 +148,8 @@ def newest_kept(kept: Kept, branch: Branch) -> str | None:
 def _why_no_link(report: GateReport, branch: Branch) -> str | None:
     """Return why a gate joins no two commits of the chain; None: it does."""
     head, base = report.head, report.base
-    if report.verdict is GateVerdict.UNRELIABLE:
+    # Findings of the instrument stay in a report that is FAIL for what needs no clock.
+    if report.verdict is GateVerdict.UNRELIABLE or report.instrument.findings:
         return "the instrument was unreliable, so no timing of it counts"
     if report.partial:
         return "the run broke off, so the instrument was not watched to its end"
