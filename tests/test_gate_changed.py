@@ -1,5 +1,9 @@
 """A cell that head measures by other code than base is told as changed, and somebody looks."""
 
+import hashlib
+from pathlib import Path
+from typing import BinaryIO
+
 import pytest
 from gate_records import OPEN, PASSED, SLOWER, gate
 from gate_trees import ONE_LAUNCH, config, own_temporary_files, write_tree
@@ -9,6 +13,8 @@ from indoor.gate.decide.verdicts import exit_status
 from indoor.gate.records import ChangedTest, GateReport
 from indoor.gate.report import GateFormat, render_gate
 from indoor.gate.sides.setup import GateJob
+from indoor.gate.sides.suite_code import changed_tests
+from indoor.gate.worker import TestCode
 
 FILES = {
     "pytest.ini": "[pytest]\npython_files = test_*.py bench_*.py\n",
@@ -251,3 +257,26 @@ def test_the_report_begins_with_what_changed(output_format: GateFormat) -> None:
     assert "SIZES" in rest
     accepted = render_gate(gate(PASSED, changed=changed, changes_accepted=True))
     assert "which was accepted" in " ".join(accepted.split())
+
+
+def test_data_are_read_once_and_only_where_both_sides_have_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A data set below the suite may be of gigabytes, and a worktree lacks what git ignores."""
+    tests = "".join(f"def test_{n}(benchmark):\n    load(DATA)\n\n\n" for n in range(3))
+    code = f"from pathlib import Path\n\nDATA = Path(__file__).parent / 'data'\n\n\n{tests}"
+    files = {"suite/test_load.py": code, "suite/data/both.bin": "1"}
+    base = write_tree(tmp_path / "base", files)
+    head = write_tree(tmp_path / "head", {**files, "suite/data/ignored.bin": "2"})
+    read: list[str] = []
+
+    def noted(file: BinaryIO, kind: str) -> object:
+        read.append(Path(file.name).name)
+        return hashlib.new(kind, file.read())
+
+    monkeypatch.setattr(hashlib, "file_digest", noted)
+    told = {
+        f"test_{n}": TestCode(files=("suite/test_load.py",), names=(f"test_{n}",)) for n in range(3)
+    }
+    assert changed_tests(base, head, "suite", told, told) == {}
+    assert read == ["both.bin", "both.bin"]

@@ -25,8 +25,11 @@ from gate_trees import (
 from test_gate_worker import SPIN
 
 from indoor.cli import main
+from indoor.errors import IndoorError
 from indoor.gate.decide.verdicts import exit_status
+from indoor.gate.limits import rules_for
 from indoor.gate.records import GateReport, GateVerdict
+from indoor.gate.sides.setup import GateJob
 from indoor.gate.worker import CONTROL
 from indoor.machine import num_usable_cores
 from indoor.records import from_json, read_record
@@ -533,6 +536,44 @@ def test_a_defect_of_the_gate_is_no_fail(
     told = capsys.readouterr()
     assert "it blames nobody" in told.out
     assert "ZeroDivisionError: a defect" in told.err
+
+
+def test_a_python_that_cannot_be_looked_at_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 and a line that says why, as for one that is not there."""
+    monkeypatch.chdir(write_tree(tmp_path / "tree"))
+    for name, why in (("a" * 300, "File name too long"), ("none", "there is no such file")):
+        assert main(["gate", "--base-python", name, "--suite", "suite"]) == 2
+        assert f"{name}: {why}; expected the python of" in capsys.readouterr().err
+
+
+def test_accept_counts_for_every_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for one whose mark or settings accept another rung, whose report may advise it."""
+    jobs: list[GateJob] = []
+
+    def refuse(job: GateJob) -> None:
+        jobs.append(job)
+        raise IndoorError("enough")
+
+    monkeypatch.setattr("indoor.cli.gate.run_gate", refuse)
+    tree = write_tree(tmp_path / "tree")
+    (tree / "suite" / "gate.toml").write_text('[[cells]]\nglob = "*nap*"\naccepted = 0.05\n')
+    monkeypatch.chdir(tree)
+    words = ["gate", "--base-python", sys.executable, "--suite", "suite"]
+    assert main([*words, "--accept", "10%"]) == 2
+    rules = [rules_for(jobs[0].config, name, {"accepted": 0.05}) for name in ("test_nap", "other")]
+    assert [one.accepts for one in rules] == [0.1, 0.1]
+
+
+def test_accept_below_the_first_tolerance_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else it would be raised to that without a word."""
+    monkeypatch.chdir(write_tree(tmp_path / "tree"))
+    words = ["gate", "--base-python", sys.executable, "--suite", "suite"]
+    assert main([*words, "--accept", "1%"]) == 2
+    assert "--accept 0.01 lies below the first tolerance, 0.03; expected" in capsys.readouterr().err
 
 
 def make_environment(folder: Path, version: str, seconds: float) -> Path:

@@ -1,7 +1,9 @@
 """What a suite's own options may do in a gate's worker: configure it, but not trace or write."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,15 @@ def test_the_users_word_on_waiting_threads_counts(
     assert arm.variables({})[name] == SLEEPING_THREADS[name]
     monkeypatch.setenv(name, "20")
     assert arm.variables({})[name] == "20"
+
+
+def test_folders_that_the_settings_name_come_behind_the_gates_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """PYTHONPATH holds the worker's plugin and the side's tree; without them nothing runs."""
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    own = (Path("plugin"), Path("tree"))
+    arm = Arm(name="base", root=Path(), python=Path(), words=(), search_path=own)
+    assert arm.variables({})["PYTHONPATH"] == os.pathsep.join(["plugin", "tree"])
+    told = replace(arm, environment={"PYTHONPATH": "lib"}).variables({})
+    assert told["PYTHONPATH"] == os.pathsep.join(["plugin", "tree", "lib"])

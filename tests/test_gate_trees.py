@@ -218,19 +218,22 @@ def test_what_a_killed_gate_left_is_removed(repo: Path, temporary: Path) -> None
 def test_folders_of_killed_gates_are_removed(repo: Path, temporary: Path) -> None:
     """Killed before it had a tree, or a lock; not one in use, with a worktree, or of others."""
     root = killed_tree(repo)
-    bare, logs, other = (
-        temporary / name for name in ("indoor-gate-a", "indoor-gate-scratch-b", "indoor-other")
+    bare, logs, other, results = (
+        temporary / f"indoor-{name}" for name in ("gate-a", "gate-scratch-b", "other", "gate-mine")
     )
-    for folder in (bare, logs, other):
+    for folder in (bare, logs, other, results):
         folder.mkdir()
     (logs / "lock").touch()
+    (results / "gate.json").touch()
     used, descriptor = new_folder("indoor-gate-scratch-")
     remove_old_folders()
     assert {path.name for path in temporary.iterdir()} == {
         root.parent.name,
         used.name,
         "indoor-other",
+        "indoor-gate-mine",
     }
+    assert (results / "gate.json").exists()
     os.close(descriptor)
 
 

@@ -15,7 +15,7 @@ from indoor.gate.page import gate_page_blocks, page_title
 from indoor.gate.records import GateReport
 from indoor.gate.report import render_gate
 from indoor.gate.selftest import render_self_test, self_test
-from indoor.gate.settings import GateConfig
+from indoor.gate.settings import CellOverride, GateConfig
 from indoor.gate.sides.rules import choose_rules
 from indoor.gate.sides.setup import GateJob
 from indoor.gate.trial_suite import EXAMPLE_PLAN, SUITE
@@ -28,9 +28,9 @@ BROKEN = 3
 
 def run(parsed: argparse.Namespace) -> Outcome:
     """Run the gate, or test it on code whose truth is known."""
-    if parsed.show is not None:
-        return _told(read_record(parsed.show, GateReport), parsed)
     try:
+        if parsed.show is not None:
+            return _shown(parsed)
         return _self_test(parsed) if parsed.self_test else _gate(parsed)
     except IndoorError:
         raise
@@ -57,6 +57,16 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
     said = {name: word for name, word in words.items() if word is not None}
     # The command line's words beat the file's.
     config = replace(ruling.config, plan=replace(ruling.config.plan, **said))
+    if parsed.accept is not None:
+        if parsed.accept < config.plan.tolerance:
+            raise IndoorError(
+                f"--accept {parsed.accept:g} lies below the first tolerance, "
+                f"{config.plan.tolerance:g}; expected that or more; --strict accepts it alone, and "
+                "tolerance in gate.toml sets it"
+            )
+        # And what a mark or one of [[cells]] accepts, as --strict does.
+        everywhere = CellOverride(glob="*", accepted=parsed.accept)
+        config = replace(config, cells=(*config.cells, everywhere))
     if parsed.out is not None:
         check_new_file(parsed.out, option="--out")
     if parsed.html is not None:
@@ -81,11 +91,25 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
     return _told(run_gate(job), parsed)
 
 
-def _told(report: GateReport, parsed: argparse.Namespace) -> Outcome:
+def _shown(parsed: argparse.Namespace) -> Outcome:
+    report = read_record(parsed.show, GateReport)
+    if parsed.accept_changed:
+        report = replace(report, changes_accepted=True)
     if parsed.html is not None:
-        write_page(parsed.html, page_title(report), gate_page_blocks(report))
+        check_new_page(parsed.html)
+    return _told(report, parsed)
+
+
+def _told(report: GateReport, parsed: argparse.Namespace) -> Outcome:
     text = render_gate(report, format=parsed.format, width=width(), color=use_color())
     status = exit_status(report, allow_inconclusive=parsed.allow_inconclusive)
+    try:
+        if parsed.html is not None:
+            write_page(parsed.html, page_title(report), gate_page_blocks(report))
+    except IndoorError as error:
+        # The verdict of what took minutes is told all the same, and a page that is missing is no
+        # green run.
+        return Outcome(record=None, text=text, status=status or BROKEN, notes=(str(error),))
     return Outcome(record=None, text=text, status=status)
 
 

@@ -138,8 +138,8 @@ def _check(
         if words or parsed.self_test:
             gate.error(
                 f"{', '.join(words or ['--self-test'])}: --show measures nothing, it tells once "
-                "more what --out wrote; expected --show FILE with --format and --html at most; "
-                "leave the rest out"
+                "more what --out wrote; expected --show FILE with --format, --html, "
+                "--allow-inconclusive and --accept-changed at most; leave the rest out"
             )
         return
     if parsed.self_test:

@@ -72,11 +72,11 @@ def moment(iso: str) -> str:
     """Return a moment in ISO 8601 as people write it, in UTC where it says its zone."""
     try:
         known = datetime.fromisoformat(iso)
-    except ValueError:
+        if known.tzinfo is None:
+            return known.strftime("%Y-%m-%d %H:%M:%S")
+        return known.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError):  # the first day of all, in a zone that is ahead of UTC
         return iso
-    if known.tzinfo is None:
-        return known.strftime("%Y-%m-%d %H:%M:%S")
-    return known.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def megabytes(size_bytes: int | None) -> str:

@@ -47,13 +47,16 @@ def find_python(given: Path | None, option: str) -> Path:
         return Path(sys.executable)
     # Not resolved: a virtual environment's python is a link, and its place says which it is.
     path = given.expanduser().absolute()
-    if path.is_dir():
-        path = path / "bin" / "python"
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            path = path / "bin" / "python"
+        if not path.is_file():
+            raise FileNotFoundError(errno.ENOENT, "there is no such file")
+    except OSError as error:
         raise IndoorError(
-            f"{option} {given}: there is no such file; expected the python of an environment, "
-            "such as .venv-old/bin/python"
-        )
+            f"{option} {given}: {error.strerror}; expected the python of an environment, such as "
+            ".venv-old/bin/python"
+        ) from error
     try:
         done = subprocess.run(  # noqa: S603 - the user's own interpreter
             [path, "-c", _PROBE, asked.__file__],

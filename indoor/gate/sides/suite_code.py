@@ -57,8 +57,13 @@ def changed_tests(
                 for code, told in zip(codes, (ours[name], theirs[name]), strict=True)
             )
             differing = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
-            # What a run left in the working tree is not in a worktree.
-            differing = {k for k in differing if k[1] != _CONTENT or (k in before and k in after)}
+            # What a run left in the working tree is not in a worktree, so data count in both alone.
+            differing = {k for k in differing if k[1] != _CONTENT}
+            differing |= {
+                k
+                for k in before.keys() & after.keys()
+                if k[1] == _CONTENT and codes[0].sha256(k[0]) != codes[1].sha256(k[0])
+            }
             if differing:
                 changed[name] = _words(differing)
     return changed
@@ -77,10 +82,11 @@ class _SuiteCode:
         self._environments: dict[Path, bool] = {}
         self._modules: dict[str, Module] = {}
         self._data: dict[str, list[Path]] | None = None
+        self._sha256: dict[str, str] = {}
         self._known: dict[TestCode, dict[tuple[str, str], str]] = {}
 
     def pieces(self, told: TestCode) -> dict[tuple[str, str], str]:
-        """Return all that a cell's test rests on: text by file and name."""
+        """Return all that a cell's test rests on: text by file and name, of data the name alone."""
         if told not in self._known:
             roots = [self._module(path) for path in self._own(told.files)]
             self._known[told] = _Closure(self, roots).of(told.names)
@@ -102,13 +108,18 @@ class _SuiteCode:
                 elif source is not None:
                     yield source, None if alias.name == "*" else alias.name
 
-    def data(self, text: str) -> Iterator[tuple[str, str]]:
-        """Yield the SHA-256 of the suite's files of data that a text names, or their folder."""
+    def data(self, text: str) -> Iterator[str]:
+        """Yield the suite's files of data that a text names, or their folder, from the root."""
         name = PurePosixPath(text).name if len(text) <= MAX_NAME else ""
         for path in self._data_files().get(name, ()):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            yield path.relative_to(self._root).as_posix(), digest
+            yield path.relative_to(self._root).as_posix()
+
+    def sha256(self, path: str) -> str:
+        """Return the SHA-256 of a file of data, which may be large and is read once."""
+        if path not in self._sha256:
+            with (self._root / path).open("rb") as file:
+                self._sha256[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._sha256[path]
 
     def _data_files(self) -> dict[str, list[Path]]:
         """Return the suite's files that are no code, by their names and by those of folders."""
@@ -213,8 +224,8 @@ class _Closure:
                 # request.getfixturevalue("photographs"), usefixtures("photographs")
                 for one in self._roots if node.value.isidentifier() else ():
                     self._take(one, node.value)
-                for path, digest in self._code.data(node.value):
-                    self._found[path, _CONTENT] = digest
+                for path in self._code.data(node.value):
+                    self._found[path, _CONTENT] = ""  # compared where both sides have it
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 for target, name in self._code.imported(module, node):
                     if name is None:

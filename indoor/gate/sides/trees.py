@@ -129,11 +129,14 @@ def remove_leftovers(repo: Path) -> tuple[str, ...]:
 def remove_old_folders() -> None:
     """Remove folders of gates that were killed, with their logs; those of one that runs are locked.
 
-    One with a worktree is left to `remove_leftovers` of its repository.
+    One with a worktree is left to `remove_leftovers` of its repository, and one with files and no
+    lock to whoever gave it a name like ours.
     """
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if folder.lstat().st_uid != os.getuid() or (folder / _TREE).exists():
+                continue
+            if not (folder / LOCK).is_file() and any(folder.iterdir()):
                 continue
             if (lock := take_lock(folder / LOCK)) is not None:
                 shutil.rmtree(folder, ignore_errors=True)

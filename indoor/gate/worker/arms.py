@@ -32,7 +32,8 @@ the other side."""
 class Arm:
     """One side of the comparison: a tree, the Python that runs it, and pytest's words.
 
-    `search_path` becomes PYTHONPATH, so that the tree's packages are found before installed ones.
+    `search_path` becomes PYTHONPATH, so that the tree's packages are found before installed ones;
+    folders that the settings' `environment` names there come behind.
     `installed_from` holds the folders that the Python's modules were copied from, by import name,
     once a worker has told them.
     """
@@ -62,8 +63,10 @@ class Arm:
             for k, v in known.items()
             if k in _KEPT_VARIABLES or not k.startswith(_DROPPED_VARIABLES)
         }
-        path = os.pathsep.join(str(folder) for folder in self.search_path)
-        return {**SLEEPING_THREADS, **kept, "PYTHONPATH": path, **self.environment, **extra}
+        named = self.environment.get("PYTHONPATH")
+        path = os.pathsep.join([*map(str, self.search_path), *([named] if named else [])])
+        said = {**SLEEPING_THREADS, **kept, **self.environment, **extra}
+        return {**said, "PYTHONPATH": path}
 
 
 @dataclass(frozen=True, kw_only=True)
