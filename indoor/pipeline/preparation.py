@@ -310,8 +310,8 @@ class _Job:
             with replace_file(kept) as temporary:
                 shutil.copyfile(path, temporary)
         self.note(
-            f"kept the int8 of other settings as {kept}; indoor evaluate, export and quantize "
-            f"--auto take it again once it is copied over {path.name}"
+            f"kept the int8 that lay there, another than is asked for, as {kept}; indoor evaluate, "
+            f"export and quantize --auto take it again once it is copied over {path.name}"
         )
 
     def evaluation(
