@@ -27,6 +27,7 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.ranks import ALONE, Ranks
 from indoor.records import (
     CheckpointManifest,
+    DataIdentity,
     Recipe,
     Split,
     TrainingCurves,
@@ -127,9 +128,9 @@ def fine_tune(
         The checkpoint of the best epoch by validation, and the curves.
 
     Raises:
-        IndoorError: The data cannot be used, the device is not there, `out` cannot be written or
-            another process is writing to it; batch norms of random weights are to be frozen; or
-            the ranks do not see the same files.
+        IndoorError: The data cannot be used, the device is not there, `out` cannot be written,
+            holds a finished training of something else or another process is writing to it; batch
+            norms of random weights are to be frozen; or the ranks do not see the same files.
         ValueError: `epochs`, `batch` or `size` is out of its range.
     """
     if epochs is not None and epochs < 1:
@@ -210,15 +211,20 @@ def fine_tune(
             say=say,
         )
         plan.require_same()
+
+        def identity() -> DataIdentity:
+            return identify(
+                root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
+            )
+
+        path = out / _CHECKPOINT
+        from_first(ranks, lambda: _refuse_another(path, plan, arch, recipe, run, identity))
         from_first(ranks, lambda: _make_room(plan.resume, out))
         plan.tell_of_another(recipe)
         finish = start_head(plan) if recipe == "head" else start_full(plan)
 
         def write() -> TrainResult:
             model, curves = finish()
-            data = identify(
-                root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
-            )
             best = curves.best
             manifest = CheckpointManifest(
                 format=FORMAT,
@@ -234,7 +240,7 @@ def fine_tune(
                 },
                 provenance=record_provenance(
                     {"weights": weights.source.sha256} if weights.source.sha256 else {},
-                    data,
+                    identity(),
                     device=chosen.type,
                     recipe=recipe,
                     settings=curves.settings | {"epochs": plan.epochs},
@@ -243,11 +249,56 @@ def fine_tune(
             )
             # The checkpoint last: where it is, the curves are too.
             write_record(out / CURVES, curves)
-            manifest = save_float(out / _CHECKPOINT, model, manifest)
+            manifest = save_float(path, model, manifest)
             shutil.rmtree(plan.resume)
-            return TrainResult(manifest=manifest, curves=curves, path=out / _CHECKPOINT)
+            return TrainResult(manifest=manifest, curves=curves, path=path)
 
         return after_first(ranks, write, lambda: _read(out))
+
+
+def _refuse_another(
+    path: Path,
+    plan: Plan,
+    arch: str,
+    recipe: Recipe,
+    run: str | None,
+    identity: Callable[[], DataIdentity],
+) -> None:
+    """Raise an IndoorError where a finished training lies there that this one would not repeat."""
+    if not path.is_file():
+        return
+    try:
+        there = read_manifest(path)
+    except IndoorError:
+        there = None
+    origin = there.provenance if there is not None else None
+    if there is None or origin is None:
+        differing = ["of a training that is not recorded"]
+    else:
+        data, wanted = origin.data, identity()
+        named = {
+            "recipe": (origin.recipe, recipe),
+            "network": (there.arch, arch),
+            "epochs": (origin.settings.get("epochs"), plan.epochs),
+        }
+        same = {
+            "of other weights": there.weights.identity == plan.weights.source.identity,
+            "of other photographs": data is not None
+            and (data.sha256, data.num_skipped) == (wanted.sha256, wanted.num_skipped),
+            "with another transform": there.preprocessing == plan.weights.preprocessing,
+            "made by another command": origin.run == run,
+        }
+        differing = [
+            *(f"{name} {old}, not {new}" for name, (old, new) in named.items() if old != new),
+            *plan.differences(recipe, origin.settings),
+            *(what for what, is_same in same.items() if not is_same),
+        ]
+    if differing:
+        raise IndoorError(
+            f"{path} is a finished network that this training would replace by another one "
+            f"({', '.join(differing)}); expected a folder without one, or the same training again; "
+            "choose another --name, or move the file away"
+        )
 
 
 def _make_room(resume: Path, out: Path) -> None:
