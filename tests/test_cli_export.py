@@ -385,7 +385,7 @@ def test_an_export_is_whole_or_not_there(
 def test_what_lies_beside_an_export_is_not_removed(
     indoor_: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder with a file named export.json is replaced only where it is an export, and no more."""
+    """A folder with an export.json is replaced only where it is an export and nothing more."""
     words = ("export", "tiny", "--runtime", "eager", "--out", "out")
     assert indoor_(*words) == 0
     Path("out/notes.txt").write_text("mine")
