@@ -62,7 +62,7 @@ def render(
             docs/results.md describes them.
         width: Characters a line of `table`, 40 or more; from 80 on nothing has to be stacked.
         color: Whether `table` may hold escape codes.
-        baseline: An earlier run to compare each with, advisory; `csv`, of single runs, leaves it out.
+        baseline: An earlier run to compare each with, advisory; `csv` leaves it out.
         unit: Of the times in `table` and `markdown`.
 
     Returns:
