@@ -90,6 +90,19 @@ def test_other_settings_quantize_anew(prepared: Prepared, backbone: Path, tmp_pa
     assert run.checkpoint_sha256["float32"] == prepared.checkpoint_sha256["float32"]
 
 
+def test_figures_of_a_run_of_another_seed_are_used_again(
+    prepared: Prepared, photographs: Path, tmp_path: Path
+) -> None:
+    """What chose the validation photographs moves no figure of the test split."""
+    weights = prepared.run_folder / "float32.safetensors"
+    said: list[str] = []
+    for _ in range(2):
+        said.clear()
+        run = prepare(photographs, weights, home=tmp_path, seed=1, say=said.append)
+    assert said == []
+    assert run.report.data.seed == 0
+
+
 def test_damaged_figures_are_taken_again(
     prepared: Prepared, backbone: Path, tmp_path: Path
 ) -> None:
