@@ -176,6 +176,25 @@ def test_validation_is_the_runs_own(
     assert report["evaluations"][0]["top1"]["value"] == manifest.metrics["val_accuracy"]
 
 
+def test_who_trains_on_keeps_what_the_weights_never_saw(
+    world: Callable[..., int],
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The split is that of the run whose weights they are; another seed is refused."""
+    assert world("train", "--name", "b", "--seed", "1") == 0
+    words = ["train", "--data", str(photographs), "--weights", "b", "--name", "c", "--epochs", "1"]
+    assert main(words) == 0
+    data = read_manifest(tmp_path / "home" / "runs" / "c" / "float32.safetensors").provenance.data
+    assert (data.seed, data.val_fraction) == (1, 0.15)
+    capsys.readouterr()
+    assert main([*words[:-4], "--name", "d", "--seed", "2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--seed 2: float32.safetensors was trained with seed 1, and on most of" in line
+    assert not (tmp_path / "home" / "runs" / "d" / "float32.safetensors").exists()
+
+
 @pytest.mark.parametrize("command", ["evaluate", "quantize"])
 def test_another_seed_than_the_runs_is_refused(
     world: Callable[..., int], capsys: pytest.CaptureFixture[str], command: str

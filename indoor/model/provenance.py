@@ -12,6 +12,7 @@ from indoor.files import remembered_sha256
 from indoor.hints import command_line, run_word
 from indoor.machine import read_environment
 from indoor.model.file_kinds import identify_kind
+from indoor.model.sources import WeightsResult
 from indoor.model.tensors import FORMAT, read_manifest, read_metadata
 from indoor.records import CheckpointManifest, DataIdentity, Provenance, Split
 from indoor.transforms import inference_transform
@@ -103,15 +104,24 @@ def is_made_from(
     return recorded in (own, remembered_sha256(adopted_from))
 
 
-def recorded_split(manifest: CheckpointManifest) -> tuple[int, float] | None:
+def recorded_split(made: CheckpointManifest | WeightsResult) -> tuple[int, float] | None:
     """Return the seed and the share that chose a training's validation photographs.
 
     None: not recorded, as in format 1.
     """
-    data = manifest.provenance.data if manifest.provenance else None
+    data = made.provenance.data if made.provenance else None
     if data is None or data.seed is None or data.val_fraction is None:
         return None
     return data.seed, data.val_fraction
+
+
+def refuse_other_seed(name: str, seed: int | None, recorded: int) -> None:
+    """Raise an IndoorError where a seed is asked for that would choose another validation split."""
+    if seed not in (None, recorded):
+        raise IndoorError(
+            f"--seed {seed}: {name} was trained with seed {recorded}, and on most of what seed "
+            f"{seed} would keep out as validation; leave --seed out"
+        )
 
 
 def unknown_split(manifest: CheckpointManifest, path: Path, seed: int) -> str:

@@ -18,6 +18,8 @@ from indoor.model import (
     WeightsResult,
     read_manifest,
     record_provenance,
+    recorded_split,
+    refuse_other_seed,
     replace_head,
     save_float,
 )
@@ -72,7 +74,7 @@ def fine_tune(
     epochs: int | None = None,
     batch: int | None = None,
     size: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     val_fraction: float = 0.15,
     skip_broken: bool = False,
     shards_at_once: int | None = None,
@@ -110,8 +112,10 @@ def fine_tune(
             recipe's. Learning rates stay as they are.
         size: `full` only: side of the training views in pixels, 32 or more (Inception: 75); None
             for full size.
-        seed: Decides validation share, new head, order and views.
-        val_fraction: The share of the train list that chooses the epoch.
+        seed: Decides which photographs are validation, new head, order and views; None for that
+            of the weights' own training on these photographs, else 0.
+        val_fraction: The share of the train list that chooses the epoch; weights that were trained
+            on these photographs keep their own.
         skip_broken: Leave photographs out that cannot be decoded.
         shards_at_once: `full` only: of train photographs in shards, how many shards are read at the
             same time; None for any order, as from a folder.
@@ -129,8 +133,9 @@ def fine_tune(
 
     Raises:
         IndoorError: The data cannot be used, the device is not there, `out` cannot be written,
-            holds a finished training of something else or another process is writing to it; batch
-            norms of random weights are to be frozen; or the ranks do not see the same files.
+            holds a finished training of something else or another process is writing to it; the
+            weights were trained on these photographs with another seed; batch norms of random
+            weights are to be frozen; or the ranks do not see the same files.
         ValueError: `epochs`, `batch` or `size` is out of its range.
     """
     if epochs is not None and epochs < 1:
@@ -171,15 +176,20 @@ def fine_tune(
     with held_by_first(ranks, alone), use_threads(num_threads):
         from_first(ranks, lambda: check_writable(out))
         require_shared(ranks, out)
+        kept_out = from_first(ranks, lambda: _kept_out(weights, root, skip_broken))
+        if kept_out is not None:
+            refuse_other_seed(weights.source.name, seed, kept_out[0])
+            val_fraction = kept_out[1]
+        drawn = kept_out[0] if kept_out is not None else seed or 0
 
         def split(name: Split) -> IndoorScenes:
             return IndoorScenes(
-                root, name, val_fraction=val_fraction, seed=seed, skip_broken=skip_broken
+                root, name, val_fraction=val_fraction, seed=drawn, skip_broken=skip_broken
             )
 
         train, val = after_first(ranks, lambda: (split("train"), split("val")))
         known = is_trained_for(weights, train.classes)
-        start = weights.model if known else replace_head(weights.model, len(train.classes), seed)
+        start = weights.model if known else replace_head(weights.model, len(train.classes), drawn)
         if weights.source.kind == "none":
             start = zero_residuals(start)
         plan = Plan(
@@ -191,7 +201,7 @@ def fine_tune(
             batch=batch or default_batch,
             size=size,
             scratch_size=max(SCRATCH_SIZE, least),
-            seed=seed,
+            seed=drawn,
             device=chosen,
             settings={
                 "device": chosen.type,
@@ -214,7 +224,7 @@ def fine_tune(
 
         def identity() -> DataIdentity:
             return identify(
-                root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
+                root, val_fraction=val_fraction, seed=drawn, test=False, skip_broken=skip_broken
             )
 
         path = out / _CHECKPOINT
@@ -254,6 +264,15 @@ def fine_tune(
             return TrainResult(manifest=manifest, curves=curves, path=path)
 
         return after_first(ranks, write, lambda: _read(out))
+
+
+def _kept_out(weights: WeightsResult, root: Path, skip_broken: bool) -> tuple[int, float] | None:
+    """Return seed and share of what the weights' own training on these photographs kept out."""
+    origin = weights.provenance
+    if origin is None or origin.data is None:
+        return None
+    here = identify(root, test=False, skip_broken=skip_broken)
+    return recorded_split(weights) if origin.data.sha256 == here.sha256 else None
 
 
 def _refuse_another(
