@@ -12,7 +12,7 @@ import pytest
 
 from indoor import places
 from indoor.errors import IndoorError
-from indoor.files import check_new_file
+from indoor.files import check_new_file, path_failure
 from indoor.machine import UnreadableError, usable_physical_cores
 from indoor.records import Allocator, Arch
 
@@ -107,6 +107,10 @@ def mistakes_in_one_line(prefix: str = "") -> Iterator[None]:
         yield
     except IndoorError as error:
         raise pytest.UsageError(f"{prefix}{error}") from error
+    except OSError as error:
+        if line := path_failure(error):
+            raise pytest.UsageError(f"{prefix}{line}") from error
+        raise
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -348,7 +352,9 @@ def _data(text: str | None, here: Path) -> Path | None:
     if not text:
         return None
     path = (here / Path(text).expanduser()).resolve()
-    if path.is_dir():
+    with mistakes_in_one_line("--data "):
+        is_there = path.is_dir()
+    if is_there:
         return path
     raise pytest.UsageError(
         f"--data {text}: there is no such folder; expected a folder with Images/ and the split "

@@ -27,6 +27,9 @@ _GZIP = b"\x1f\x8b"
 MOST_BYTES = 100_000_000
 """What is read of a file of records or results, unpacked: a hundred times the largest of ours."""
 
+_UNUSABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
+"""What is answered to any question about a path: a user's to mend, whoever asks."""
+
 _PIPE_WAIT_S = 5.0
 """For somebody who writes to a pipe; without one, reading would never end."""
 
@@ -105,6 +108,16 @@ def write_failure(path: Path, error: OSError) -> IndoorError:
     return IndoorError(
         f"cannot write {path}: {error.strerror or error}; "
         "expected a folder with write permission and free space; choose another place"
+    )
+
+
+def path_failure(error: OSError) -> str | None:
+    """Return in one line why nobody can look at a path; None where the path is not to blame."""
+    if error.errno not in _UNUSABLE or error.filename is None:
+        return None
+    return (
+        f"{error.filename}: {error.strerror}; expected a path that can be opened; check its name "
+        "and its folders' permissions"
     )
 
 

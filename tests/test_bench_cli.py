@@ -382,6 +382,7 @@ def test_how_many_rounds_are_made_is_said(suite: Suite) -> None:
         (("--variant", "int4"), "--variant int4: expected one of float32, float32-channels-last"),
         (("--model", "vgg16"), "--model vgg16: expected one of resnet18, resnet50"),
         (("--data", "no/such"), "--data no/such: there is no such folder"),
+        (("--data", "x" * 300), f"--data {ROOT / ('x' * 300)}: File name too long; expected"),
         (("--weights", "no.pt"), "--weights no.pt: there is no such file"),
         (("--cell-seconds", "soon"), "--cell-seconds soon: expected seconds"),
         (("--allocator", "jemalloc"), "--allocator jemalloc: expected default or retain"),

@@ -382,6 +382,27 @@ def test_an_export_is_whole_or_not_there(
     assert [p.name for p in Path("other").iterdir()] == ["thesis.txt"]
 
 
+def test_what_lies_beside_an_export_is_not_removed(
+    indoor_: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with an export.json is replaced only where it is an export and nothing more."""
+    words = ("export", "tiny", "--runtime", "eager", "--out", "out")
+    assert indoor_(*words) == 0
+    Path("out/notes.txt").write_text("mine")
+    capsys.readouterr()
+    assert indoor_(*words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "out holds notes.txt, which is not of the export there" in line
+    assert Path("out/notes.txt").read_text() == "mine"
+    Path("other").mkdir()
+    Path("other/export.json").write_text('{"pages": 3}')
+    Path("other/thesis.txt").write_text("mine")
+    assert indoor_(*words[:-1], "other") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("; or choose another folder with --out")
+    assert Path("other/thesis.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

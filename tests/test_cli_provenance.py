@@ -58,15 +58,28 @@ def as_format_1(path: Path) -> None:
     path.write_bytes(safetensors.torch.save(tensors, {"indoor": json.dumps(about)}))
 
 
+def remove_float32(home: Path) -> None:
+    """Remove the float32 of the run `a`, which another training does not replace."""
+    (home / "runs" / "a" / "float32.safetensors").unlink()
+
+
 def read_json(capsys: pytest.CaptureFixture[str]) -> Any:
     """Return what a command printed as JSON."""
     return json.loads(capsys.readouterr().out)
 
 
 def test_int8_of_an_earlier_training_is_left_out(
-    world: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    world: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After another training float32 is evaluated alone, and one line says why and what to do."""
+    """After another training float32 is evaluated alone, and one line says why and what to do.
+
+    The training itself is refused for as long as the earlier one's float32 is there.
+    """
+    assert world("train", "--name", "a", "--seed", "1") == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "another --name" in said[0]
+    remove_float32(tmp_path / "home")
     assert world("train", "--name", "a", "--seed", "1") == 0
     capsys.readouterr()
     assert world("evaluate", "a", "--json") == 0
@@ -88,9 +101,13 @@ def test_int8_of_an_earlier_training_is_left_out(
 
 
 def test_int8_of_other_classes_is_left_out(
-    world: Callable[..., int], other_data: Path, capsys: pytest.CaptureFixture[str]
+    world: Callable[..., int],
+    other_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """An int8 of three classes beside a float32 of two is no traceback."""
+    remove_float32(tmp_path / "home")
     assert world("train", "--name", "a", data=other_data) == 0
     capsys.readouterr()
     assert world("evaluate", "a", "--json", data=other_data) == 0
@@ -115,10 +132,14 @@ def test_int8_copied_from_another_run_is_left_out(
 
 
 def test_a_prediction_of_an_unpaired_int8_is_refused(
-    world: Callable[..., int], photographs: Path, capsys: pytest.CaptureFixture[str]
+    world: Callable[..., int],
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Asked for int8 by name, the answer is one line and exit 2."""
     photo = str(photographs / "Images" / "bars" / "bars_00.jpg")
+    remove_float32(tmp_path / "home")
     assert world("train", "--name", "a", "--seed", "1") == 0
     capsys.readouterr()
     assert main(["predict", "--run", "a", "--variant", "int8", photo]) == 2
@@ -153,6 +174,25 @@ def test_validation_is_the_runs_own(
     assert report["data"]["seed"] == 1
     manifest = load_float(tmp_path / "home" / "runs" / "b" / "float32.safetensors").manifest
     assert report["evaluations"][0]["top1"]["value"] == manifest.metrics["val_accuracy"]
+
+
+def test_who_trains_on_keeps_what_the_weights_never_saw(
+    world: Callable[..., int],
+    photographs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The split is that of the run whose weights they are; another seed is refused."""
+    assert world("train", "--name", "b", "--seed", "1") == 0
+    words = ["train", "--data", str(photographs), "--weights", "b", "--name", "c", "--epochs", "1"]
+    assert main(words) == 0
+    data = read_manifest(tmp_path / "home" / "runs" / "c" / "float32.safetensors").provenance.data
+    assert (data.seed, data.val_fraction) == (1, 0.15)
+    capsys.readouterr()
+    assert main([*words[:-4], "--name", "d", "--seed", "2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--seed 2: float32.safetensors was trained with seed 1, and on most of" in line
+    assert not (tmp_path / "home" / "runs" / "d" / "float32.safetensors").exists()
 
 
 @pytest.mark.parametrize("command", ["evaluate", "quantize"])

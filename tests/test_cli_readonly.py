@@ -142,3 +142,40 @@ def test_evaluating_needs_no_write_permission(
     forbid_writing(data, data / "runs", data / "runs" / "tiny")
     assert run("evaluate", "tiny", "--data", "photographs") == 0
     assert "int8" in capsys.readouterr().out
+
+
+PATHS = {
+    "data verify": ("data", "verify", "PATH"),
+    "train": ("train", "--data", "PATH", "--no-download"),
+    "its name": ("train", "--data", "photographs", "--no-download", "--name", "PATH"),
+    "predict": ("predict", "--artefact", "PATH", "x.jpg"),
+    "report": ("report", "PATH"),
+    "recommend": ("recommend", "--results", "PATH"),
+    "results": ("results", "list", "--results", "PATH"),
+    "demo": ("demo", "--out", "PATH"),
+}
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("words", PATHS.values(), ids=PATHS)
+def test_a_name_that_no_file_can_have_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Whoever asks for the path, and wherever it leads: the line names it and what is wrong."""
+    assert main(["x" * 300 if word == "PATH" else word for word in words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "x" * 300 in line
+    assert "File name too long; expected" in line
+
+
+@pytest.mark.parametrize("name", ["data verify", "report"])
+def test_a_folder_that_nobody_may_enter_is_one_line(
+    data: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """So is what lies below a folder of somebody else."""
+    closed = data.parent / "photographs"
+    closed.chmod(0o600)
+    assert run(*(closed / "x" if word == "PATH" else word for word in PATHS[name])) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{closed / 'x'}" in line
+    assert "Permission denied; expected" in line

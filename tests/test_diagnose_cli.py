@@ -147,6 +147,24 @@ def test_an_int8_of_another_float32_is_refused(
     assert "is made of another float32, expected what was quantized of" in capsys.readouterr().err
 
 
+def test_an_int8_is_that_of_the_file_that_was_named(
+    words: list[str],
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The file becomes a run with a hash of its own; the int8 recorded the file's."""
+    monkeypatch.setenv("INDOOR_HOME", str(tmp_path / "home"))
+    float32 = tmp_path / "my_float32.safetensors"
+    shutil.copy(home / "runs" / "tiny" / "float32.safetensors", float32)
+    int8 = home / "runs" / "tiny" / "int8.safetensors"
+    assert main(["diagnose", str(float32), str(int8), *words[2:], "--photographs", "1"]) == 0
+    (run,) = (tmp_path / "home" / "runs").glob("my_float32-*")
+    assert main(["quantize", str(float32), *words[2:]]) == 0
+    again = ["diagnose", str(float32), str(run / "int8.safetensors"), *words[2:]]
+    assert main([*again, "--photographs", "1"]) == 0
+
+
 def test_a_cause_is_told_once_with_its_layers_and_the_option() -> None:
     """The worst layer's figures stand for all of them."""
     layers = (

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from indoor.errors import IndoorError
+from indoor.files import sha256_of_file
 from indoor.pipeline import (
     EVALUATION_BATCH,
     Prepared,
@@ -68,14 +69,38 @@ def test_what_is_there_is_used_again(prepared: Prepared, backbone: Path) -> None
 
 
 def test_other_settings_quantize_anew(prepared: Prepared, backbone: Path, tmp_path: Path) -> None:
-    """Another observer gives another int8 file and new figures, from the same float32."""
+    """Another observer gives another int8 file and new figures, and the one that lay there stays.
+
+    A search or a training may have made that one; copied back it is used as it was.
+    """
     home = tmp_path / "home"
     shutil.copytree(prepared.run_folder.parent.parent, home)
     config = replace(default_config(), observer="minmax")
     run, said = again(prepared, backbone, home=home, config=config)
-    assert [line.split()[0] for line in said] == ["quantized", "evaluated"]
+    assert [line.split()[0] for line in said] == ["kept", "quantized", "evaluated"]
     assert run.quantization.config.observer == "minmax"
+    before = prepared.checkpoint_sha256["int8"]
+    kept = run.run_folder / f"int8-{before[:12]}.safetensors"
+    assert str(kept) in said[0]
+    assert sha256_of_file(kept) == before
+    shutil.copyfile(kept, run.run_folder / "int8.safetensors")
+    back, said = again(prepared, backbone, home=home)
+    assert [line.split()[0] for line in said] == ["evaluated"]
+    assert back.checkpoint_sha256 == prepared.checkpoint_sha256
     assert run.checkpoint_sha256["float32"] == prepared.checkpoint_sha256["float32"]
+
+
+def test_figures_of_a_run_of_another_seed_are_used_again(
+    prepared: Prepared, photographs: Path, tmp_path: Path
+) -> None:
+    """What chose the validation photographs moves no figure of the test split."""
+    weights = prepared.run_folder / "float32.safetensors"
+    said: list[str] = []
+    for _ in range(2):
+        said.clear()
+        run = prepare(photographs, weights, home=tmp_path, seed=1, say=said.append)
+    assert said == []
+    assert run.report.data.seed == 0
 
 
 def test_damaged_figures_are_taken_again(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from indoor import files
+from indoor import files, places
 from indoor.cli import main
 from indoor.dataset import identify, soundness
 from indoor.errors import IndoorError
@@ -90,7 +90,7 @@ def test_an_int8_of_other_settings_is_made_anew(
     name = first.run_folder.name
     assert indoor("quantize", name, "--data", first.root, *words) == 0
     run, said = again()
-    assert [line.split()[0] for line in said] == ["quantized"]
+    assert [line.split()[0] for line in said] == ["kept", "quantized"]
     assert run.quantization.config == default_config()
     assert run.quantization.calibration_sha256 == first.quantization.calibration_sha256
     assert not run.quantization.forced
@@ -106,7 +106,7 @@ def test_an_int8_of_other_photographs_is_made_anew(
     (fewer / "TrainImages.txt").write_text("\n".join(lines[1:]))
     assert indoor("quantize", first.run_folder.name, "--data", fewer) == 0
     run, said = again()
-    assert [line.split()[0] for line in said] == ["quantized"]
+    assert [line.split()[0] for line in said] == ["kept", "quantized"]
     assert run.quantization == first.quantization
 
 
@@ -129,6 +129,7 @@ def test_a_float32_of_another_command_is_refused(
 ) -> None:
     """Who trained into a prepared run's folder keeps the result, and is told to move it."""
     name = first.run_folder.name
+    (places.runs_folder(places.data_folder()) / name / places.FLOAT32).unlink()
     words = ("--name", name, "--model", "resnet18", "--weights", backbone, "--epochs", 2)
     assert indoor("train", "--data", first.root, *words) == 0
     with pytest.raises(IndoorError, match=rf"{name}.*was not made for this run.*move it") as failed:

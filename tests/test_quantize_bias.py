@@ -1,5 +1,6 @@
 """Bias correction: means over photographs as in float32, and nothing else changed."""
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch.ao.nn.quantized import Conv2d, DeQuantize, Quantize
 from indoor.evaluate import sqnr_db
 from indoor.model import fold
 from indoor.model.network import followers
-from indoor.quantize import EngineBound, eager_flow, quantize
+from indoor.quantize import EngineBound, bias_correction, eager_flow, quantize, rounding
 from indoor.quantize.bias_correction import correct_biases
 from indoor.quantize.checkpoints import _tensors_of as tensors_of
 from indoor.quantize.engines import known_deprecations_filtered, using_engine
@@ -151,6 +152,29 @@ def test_batches_are_computed_as_they_come(
     monkeypatch.setattr(eager_flow, "observe", watched)
     with pytest.raises(TimeoutError, match="2 computed"):
         quantize(float_network, config(bias_corrected=True), batches())
+
+
+@pytest.mark.parametrize("repair", [{"bias_corrected": True}, {"rounding": "gptq"}])
+def test_no_more_photographs_are_kept_than_count(
+    float_network: nn.Module, monkeypatch: pytest.MonkeyPatch, repair: dict[str, Any]
+) -> None:
+    """Of a long calibration the memory holds the first ones and the batch that is computed."""
+    given: list[weakref.ref[Tensor]] = []
+    alive: list[int] = []
+
+    def batches() -> Iterator[Tensor]:
+        for seed in range(8):
+            alive.append(sum(one() is not None for one in given))
+            photographs = noise(2, seed=seed)
+            given.append(weakref.ref(photographs))
+            yield photographs
+            del photographs
+
+    monkeypatch.setattr(bias_correction, "MOST_PHOTOGRAPHS", 3)
+    monkeypatch.setattr(rounding, "MOST_PHOTOGRAPHS", 3)
+    quantize(float_network, config(**repair), batches())
+    assert len(alive) == 8
+    assert max(alive) <= 4  # two batches hold three photographs; the first is kept for its shape
 
 
 def test_a_last_layer_in_float32_is_corrected_too(float_network: nn.Module) -> None:

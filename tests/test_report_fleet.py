@@ -239,6 +239,27 @@ def test_what_is_of_single_runs_is_refused_with_a_summary(
     assert told in line
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("report", "RUN", "--results", "x"), "--results x with RUN: it is where the newest run"),
+        (("recommend", "RUN", "--results", "x"), "--results x with RUN: it is where the newest"),
+        (("report", "RUN", "--baseline", "b", "--format", "csv"), "--baseline b with --format csv"),
+        (("report", "--schema", "--results", "x"), "--schema with x"),
+    ],
+)
+def test_an_option_that_nothing_heeds_is_refused(
+    words: tuple[str, ...], told: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what does not go together, and nothing is printed."""
+    run = str(min(folder.rglob("*_resnet50.json")))
+    assert main([run if word == "RUN" else word for word in words]) == 2
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert told.replace("RUN", run) in line
+    assert printed.out == ""
+
+
 def test_a_folder_without_runs_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

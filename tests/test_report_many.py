@@ -113,6 +113,55 @@ def test_the_first_table_is_one_piece_of_one_line_a_variant_at_100_columns() -> 
     ]
 
 
+def without(*names: str) -> RunResult:
+    """The run without the cases that have these words in their names."""
+    data = copy.deepcopy(many_json())
+    data["benchmarks"] = [
+        one for one in data["benchmarks"] if not any(name in one["name"] for name in names)
+    ]
+    return from_benchmark_json(data, "0001_less.json")
+
+
+def first_table(run: RunResult) -> tuple[str, str]:
+    """The names of its columns on one line, and its notes."""
+    lines = section(render([run], width=100), "Size, accuracy and time")
+    start = next(index for index, line in enumerate(lines) if line.startswith("float32 "))
+    notes = next(index for index, line in enumerate(lines) if line.startswith("Medians"))
+    return squeezed(" ".join(lines[1:start])), squeezed(" ".join(lines[notes:]))
+
+
+def test_a_variant_that_lacks_a_cell_leaves_the_others_means_and_has_none() -> None:
+    """The column says the batches of every mean in it; the one over others is named below."""
+    run = without("latency[int8-inductor-32-2]")
+    head, notes = first_table(run)
+    assert "1, 8 and 32" in head
+    lines = section(render([run], width=100), "Size, accuracy and time")
+    row = next(line.split() for line in lines if line.startswith("int8-inductor "))
+    assert row[-3:] == ["14.3", "11.2", "-"]
+    assert (
+        "Mean speedups over other batches are left out: int8-inductor (batches 1 and 8)." in notes
+    )
+    assert "5.37x" in render([run], width=100)
+    assert "left out" not in first_table(many_run())[1]
+
+
+def test_means_over_one_batch_are_called_by_that_batch() -> None:
+    """Also where another batch was timed, without pairs."""
+    assert "interval 8 batch 8 interval" in first_table(without("-1-2]", "-32-2]"))[0]
+    data = copy.deepcopy(many_json())
+    for entry in data["benchmarks"]:
+        if "-1-2]" in entry["name"] or "-32-2]" in entry["name"]:
+            entry["extra_info"]["indoor"]["speedup"] = None
+    head, notes = first_table(from_benchmark_json(data, "0001_one.json"))
+    assert "interval 1 8 32 batch 8 interval" in head
+    assert "geometric" not in notes
+
+
+def test_many_variants_of_which_no_cell_was_timed_have_a_table() -> None:
+    """There is nothing to say over which batches."""
+    assert "24.0" in render([without("latency", "label")], width=100)
+
+
 def test_the_best_of_each_precision_is_chosen_on_medians_and_marked() -> None:
     """At the largest thread count, over the batches of the mean; the marks say which."""
     found = headline(many_run())

@@ -3,7 +3,9 @@
 import dataclasses
 import math
 import random
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +20,7 @@ from indoor.machine import reading
 from indoor.machine.processor import Processor
 from indoor.model import WeightsResult, build_model, load_float
 from indoor.records import Epoch, TrainingCurves, read_record
-from indoor.train import Features, fine_tune, is_trained_for, train_head
+from indoor.train import Features, TrainResult, fine_tune, is_trained_for, train_head
 from indoor.train.head import epoch_order
 from indoor.train.resume_state import State, best_epoch, overfit_note, read_state, write_state
 from indoor.train.scratch import (
@@ -316,7 +318,7 @@ def test_batch_norm_statistics_are_those_of_the_batches() -> None:
 # the whole of it
 
 
-def run(root: Path, home: Path, kind: str = "file", **options: object) -> object:
+def run(root: Path, home: Path, kind: str = "file", **options: object) -> TrainResult:
     """Fine-tune the head of a small resnet18."""
     return fine_tune(
         root,
@@ -378,6 +380,45 @@ def test_a_known_head_is_where_training_begins(photographs: Path, tmp_path: Path
     again = fine_tune(photographs, known, out=tmp_path / "runs" / "y", **options)
     after = load_float(again.path).model.get_submodule("fc").weight
     assert 0 < (after - before).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 1}, r"\(seed 0, not 1\)"),
+        ({"epochs": 2}, r"\(epochs 1, not 2\)"),
+        ({"batch": 4}, r"\(batch \d+, not 4\)"),
+        ({"kind": "none"}, r"\(of other weights\)"),
+        ({"run": "x"}, r"\(made by another command\)"),
+    ],
+)
+def test_another_finished_training_is_not_replaced(
+    photographs: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    """One line says what differs; the same training again writes the same file."""
+    options: dict[str, Any] = {"epochs": 1, **changes}
+    path = run(photographs, tmp_path, epochs=1).path
+    before = path.read_bytes()
+    with pytest.raises(IndoorError, match=rf"float32\.safetensors .*{said}.*another --name"):
+        run(photographs, tmp_path, **options)
+    assert path.read_bytes() == before
+    assert run(photographs, tmp_path, epochs=1).path.read_bytes() == before
+
+
+def test_a_network_that_nobody_recorded_is_not_replaced(photographs: Path, tmp_path: Path) -> None:
+    """It may be somebody's only copy; other photographs count as another training, too."""
+    path = run(photographs, tmp_path, epochs=1).path
+    root = tmp_path / photographs.name
+    shutil.copytree(photographs, root)
+    (root / "Images" / "bars" / "bars_00.jpg").write_bytes(
+        (root / "Images" / "bars" / "bars_01.jpg").read_bytes()
+    )
+    with pytest.raises(IndoorError, match="of other photographs"):
+        run(root, tmp_path, epochs=1)
+    path.write_bytes(b"mine")
+    with pytest.raises(IndoorError, match="of a training that is not recorded"):
+        run(photographs, tmp_path, epochs=1)
+    assert path.read_bytes() == b"mine"
 
 
 def test_two_processes_do_not_train_into_one_folder(photographs: Path, tmp_path: Path) -> None:

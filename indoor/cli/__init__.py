@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse's way to end after --help and after a mistake
         return int(stop.code or 0)
     from indoor.cli.output import print_outcome, tell
+    from indoor.files import path_failure
 
     outcome = None
     try:
@@ -50,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return int(outcome.status) if outcome is not None else 0
     except OSError as error:
+        if outcome is None and (line := path_failure(error)):
+            tell(line)
+            return MISTAKE
         if outcome is None and error.errno not in _FULL:
             raise
         if outcome is None:

@@ -36,6 +36,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         opened.folder / places.FLOAT32,
         parsed.int8 or opened.folder / places.INT8,
         root,
+        adopted_from=named,
         num_photographs=parsed.photographs or NUM_PHOTOGRAPHS,
         seed=parsed.seed or 0,
         skip_broken=parsed.skip_broken,

@@ -97,7 +97,10 @@ def _add_train(commands: Any) -> None:
         help="what to train on (default: auto, the first of cuda, mps and cpu that is there)",
     )
     group(train, "output").add_argument(
-        "--name", metavar="NAME", help="the run's name (default: the data folder's)"
+        "--name",
+        metavar="NAME",
+        help="the run's name (default: the data folder's); another finished training is not "
+        "replaced",
     )
 
 

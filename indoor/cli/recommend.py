@@ -1,12 +1,11 @@
 """`indoor recommend`: which runtime, precision, batch, threads and processes to take."""
 
 import argparse
-from pathlib import Path
 
 from indoor.cli.output import Outcome, use_color, width
 from indoor.recommend import Question, as_record, recommend, render_answers
 from indoor.runs.results import load_results
-from indoor.runs.storage import newest_run
+from indoor.runs.storage import named_or_newest
 
 STATUSES = {"decided": 0, "nothing": 1, "open": 3}
 
@@ -21,7 +20,7 @@ def run(parsed: argparse.Namespace) -> Outcome:
         max_batch=parsed.max_batch,
         max_threads=parsed.max_threads,
     )
-    results = load_results(parsed.files or [newest_run(parsed.results or Path("results"))])
+    results = load_results(named_or_newest(parsed.files, parsed.results))
     answers = [recommend(result, question) for result in results]
     return Outcome(
         record=[as_record(answer) for answer in answers],

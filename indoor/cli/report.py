@@ -15,7 +15,7 @@ from indoor.report.page import write_page
 from indoor.report.units import MS, US
 from indoor.runs.index import read_summaries
 from indoor.runs.results import load_results, measurement_schema
-from indoor.runs.storage import files_below, newest_run
+from indoor.runs.storage import files_below, named_or_newest
 from indoor.runs.summary import RunSummary
 from indoor.workers import workers
 
@@ -27,13 +27,20 @@ def run(parsed: argparse.Namespace) -> Outcome:
     """Render the files that were named, or the newest result; or print the schema."""
     if parsed.schema:
         if unread := [
-            str(one) for one in (*parsed.files, parsed.baseline, parsed.plot, parsed.html) if one
+            str(one)
+            for one in (*parsed.files, parsed.results, parsed.baseline, parsed.plot, parsed.html)
+            if one
         ]:
             raise IndoorError(
                 f"--schema with {', '.join(unread)}: it prints the schema of any measurement, and "
                 "no result is read; expected --schema alone; leave one of them out"
             )
         return Outcome(record=None, text=to_json(measurement_schema(), indent=2).decode("utf-8"))
+    if parsed.baseline and parsed.format == "csv":
+        raise IndoorError(
+            f"--baseline {parsed.baseline} with --format csv: it holds single runs alone; expected "
+            "table, markdown or json; leave one of them out"
+        )
     if parsed.unit and parsed.format in ("json", "csv"):
         raise IndoorError(
             f"--unit {parsed.unit} with --format {parsed.format}: times there are in seconds; "
@@ -62,10 +69,9 @@ def run(parsed: argparse.Namespace) -> Outcome:
 
 def _files(parsed: argparse.Namespace) -> tuple[Path, ...]:
     """Return the files that were named, all those below a folder that was, or the newest."""
-    if not parsed.files:
-        return (newest_run(parsed.results or Path("results")),)
+    chosen = named_or_newest(parsed.files, parsed.results)
     return tuple(
-        file for path in parsed.files for file in (files_below(path) if path.is_dir() else [path])
+        file for path in chosen for file in (files_below(path) if path.is_dir() else [path])
     )
 
 

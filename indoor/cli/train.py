@@ -56,7 +56,7 @@ def _run(parsed: argparse.Namespace, ranks: Ranks) -> Outcome | None:
         epochs=parsed.epochs,
         batch=parsed.batch,
         size=parsed.size,
-        seed=parsed.seed or 0,
+        seed=parsed.seed,
         skip_broken=parsed.skip_broken,
         shards_at_once=parsed.shards_at_once,
         device=parsed.device,

@@ -28,6 +28,7 @@ def diagnose(
     int8: Path,
     root: Path,
     *,
+    adopted_from: Path | None = None,
     num_photographs: int = NUM_PHOTOGRAPHS,
     val_fraction: float = 0.15,
     seed: int = 0,
@@ -43,6 +44,7 @@ def diagnose(
         float32: A float32 checkpoint.
         int8: What was quantized of it.
         root: The data set that both know.
+        adopted_from: The file that became `float32`, from which `int8` may have been made.
         num_photographs: How many, 1 or more; fewer where the split has fewer.
         val_fraction: The share of the train list that is validation, where the checkpoint does not
             say what its training kept out.
@@ -57,7 +59,7 @@ def diagnose(
     original, quantized = load_float(float32), load_int8(int8)
     record = quantized.manifest.quantization
     assert record is not None
-    _refuse_unpaired(original, quantized, root)
+    _refuse_unpaired(original, quantized, root, adopted_from)
     drawn, (seed, val_fraction) = seed, recorded_split(original.manifest) or (seed, val_fraction)
     val = open_split(
         original.manifest,
@@ -108,12 +110,14 @@ def diagnose(
     )
 
 
-def _refuse_unpaired(original: LoadedModel, quantized: LoadedModel, root: Path) -> None:
+def _refuse_unpaired(
+    original: LoadedModel, quantized: LoadedModel, root: Path, adopted_from: Path | None
+) -> None:
     """Raise an IndoorError where the int8 network is not one of this float32 network."""
     float32, int8 = original.manifest, quantized.manifest
     if (float32.arch, float32.classes) != (int8.arch, int8.classes):
         found = f"a {int8.arch} of {len(int8.classes)} classes"
-    elif is_made_from(int8, float32, original.path) is False:
+    elif is_made_from(int8, float32, original.path, adopted_from) is False:
         found = "made of another float32"
     else:
         return

@@ -19,6 +19,7 @@ from indoor.model.provenance import (
     open_split,
     record_provenance,
     recorded_split,
+    refuse_other_seed,
     unknown_split,
 )
 from indoor.model.sources import (
@@ -63,6 +64,7 @@ __all__ = [
     "read_tensors",
     "record_provenance",
     "recorded_split",
+    "refuse_other_seed",
     "replace_head",
     "resolve_weights",
     "save_float",

@@ -11,7 +11,9 @@ from indoor.errors import IndoorError
 from indoor.files import remembered_sha256
 from indoor.hints import command_line, run_word
 from indoor.machine import read_environment
-from indoor.model.tensors import FORMAT, read_manifest
+from indoor.model.file_kinds import identify_kind
+from indoor.model.sources import WeightsResult
+from indoor.model.tensors import FORMAT, read_manifest, read_metadata
 from indoor.records import CheckpointManifest, DataIdentity, Provenance, Split
 from indoor.transforms import inference_transform
 
@@ -78,9 +80,14 @@ def describe_pair(
 
 
 def is_made_from(
-    made: CheckpointManifest, float32: CheckpointManifest, source: Path
+    made: CheckpointManifest,
+    float32: CheckpointManifest,
+    source: Path,
+    adopted_from: Path | None = None,
 ) -> bool | None:
     """Tell whether a checkpoint was made from the float32 of that manifest and file.
+
+    Or, where it is given, from the file that became that float32: it has a hash of its own.
 
     None: not recorded. An earlier indoor, which recorded nothing, cannot have read a float32 of a
     later format.
@@ -88,18 +95,33 @@ def is_made_from(
     if made.provenance is None:
         return None if made.format == float32.format else False
     recorded = made.provenance.made_from.get("float32")
-    return recorded == (float32.content_sha256 or remembered_sha256(source))
+    if recorded == (float32.content_sha256 or remembered_sha256(source)):
+        return True
+    if recorded is None or adopted_from is None:
+        return False
+    ours = read_metadata(adopted_from) if identify_kind(adopted_from) == "safetensors" else None
+    own = ours.content_sha256 if ours is not None else None
+    return recorded in (own, remembered_sha256(adopted_from))
 
 
-def recorded_split(manifest: CheckpointManifest) -> tuple[int, float] | None:
+def recorded_split(made: CheckpointManifest | WeightsResult) -> tuple[int, float] | None:
     """Return the seed and the share that chose a training's validation photographs.
 
     None: not recorded, as in format 1.
     """
-    data = manifest.provenance.data if manifest.provenance else None
+    data = made.provenance.data if made.provenance else None
     if data is None or data.seed is None or data.val_fraction is None:
         return None
     return data.seed, data.val_fraction
+
+
+def refuse_other_seed(name: str, seed: int | None, recorded: int) -> None:
+    """Raise an IndoorError where a seed is asked for that would choose another validation split."""
+    if seed not in (None, recorded):
+        raise IndoorError(
+            f"--seed {seed}: {name} was trained with seed {recorded}, and on most of what seed "
+            f"{seed} would keep out as validation; leave --seed out"
+        )
 
 
 def unknown_split(manifest: CheckpointManifest, path: Path, seed: int) -> str:

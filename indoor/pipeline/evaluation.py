@@ -17,7 +17,14 @@ from indoor.evaluate import evaluate, find_wrong_order
 from indoor.files import remembered_sha256
 from indoor.machine import read_machine
 from indoor.measure.proof import Proof
-from indoor.model import describe_pair, open_split, read_manifest, recorded_split, unknown_split
+from indoor.model import (
+    describe_pair,
+    open_split,
+    read_manifest,
+    recorded_split,
+    refuse_other_seed,
+    unknown_split,
+)
 from indoor.pipeline.predictions import pair, predictions
 from indoor.process_group import after_first, from_first, require_same, together
 from indoor.progress import NO_PROGRESS, Progress
@@ -100,11 +107,8 @@ def evaluate_run(
         recorded = (seed or 0, 0.15)
         if split == "val":
             notes.append(unknown_split(manifest, source, recorded[0]))
-    elif seed not in (None, recorded[0]):
-        raise IndoorError(
-            f"--seed {seed}: {run_folder.name} was trained with seed {recorded[0]}, and on most of "
-            f"what seed {seed} would keep out as validation; leave --seed out"
-        )
+    else:
+        refuse_other_seed(run_folder.name, seed, recorded[0])
     how: dict[str, Any] = {
         "seed": recorded[0],
         "val_fraction": recorded[1],

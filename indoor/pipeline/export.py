@@ -14,7 +14,15 @@ from indoor.pipeline.evaluation import checkpoint_hashes
 from indoor.records import DataIdentity, EvaluationReport, Rate, Variant, read_record, write_record
 from indoor.runtimes import load_variant
 from indoor.runtimes.artefact_manifest import ArtefactManifest, read_artefact, why_damaged
-from indoor.runtimes.exported import EXPORT, FORMAT, Export, Package, Port, requirements
+from indoor.runtimes.exported import (
+    EXPORT,
+    FORMAT,
+    Export,
+    Package,
+    Port,
+    read_export,
+    requirements,
+)
 from indoor.runtimes.loading import checkpoint_of, size_of
 
 
@@ -148,10 +156,23 @@ def _accuracy(variant: Variant, run_folder: Path) -> tuple[Rate | None, DataIden
 
 
 def _refuse_other_content(out: Path) -> None:
-    if not out.exists() or (out / EXPORT).is_file():
+    """Raise an IndoorError where the folder holds what no export wrote: all in it is replaced."""
+    if not out.exists():
         return
-    if not out.is_dir() or any(out.iterdir()):
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if not out.is_dir() or (names and EXPORT not in names):
         raise IndoorError(
             f"{out} is there and no export; expected a new folder, an empty one or an earlier "
             "export; choose another with --out"
+        )
+    if not names:
+        return
+    try:
+        known = {EXPORT, *(package.path for package in read_export(out).packages)}
+    except IndoorError as error:
+        raise IndoorError(f"{error}; or choose another folder with --out") from None
+    if others := [name for name in names if name not in known]:
+        raise IndoorError(
+            f"{out} holds {others[0]}, which is not of the export there; expected a new folder, "
+            "an empty one or an earlier export alone; move it away, or choose another with --out"
         )

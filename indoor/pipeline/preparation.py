@@ -1,6 +1,7 @@
 """Makes whatever is missing of a run, and uses again what is there."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from indoor.dataset import identify, identify_with_and_without_test, read_split_
 from indoor.demo import draw_demo
 from indoor.devices import choose_device
 from indoor.errors import IndoorError
+from indoor.files import remembered_sha256, replace_file
 from indoor.locks import locked
 from indoor.machine import read_machine
 from indoor.model import (
@@ -282,6 +284,8 @@ class _Job:
                     and not record.forced
                 ):
                     return record
+                if origin and origin.made_from == {"float32": float32.content_sha256}:
+                    self.keep_int8(out)
         record = quantize_checkpoint(
             load_float(run_folder / places.FLOAT32),
             root,
@@ -297,6 +301,18 @@ class _Job:
             f"{record.num_calibrated} train photographs"
         )
         return record
+
+    def keep_int8(self, path: Path) -> None:
+        """Copy an int8 that is about to be replaced: a search or a training may have made it."""
+        sha256 = remembered_sha256(path)
+        kept = path.with_stem(f"{path.stem}-{sha256[:12]}")
+        if not kept.is_file() or remembered_sha256(kept) != sha256:
+            with replace_file(kept) as temporary:
+                shutil.copyfile(path, temporary)
+        self.note(
+            f"kept the int8 that lay there, another than is asked for, as {kept}; indoor evaluate, "
+            f"export and quantize --auto take it again once it is copied over {path.name}"
+        )
 
     def evaluation(
         self,
@@ -352,9 +368,12 @@ class _Job:
         except IndoorError as error:
             self.note(f"evaluating again: {error}")
             return None
-        here = (data, hashes, self.machine.cpu_model, self.machine.torch)
-        there = (known.data, known.checkpoint_sha256, known.cpu_model, known.torch_version)
-        if there != here:
+        here = (data.sha256, data.num_test, hashes, self.machine.cpu_model, self.machine.torch)
+        there = (
+            *(known.data.sha256, known.data.num_test, known.checkpoint_sha256),
+            *(known.cpu_model, known.torch_version),
+        )
+        if there != here:  # the seed of the validation photographs, its own, moves no test figure
             return None
         now = {v.name: libraries_of(v) for v in native_variants(self.device)}
         kept = {e.variant for e in known.evaluations}

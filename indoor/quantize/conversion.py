@@ -13,15 +13,14 @@ from torch.ao.nn.quantized.modules.utils import WeightedQuantizedModule
 from indoor.errors import IndoorError
 from indoor.hints import TORCHAO, lacking
 from indoor.progress import NO_PROGRESS, Progress
-from indoor.quantize import eager_flow
-from indoor.quantize.bias_correction import correct_biases
+from indoor.quantize import bias_correction, eager_flow, rounding
 from indoor.quantize.config import validate_config
 from indoor.quantize.eager_flow import require_quantizable
 from indoor.quantize.engines import EngineBound, known_deprecations_filtered, using_engine
 from indoor.quantize.equalisation import equalise
 from indoor.quantize.float_layer import keep_in_float
 from indoor.quantize.qat import Training, train_quantized
-from indoor.quantize.rounding import Roundings, round_together
+from indoor.quantize.rounding import Roundings
 from indoor.records import QuantizationConfig
 
 _FLOAT_LAYERS = (nn.Conv2d, nn.Linear)
@@ -83,10 +82,10 @@ def quantize(
     batches = _some(calibration)
     model = rounded = equalise(model) if config.equalised else model
     if config.rounding == "gptq":
-        kept = list(batches)
-        rounded = round_together(model, config, kept, known=roundings, progress=progress)
-        batches = iter(kept)
-    elif config.bias_corrected:
+        first = list(_first(batches, rounding.MOST_PHOTOGRAPHS))
+        rounded = rounding.round_together(model, config, first, known=roundings, progress=progress)
+        batches = chain(first, batches)
+    if config.bias_corrected:
         batches = _keeping(batches, kept)
     with torch.no_grad():
         observed = _calibrated(flow, rounded, config, batches)
@@ -103,7 +102,9 @@ def quantize(
     assert count_quantized_modules(converted), "no quantized module after the conversion"
     keep_in_float(converted.network, model, config.float_layers)
     converted.eval()
-    return correct_biases(model, converted, kept) if config.bias_corrected else converted
+    if config.bias_corrected:
+        return bias_correction.correct_biases(model, converted, kept)
+    return converted
 
 
 def _some(calibration: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -118,11 +119,19 @@ def _some(calibration: Iterable[Tensor]) -> Iterator[Tensor]:
     return chain([first], batches)
 
 
-def _keeping(batches: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
-    """Yield batches that are looked at twice, one at a time: whoever gives them may end them."""
-    for photographs in batches:
+def _first(batches: Iterator[Tensor], num: int) -> Iterator[Tensor]:
+    """Yield the batches that hold the first `num` photographs, and take no more of them."""
+    while num > 0 and (photographs := next(batches, None)) is not None:
+        num -= len(photographs)
+        yield photographs
+
+
+def _keeping(batches: Iterator[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
+    """Yield batches one at a time, as whoever gives them may end them; keep those that count."""
+    for photographs in _first(batches, bias_correction.MOST_PHOTOGRAPHS):
         kept.append(photographs)
         yield photographs
+    yield from batches
 
 
 def _calibrated(

@@ -1,5 +1,6 @@
 """The table that answers the question, its notes, and the sentence under it."""
 
+from collections import Counter
 from itertools import pairwise
 
 from indoor.records import Evaluation
@@ -9,6 +10,7 @@ from indoor.report.headline import Headline, headline
 from indoor.runs.results import RunResult
 from indoor.runs.select import (
     HEADLINE_BATCHES,
+    MeanSpeedup,
     described,
     evaluations,
     labels,
@@ -37,13 +39,14 @@ def _grid(result: RunResult, found: Headline, names: list[str], unit: units.Time
         *(Column(f"batch {batch}\n{unit.name}") for batch in found.batches),
     ]
     mean_of = _mean_batches(found)
-    if mean_of:
+    has_mean = len(mean_of) > 1  # that of one batch would repeat its column
+    if has_mean:
         columns.append(Column(f"mean of\n{units.batches(mean_of).removeprefix('batches ')}"))
     rows: list[tuple[str, ...]] = []
     rules = set()
     accuracies = evaluations(result)
     for name in names:
-        rows.extend(_rows(result, found, name, accuracies.get(name), bool(mean_of), unit))
+        rows.extend(_rows(result, found, name, accuracies.get(name), has_mean, unit))
         rules.add(len(rows) - 1)
     return Grid(columns=tuple(columns), rows=tuple(rows), rules=frozenset(rules - {len(rows) - 1}))
 
@@ -54,14 +57,16 @@ def _grid_of_many(
     """Return the table with one line a variant, a rule below each precision."""
     kinds, accuracies, shown = described(result), evaluations(result), labels(result)
     fastest = {one.name for one in found.bests}
-    mean_of = _mean_batches(found) or found.batches[:1]
+    mean_of = _mean_batches(found)
     columns = [
         Column("variant", "left"),
         Column("size\nMB"),
         Column("top-1\n%"),
         Column("95%\ninterval"),
         *(Column(f"{unit.name} at\n{batch}") for batch in found.batches),
-        Column(f"speedup\n{units.batches(mean_of).removeprefix('batches ')}"),
+        Column(
+            f"speedup\n{units.batches(mean_of).removeprefix('batches ')}" if mean_of else "speedup"
+        ),
         Column("95%\ninterval"),
     ]
     rows: list[tuple[str, ...]] = []
@@ -70,7 +75,7 @@ def _grid_of_many(
             one.latency.median_s if one is not None and one.latency is not None else None
             for one in (found.cells.get((name, batch)) for batch in found.batches)
         ]
-        mean, accuracy = found.means.get(name), accuracies.get(name)
+        mean, accuracy = _shown_means(found).get(name), accuracies.get(name)
         rows.append(
             (
                 shown[name].replace(name, f"{name} *", 1) if name in fastest else shown[name],
@@ -107,7 +112,7 @@ def _rows(
         times.append(unit.text(latency.median_s if latency is not None else None))
         speedups.append(units.ratio(paired.speedup) if paired is not None else "")
         intervals.append(units.ratio_interval(paired.interval) if paired is not None else "")
-    mean = found.means.get(name)
+    mean = _shown_means(found).get(name)
     if has_mean:
         times.append("")
         speedups.append(units.ratio(mean.value) if mean is not None else "")
@@ -135,13 +140,18 @@ def _notes(result: RunResult, found: Headline, unit: units.TimeUnit) -> list[str
         first = next(iter(accuracies.values()))
         notes.append(f"top-1 is on {first.num_photographs:,} {first.split} photographs.")
     mean_of = _mean_batches(found)
-    if mean_of and mean_of != HEADLINE_BATCHES:
+    has_headline = any(mean.batches == HEADLINE_BATCHES for mean in found.means.values())
+    if len(mean_of) > 1 and not has_headline:
         notes.append(
             f"The geometric mean is over {units.batches(mean_of)}, since this run has no pairs at "
             f"both of {units.batches(HEADLINE_BATCHES)}."
         )
-    elif mean_of:
+    elif len(mean_of) > 1:
         notes.append(f"The mean over {units.batches(mean_of)} is geometric.")
+    others = {name: mean.batches for name, mean in found.means.items() if mean.batches != mean_of}
+    if others:
+        left_out = [f"{name} ({units.batches(over)})" for name, over in others.items()]
+        notes.append(f"Mean speedups over other batches are left out: {units.listed(left_out)}.")
     if len(described(result)) > MANY and found.batches:
         last = found.batches[-1]
         notes.append(f"{unit.name} at {last}: per photograph, at batch {last}.")
@@ -161,12 +171,15 @@ def _notes(result: RunResult, found: Headline, unit: units.TimeUnit) -> list[str
 
 
 def _mean_batches(found: Headline) -> tuple[int, ...]:
-    """Return the batches that the column of means is over; empty where it would repeat one."""
-    over = {mean.batches for mean in found.means.values()}
-    if len(over) != 1:
-        return ()
-    (sizes,) = over
-    return sizes if len(sizes) > 1 else ()
+    """Return the batches that most of the means are over, of as many the most batches."""
+    counts = Counter(mean.batches for mean in found.means.values())
+    return max(counts, key=lambda over: (counts[over], len(over), over), default=())
+
+
+def _shown_means(found: Headline) -> dict[str, MeanSpeedup]:
+    """Return the means that stand in one column, since they are over the same batches."""
+    over = _mean_batches(found)
+    return {name: mean for name, mean in found.means.items() if mean.batches == over}
 
 
 def _untimed(result: RunResult) -> list[str]:

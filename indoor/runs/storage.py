@@ -7,7 +7,7 @@ A folder of results holds one folder a machine, as pytest-benchmark names it, wi
 import datetime
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,19 +93,31 @@ def files_below(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def newest_run(results: Path) -> Path:
-    """Return the newest result that the suite saved (`RESULTS/<machine>/NNNN_name.json`).
+def named_or_newest(files: Sequence[Path], results: Path | None) -> tuple[Path, ...]:
+    """Return the files that were named, or the newest result that the suite saved.
+
+    Args:
+        files: What was named.
+        results: Where `<machine>/NNNN_name.json` is looked for; None for `results`.
 
     Raises:
-        IndoorError: There is none.
+        IndoorError: Both are given, or there is no result.
     """
+    if files and results:
+        raise IndoorError(
+            f"--results {results} with {files[0]}: it is where the newest run is looked for, and "
+            "files are named; expected one of the two; leave one out"
+        )
+    if files:
+        return tuple(files)
+    results = results or Path("results")
     saved = list_runs(results) if results.is_dir() else ()
     if not saved:
         raise IndoorError(
             f"no results in {results}: expected {results}/<machine>/NNNN_name.json; "
             "make some with pytest bench, or name the files"
         )
-    return max(saved, key=lambda path: path.stat().st_mtime)
+    return (max(saved, key=lambda path: path.stat().st_mtime),)
 
 
 def number_of(path: Path) -> int | None:

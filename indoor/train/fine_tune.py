@@ -18,6 +18,8 @@ from indoor.model import (
     WeightsResult,
     read_manifest,
     record_provenance,
+    recorded_split,
+    refuse_other_seed,
     replace_head,
     save_float,
 )
@@ -27,6 +29,7 @@ from indoor.progress import NO_PROGRESS, Progress
 from indoor.ranks import ALONE, Ranks
 from indoor.records import (
     CheckpointManifest,
+    DataIdentity,
     Recipe,
     Split,
     TrainingCurves,
@@ -71,7 +74,7 @@ def fine_tune(
     epochs: int | None = None,
     batch: int | None = None,
     size: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     val_fraction: float = 0.15,
     skip_broken: bool = False,
     shards_at_once: int | None = None,
@@ -109,8 +112,10 @@ def fine_tune(
             recipe's. Learning rates stay as they are.
         size: `full` only: side of the training views in pixels, 32 or more (Inception: 75); None
             for full size.
-        seed: Decides validation share, new head, order and views.
-        val_fraction: The share of the train list that chooses the epoch.
+        seed: Decides which photographs are validation, new head, order and views; None for that
+            of the weights' own training on these photographs, else 0.
+        val_fraction: The share of the train list that chooses the epoch; weights that were trained
+            on these photographs keep their own.
         skip_broken: Leave photographs out that cannot be decoded.
         shards_at_once: `full` only: of train photographs in shards, how many shards are read at the
             same time; None for any order, as from a folder.
@@ -127,9 +132,10 @@ def fine_tune(
         The checkpoint of the best epoch by validation, and the curves.
 
     Raises:
-        IndoorError: The data cannot be used, the device is not there, `out` cannot be written or
-            another process is writing to it; batch norms of random weights are to be frozen; or
-            the ranks do not see the same files.
+        IndoorError: The data cannot be used, the device is not there, `out` cannot be written,
+            holds a finished training of something else or another process is writing to it; the
+            weights were trained on these photographs with another seed; batch norms of random
+            weights are to be frozen; or the ranks do not see the same files.
         ValueError: `epochs`, `batch` or `size` is out of its range.
     """
     if epochs is not None and epochs < 1:
@@ -170,15 +176,20 @@ def fine_tune(
     with held_by_first(ranks, alone), use_threads(num_threads):
         from_first(ranks, lambda: check_writable(out))
         require_shared(ranks, out)
+        kept_out = from_first(ranks, lambda: _kept_out(weights, root, skip_broken))
+        if kept_out is not None:
+            refuse_other_seed(weights.source.name, seed, kept_out[0])
+            val_fraction = kept_out[1]
+        drawn = kept_out[0] if kept_out is not None else seed or 0
 
         def split(name: Split) -> IndoorScenes:
             return IndoorScenes(
-                root, name, val_fraction=val_fraction, seed=seed, skip_broken=skip_broken
+                root, name, val_fraction=val_fraction, seed=drawn, skip_broken=skip_broken
             )
 
         train, val = after_first(ranks, lambda: (split("train"), split("val")))
         known = is_trained_for(weights, train.classes)
-        start = weights.model if known else replace_head(weights.model, len(train.classes), seed)
+        start = weights.model if known else replace_head(weights.model, len(train.classes), drawn)
         if weights.source.kind == "none":
             start = zero_residuals(start)
         plan = Plan(
@@ -190,7 +201,7 @@ def fine_tune(
             batch=batch or default_batch,
             size=size,
             scratch_size=max(SCRATCH_SIZE, least),
-            seed=seed,
+            seed=drawn,
             device=chosen,
             settings={
                 "device": chosen.type,
@@ -210,15 +221,20 @@ def fine_tune(
             say=say,
         )
         plan.require_same()
+
+        def identity() -> DataIdentity:
+            return identify(
+                root, val_fraction=val_fraction, seed=drawn, test=False, skip_broken=skip_broken
+            )
+
+        path = out / _CHECKPOINT
+        from_first(ranks, lambda: _refuse_another(path, plan, arch, recipe, run, identity))
         from_first(ranks, lambda: _make_room(plan.resume, out))
         plan.tell_of_another(recipe)
         finish = start_head(plan) if recipe == "head" else start_full(plan)
 
         def write() -> TrainResult:
             model, curves = finish()
-            data = identify(
-                root, val_fraction=val_fraction, seed=seed, test=False, skip_broken=skip_broken
-            )
             best = curves.best
             manifest = CheckpointManifest(
                 format=FORMAT,
@@ -234,7 +250,7 @@ def fine_tune(
                 },
                 provenance=record_provenance(
                     {"weights": weights.source.sha256} if weights.source.sha256 else {},
-                    data,
+                    identity(),
                     device=chosen.type,
                     recipe=recipe,
                     settings=curves.settings | {"epochs": plan.epochs},
@@ -243,11 +259,65 @@ def fine_tune(
             )
             # The checkpoint last: where it is, the curves are too.
             write_record(out / CURVES, curves)
-            manifest = save_float(out / _CHECKPOINT, model, manifest)
+            manifest = save_float(path, model, manifest)
             shutil.rmtree(plan.resume)
-            return TrainResult(manifest=manifest, curves=curves, path=out / _CHECKPOINT)
+            return TrainResult(manifest=manifest, curves=curves, path=path)
 
         return after_first(ranks, write, lambda: _read(out))
+
+
+def _kept_out(weights: WeightsResult, root: Path, skip_broken: bool) -> tuple[int, float] | None:
+    """Return seed and share of what the weights' own training on these photographs kept out."""
+    origin = weights.provenance
+    if origin is None or origin.data is None:
+        return None
+    here = identify(root, test=False, skip_broken=skip_broken)
+    return recorded_split(weights) if origin.data.sha256 == here.sha256 else None
+
+
+def _refuse_another(
+    path: Path,
+    plan: Plan,
+    arch: str,
+    recipe: Recipe,
+    run: str | None,
+    identity: Callable[[], DataIdentity],
+) -> None:
+    """Raise an IndoorError where a finished training lies there that this one would not repeat."""
+    if not path.is_file():
+        return
+    try:
+        there = read_manifest(path)
+    except IndoorError:
+        there = None
+    origin = there.provenance if there is not None else None
+    if there is None or origin is None:
+        differing = ["of a training that is not recorded"]
+    else:
+        data, wanted = origin.data, identity()
+        named = {
+            "recipe": (origin.recipe, recipe),
+            "network": (there.arch, arch),
+            "epochs": (origin.settings.get("epochs"), plan.epochs),
+        }
+        same = {
+            "of other weights": there.weights.identity == plan.weights.source.identity,
+            "of other photographs": data is not None
+            and (data.sha256, data.num_skipped) == (wanted.sha256, wanted.num_skipped),
+            "with another transform": there.preprocessing == plan.weights.preprocessing,
+            "made by another command": origin.run == run,
+        }
+        differing = [
+            *(f"{name} {old}, not {new}" for name, (old, new) in named.items() if old != new),
+            *plan.differences(recipe, origin.settings),
+            *(what for what, is_same in same.items() if not is_same),
+        ]
+    if differing:
+        raise IndoorError(
+            f"{path} is a finished network that this training would replace by another one "
+            f"({', '.join(differing)}); expected a folder without one, or the same training again; "
+            "choose another --name, or move the file away"
+        )
 
 
 def _make_room(resume: Path, out: Path) -> None:

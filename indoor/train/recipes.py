@@ -1,7 +1,7 @@
 """The two recipes on one plan: what all ranks do, and what the first one does for them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -31,6 +31,9 @@ _VERSION = 6
 
 _CIRCUMSTANCES = ("threads", "ranks")
 """Settings that change the last digits alone: a training goes on under others."""
+
+_OPTIONAL = ("batch_norm", "shards_at_once")
+"""Settings that a record holds only where they are set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,25 @@ class Plan:
         key = hashlib.sha256(f"{stage} {self._fingerprint}".encode()).hexdigest()
         return self.resume / f"{stage}-{key[:16]}.safetensors"
 
+    def differences(self, stage: str, theirs: Mapping[str, object]) -> list[str]:
+        """Return which recorded settings decide another training than this one, and how."""
+        mine: dict[str, object] = {
+            "batch": self.batch,
+            "seed": self.seed,
+            "batch_norm": "frozen" if self.freezes_batch_norm else None,
+            "shards_at_once": None,
+            **self.settings,
+        }
+        if stage == "full":
+            mine["size"] = self.size or self.weights.preprocessing.size
+        return [
+            f"{name} {theirs.get(name)}, not {value}"
+            for name, value in sorted(mine.items())
+            if theirs.get(name) != value
+            and (name in theirs or name in _OPTIONAL)
+            and name not in _CIRCUMSTANCES
+        ]
+
     def tell_of_another(self, stage: str) -> None:
         """Say what an interrupted training with other arguments left, and how to go on with it."""
         path = self.state_path(stage)
@@ -77,15 +99,7 @@ class Plan:
         if path in others or not others:
             return
         curves = read_curves(others[-1])
-        mine: dict[str, object] = {"batch": self.batch, "seed": self.seed, **self.settings}
-        if stage == "full":
-            mine["size"] = self.size or self.weights.preprocessing.size
-        theirs = curves.settings if curves is not None else {}
-        differing = [
-            f"{name} {theirs[name]}, not {value}"
-            for name, value in sorted(mine.items())
-            if name in theirs and theirs[name] != value and name not in _CIRCUMSTANCES
-        ]
+        differing = self.differences(stage, curves.settings if curves is not None else {})
         what = ", ".join(differing) or "other epochs, photographs, weights or another program"
         self.say(
             f"{self.resume} holds an interrupted training with {what}; this one begins anew and "
