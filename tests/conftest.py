@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def imports_torch(path: Path) -> bool:
     """Tell whether a test file imports torch, or a room or helper that does."""
     return IMPORTS_TORCH.search(path.read_text(encoding="utf-8")) is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heeded_interrupts() -> None:
+    """Heed Ctrl-C also where a shell started the tests with `&`: it has them ignore it.
+
+    The processes that tests interrupt inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
