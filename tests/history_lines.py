@@ -73,6 +73,11 @@ def stepped() -> list[Link]:
 
 def keep_stepped(results: Path) -> None:
     """Keep these in a folder of results."""
+    keep_lines(results, kept_lines(stepped()))
+
+
+def keep_lines(results: Path, lines: Sequence[KeptCommit]) -> None:
+    """Keep lines in a folder of results."""
     file = results / FILE
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"".join(to_json(line) + b"\n" for line in kept_lines(stepped())))
+    file.write_bytes(b"".join(to_json(line) + b"\n" for line in lines))

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 from gate_records import PASSED, gate
-from history_lines import CELL, STEP_AT, keep_stepped, kept_lines, name, stepped
+from history_lines import CELL, STEP_AT, keep_lines, keep_stepped, kept_lines, name, stepped
 from test_history_keep import git
 
 from indoor.cli import main
 from indoor.history.history import tell_history
-from indoor.history.keep import FILE
 from indoor.history.records import History
 from indoor.history.render import render_history
-from indoor.records import Interval, from_json, to_json, write_record
+from indoor.records import Interval, from_json, write_record
 
 
 @pytest.fixture
@@ -66,8 +65,7 @@ def test_an_alarm_is_for_slowdowns_that_ended_with_a_base_too(tmp_path: Path) ->
     pairs = [(base, head) for head in heads for base in (1, head - 1)]
     slow = {(base, head): base < 47 <= head for base, head in pairs}
     lines = kept_lines([(b, h, 1.05 if slow[b, h] else 1.0, 0.003) for b, h in pairs])
-    (tmp_path / FILE).parent.mkdir()
-    (tmp_path / FILE).write_bytes(b"".join(to_json(line) + b"\n" for line in lines))
+    keep_lines(tmp_path, lines)
     (change,) = tell_history(lines).cells[0].changes
     assert change.commit == name(49)
     # The newest three lines are of 50, 55 and 60.

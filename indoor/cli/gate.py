@@ -29,6 +29,8 @@ BROKEN = 3
 def run(parsed: argparse.Namespace) -> Outcome:
     """Run the gate, or test it on code whose truth is known."""
     try:
+        if parsed.html is not None:
+            check_new_page(parsed.html)
         if parsed.show is not None:
             return _shown(parsed)
         return _self_test(parsed) if parsed.self_test else _gate(parsed)
@@ -69,8 +71,6 @@ def _gate(parsed: argparse.Namespace) -> Outcome:
         config = replace(config, cells=(*config.cells, everywhere))
     if parsed.out is not None:
         check_new_file(parsed.out, option="--out")
-    if parsed.html is not None:
-        check_new_page(parsed.html)
     job = GateJob(
         start=Path.cwd(),
         base=parsed.base,
@@ -95,8 +95,6 @@ def _shown(parsed: argparse.Namespace) -> Outcome:
     report = read_record(parsed.show, GateReport)
     if parsed.accept_changed:
         report = replace(report, changes_accepted=True)
-    if parsed.html is not None:
-        check_new_page(parsed.html)
     return _told(report, parsed)
 
 

@@ -57,7 +57,7 @@ def _grid_of_many(
     """Return the table with one line a variant, a rule below each precision."""
     kinds, accuracies, shown = described(result), evaluations(result), labels(result)
     fastest = {one.name for one in found.bests}
-    mean_of = _mean_batches(found)
+    mean_of, means = _mean_batches(found), _shown_means(found)
     columns = [
         Column("variant", "left"),
         Column("size\nMB"),
@@ -75,7 +75,7 @@ def _grid_of_many(
             one.latency.median_s if one is not None and one.latency is not None else None
             for one in (found.cells.get((name, batch)) for batch in found.batches)
         ]
-        mean, accuracy = _shown_means(found).get(name), accuracies.get(name)
+        mean, accuracy = means.get(name), accuracies.get(name)
         rows.append(
             (
                 shown[name].replace(name, f"{name} *", 1) if name in fastest else shown[name],

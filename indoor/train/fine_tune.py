@@ -1,5 +1,6 @@
 """From a data set and weights to a fine-tuned float32 checkpoint, whatever interrupts it."""
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -176,7 +177,12 @@ def fine_tune(
     with held_by_first(ranks, alone), use_threads(num_threads):
         from_first(ranks, lambda: check_writable(out))
         require_shared(ranks, out)
-        kept_out = from_first(ranks, lambda: _kept_out(weights, root, skip_broken))
+
+        @functools.cache
+        def look() -> DataIdentity:
+            return identify(root, test=False, skip_broken=skip_broken)
+
+        kept_out = from_first(ranks, lambda: _kept_out(weights, look))
         if kept_out is not None:
             refuse_other_seed(weights.source.name, seed, kept_out[0])
             val_fraction = kept_out[1]
@@ -221,20 +227,17 @@ def fine_tune(
             say=say,
         )
         plan.require_same()
-
-        def identity() -> DataIdentity:
-            return identify(
-                root, val_fraction=val_fraction, seed=drawn, test=False, skip_broken=skip_broken
-            )
-
         path = out / _CHECKPOINT
-        from_first(ranks, lambda: _refuse_another(path, plan, arch, recipe, run, identity))
+        from_first(ranks, lambda: _refuse_another(path, plan, arch, recipe, run, look))
         from_first(ranks, lambda: _make_room(plan.resume, out))
         plan.tell_of_another(recipe)
         finish = start_head(plan) if recipe == "head" else start_full(plan)
 
         def write() -> TrainResult:
             model, curves = finish()
+            data = identify(
+                root, val_fraction=val_fraction, seed=drawn, test=False, skip_broken=skip_broken
+            )
             best = curves.best
             manifest = CheckpointManifest(
                 format=FORMAT,
@@ -250,7 +253,7 @@ def fine_tune(
                 },
                 provenance=record_provenance(
                     {"weights": weights.source.sha256} if weights.source.sha256 else {},
-                    identity(),
+                    data,
                     device=chosen.type,
                     recipe=recipe,
                     settings=curves.settings | {"epochs": plan.epochs},
@@ -266,13 +269,12 @@ def fine_tune(
         return after_first(ranks, write, lambda: _read(out))
 
 
-def _kept_out(weights: WeightsResult, root: Path, skip_broken: bool) -> tuple[int, float] | None:
+def _kept_out(weights: WeightsResult, look: Callable[[], DataIdentity]) -> tuple[int, float] | None:
     """Return seed and share of what the weights' own training on these photographs kept out."""
     origin = weights.provenance
-    if origin is None or origin.data is None:
+    if origin is None or origin.data is None or origin.data.sha256 != look().sha256:
         return None
-    here = identify(root, test=False, skip_broken=skip_broken)
-    return recorded_split(weights) if origin.data.sha256 == here.sha256 else None
+    return recorded_split(weights)
 
 
 def _refuse_another(
@@ -281,7 +283,7 @@ def _refuse_another(
     arch: str,
     recipe: Recipe,
     run: str | None,
-    identity: Callable[[], DataIdentity],
+    look: Callable[[], DataIdentity],
 ) -> None:
     """Raise an IndoorError where a finished training lies there that this one would not repeat."""
     if not path.is_file():
@@ -294,7 +296,7 @@ def _refuse_another(
     if there is None or origin is None:
         differing = ["of a training that is not recorded"]
     else:
-        data, wanted = origin.data, identity()
+        data, wanted = origin.data, look()
         named = {
             "recipe": (origin.recipe, recipe),
             "network": (there.arch, arch),
