@@ -58,6 +58,7 @@ class Settings:
     weights: Path | None
     home: Path
     results: Path
+    keeps_int8: bool
     allow_download: bool
     skip_broken: bool
     fresh: bool
@@ -184,6 +185,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="a file of weights, or a run (default: ImageNet's, or none)",
     )
+    add(
+        "--keep-int8",
+        action="store_true",
+        help="take the int8 that indoor quantize left in the run, such as that of --auto (default: "
+        "that of its defaults, made anew where another lies there)",
+    )
     add("--no-download", action="store_true", help="do not fetch ImageNet weights")
     add("--skip-broken", action="store_true", help="leave undecodable photographs out, and count")
     add("--home", metavar="FOLDER", help="where data and checkpoints lie (default: data/)")
@@ -217,6 +224,10 @@ def read_settings(config: pytest.Config) -> Settings:
     arch = get("model")
     if arch not in ARCHS:
         raise pytest.UsageError(f"--model {arch}: expected one of {', '.join(ARCHS)}")
+    if get("gate") and get("keep_int8"):
+        raise pytest.UsageError(
+            "--keep-int8: expected no --gate beside it, whose two sides make an int8 each"
+        )
     here = config.invocation_params.dir
     home = _home(get("home"), here)
     return Settings(
@@ -234,6 +245,7 @@ def read_settings(config: pytest.Config) -> Settings:
         weights=_weights(get("weights"), home, here),
         home=home,
         results=(here / get("results")).resolve() if get("results") else ROOT / "results",
+        keeps_int8=get("keep_int8"),
         allow_download=not get("no_download"),
         skip_broken=get("skip_broken"),
         fresh=get("fresh"),

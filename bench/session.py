@@ -113,6 +113,7 @@ class SuiteSession:
                 self._settings.weights,
                 home=self._settings.home,
                 arch=self._settings.arch,
+                keeps_int8=self._settings.keeps_int8,
                 skip_broken=self._settings.skip_broken,
                 allow_download=self._settings.allow_download,
                 evaluates=not self._bench_session.disabled,  # only a saved run tells accuracies

@@ -387,6 +387,7 @@ def test_how_many_rounds_are_made_is_said(suite: Suite) -> None:
         (("--cell-seconds", "soon"), "--cell-seconds soon: expected seconds"),
         (("--allocator", "jemalloc"), "--allocator jemalloc: expected default or retain"),
         (("--results", "README.md"), f"cannot write into {ROOT / 'README.md'}: File exists"),
+        (("--gate", "HEAD", "--keep-int8"), "--keep-int8: expected no --gate beside it"),
         (("--gate", "no-such-revision"), "revision 'no-such-revision' is"),
         (("--benchmark-json=README.md/x.json",), "cannot write into README.md: File exists"),
         (("--benchmark-json=tests",), "--benchmark-json tests: it is a folder; expected a file"),

@@ -35,7 +35,7 @@ def again(
     home = Path(shutil.copytree(first.run_folder.parent.parent, tmp_path / "home"))
     monkeypatch.setenv("INDOOR_HOME", str(home))
 
-    def call(root: Path | None = None) -> tuple[Prepared, list[str]]:
+    def call(root: Path | None = None, **how: bool) -> tuple[Prepared, list[str]]:
         said: list[str] = []
         run = prepare(
             root or first.root,
@@ -44,6 +44,7 @@ def again(
             arch="resnet18",
             evaluates=False,
             say=said.append,
+            **how,
         )
         return run, said
 
@@ -95,6 +96,64 @@ def test_an_int8_of_other_settings_is_made_anew(
     assert run.quantization.calibration_sha256 == first.quantization.calibration_sha256
     assert not run.quantization.forced
     assert again()[1] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--rounding", "gptq", "--float-layers", "fc"), ("--seed", 3)],
+    ids=["repaired", "another seed"],
+)
+def test_an_int8_of_other_settings_is_kept_for_those_who_ask(
+    first: Prepared, again: Callable[..., tuple[Prepared, list[str]]], words: tuple[object, ...]
+) -> None:
+    """`keeps_int8` measures what `indoor quantize` chose, and says nothing of making another."""
+    assert indoor("quantize", first.run_folder.name, "--data", first.root, *words) == 0
+    run, said = again(keeps_int8=True)
+    assert said == []
+    there = verify(run.run_folder / places.INT8).quantization
+    assert run.quantization == there
+    assert run.quantization.config != default_config()
+    assert run.checkpoint_sha256["int8"] != first.checkpoint_sha256["int8"]
+
+
+@pytest.mark.parametrize("spoiled", ["missing", "damaged", "photographs", "float32", "forced"])
+def test_an_int8_that_cannot_be_kept_is_refused_and_left(
+    first: Prepared,
+    again: Callable[..., tuple[Prepared, list[str]]],
+    tmp_path: Path,
+    spoiled: str,
+) -> None:
+    """One line says why, and what lies there stays as it is."""
+    run, data = places.runs_folder(tmp_path / "home") / first.run_folder.name, first.root
+    path = run / places.INT8
+    if spoiled == "missing":
+        path.unlink()
+        reason = "no such file|there is no"
+    elif spoiled == "damaged":
+        path.write_bytes(path.read_bytes()[:-1])
+        reason = "damaged|whole|safetensors"
+    elif spoiled == "photographs":
+        data = Path(shutil.copytree(first.root, tmp_path / "fewer"))
+        lines = (data / "TrainImages.txt").read_text().splitlines()
+        (data / "TrainImages.txt").write_text("\n".join(lines[1:]))
+        assert indoor("quantize", run.name, "--data", data) == 0
+        reason = "was calibrated on other photographs"
+    elif spoiled == "float32":
+        words = ("--weights", run / places.FLOAT32, "--epochs", 1, "--name", "other")
+        assert indoor("train", "--data", data, *words) == 0
+        assert indoor("quantize", "other", "--data", data) == 0
+        shutil.copyfile(run.parent / "other" / places.INT8, path)
+        reason = "is not of this float32"
+    else:
+        words = ("--observer", "minmax", "--num-calibration", 1, "--force")
+        assert indoor("quantize", run.name, "--data", data, *words) == 0
+        reason = "failed its check"
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(IndoorError, match=reason) as refused:
+        again(keeps_int8=True)
+    assert "\n" not in str(refused.value)
+    assert (path.read_bytes() if path.is_file() else None) == before
+    assert len(list(run.glob("int8*"))) == (before is not None)
 
 
 def test_an_int8_of_other_photographs_is_made_anew(

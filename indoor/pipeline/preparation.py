@@ -82,6 +82,7 @@ def prepare(
     skip_broken: bool = False,
     allow_download: bool = True,
     config: QuantizationConfig | None = None,
+    keeps_int8: bool = False,
     evaluates: bool = True,
     device: str = "cpu",
     variants: Collection[str] | None = None,
@@ -105,6 +106,8 @@ def prepare(
         skip_broken: Leave photographs out that cannot be decoded, and count them.
         allow_download: Whether ImageNet weights may be fetched.
         config: How to quantize; None for this CPU's default.
+        keeps_int8: Take the int8 that lies in the run's folder, whatever its settings, as
+            `indoor quantize` left it there; `config` then decides nothing.
         evaluates: Whether the accuracies are wanted; on a large test split they take minutes.
         device: Where the accuracies are computed, such as `cpu`.
         variants: Whose accuracies are wanted, beside the baseline's, and `static_batch`: as for
@@ -117,8 +120,8 @@ def prepare(
         The run's folder and records.
 
     Raises:
-        IndoorError: The data set, the weights or the device cannot be used, or int8 collapsed
-            (`CollapseError`).
+        IndoorError: The data set, the weights, the device or the int8 that is to be kept cannot be
+            used, or int8 collapsed (`CollapseError`).
         ValueError: An architecture or recipe that does not exist.
     """
     home = places.data_folder() if home is None else Path(home)
@@ -128,6 +131,7 @@ def prepare(
         recipe=recipe,
         seed=seed,
         skip_broken=skip_broken,
+        keeps_int8=keeps_int8,
         device=choose_device(device).type,
         machine=read_machine(),
         progress=progress,
@@ -174,6 +178,7 @@ class _Job:
     recipe: Recipe
     seed: int
     skip_broken: bool
+    keeps_int8: bool
     device: str
     machine: Machine
     progress: Progress
@@ -267,25 +272,8 @@ class _Job:
                 test=False,
                 skip_broken=self.skip_broken,
             )
-        if out.is_file():
-            try:
-                there = verify(out)
-            except IndoorError as error:
-                self.note(f"quantizing again: {error}")
-            else:
-                record, origin = there.quantization, there.provenance
-                if (
-                    record is not None
-                    and origin is not None
-                    and origin.made_from == {"float32": float32.content_sha256}
-                    and origin.data == trained_on
-                    and record.config == config
-                    and record.exact == is_exact(config.engine, config.activation_range)
-                    and not record.forced
-                ):
-                    return record
-                if origin and origin.made_from == {"float32": float32.content_sha256}:
-                    self.keep_int8(out)
+        if (there := self.int8_there(out, trained_on, float32, config)) is not None:
+            return there
         record = quantize_checkpoint(
             load_float(run_folder / places.FLOAT32),
             root,
@@ -302,6 +290,50 @@ class _Job:
         )
         return record
 
+    def int8_there(
+        self,
+        path: Path,
+        trained_on: DataIdentity,
+        float32: CheckpointManifest,
+        config: QuantizationConfig,
+    ) -> QuantizationRecord | None:
+        """Return the record of the int8 that lies there, if it is the one that is wanted.
+
+        Raises:
+            IndoorError: It was asked for, whatever its settings, and cannot be taken.
+        """
+        if not path.is_file() and not self.keeps_int8:
+            return None
+        try:
+            there = verify(path)
+        except IndoorError as error:
+            if self.keeps_int8:
+                raise
+            self.note(f"quantizing again: {error}")
+            return None
+        record, origin = there.quantization, there.provenance
+        is_ours = origin is not None and origin.made_from == {"float32": float32.content_sha256}
+        if record is None or origin is None or not is_ours:
+            reason = "is not of this float32"
+        elif origin.data is None or origin.data.sha256 != trained_on.sha256:
+            reason = "was calibrated on other photographs"
+        elif record.forced:
+            reason = "failed its check (quantize --force)"
+        elif not self.keeps_int8 and (record.config, origin.data) != (config, trained_on):
+            reason = "has other settings"
+        elif record.exact != is_exact(record.config.engine, record.config.activation_range):
+            reason = "was made where int8 adds up otherwise than on this CPU"
+        else:
+            return record
+        if self.keeps_int8:
+            raise IndoorError(
+                f"{path} {reason}; expected one that indoor quantize made of this run and data, or "
+                "no --keep-int8, which makes one"
+            )
+        if is_ours:
+            self.keep_int8(path)
+        return None
+
     def keep_int8(self, path: Path) -> None:
         """Copy an int8 that is about to be replaced: a search or a training may have made it."""
         sha256 = remembered_sha256(path)
@@ -311,7 +343,8 @@ class _Job:
                 shutil.copyfile(path, temporary)
         self.note(
             f"kept the int8 that lay there, another than is asked for, as {kept}; indoor evaluate, "
-            f"export and quantize --auto take it again once it is copied over {path.name}"
+            f"export, quantize --auto and pytest bench --keep-int8 take it once it is copied over "
+            f"{path.name}"
         )
 
     def evaluation(
