@@ -8,10 +8,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from indoor.records import Preprocessing
+from indoor.vision import torchvision
+
+functional = torchvision.transforms.functional
+"""Not `v2`, which computes the same on pictures and loads torch's compiler when it is imported."""
 
 SIZE = 224
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -128,7 +130,7 @@ def _augmented(p: Preprocessing, image: Image.Image, generator: torch.Generator)
     box = (left, top, left + width, top + height)
     view = image.resize((p.size, p.size), Image.Resampling.BILINEAR, box=box)
     if _uniform(0.0, 1.0, generator) < 0.5:
-        view = functional.horizontal_flip(view)
+        view = functional.hflip(view)
     for adjust in (
         functional.adjust_brightness,
         functional.adjust_contrast,
@@ -171,7 +173,7 @@ def _without_far_ends(image: Image.Image) -> Image.Image:
 def _resize(image: Image.Image, size: list[int]) -> Image.Image:
     """Return a bilinear, antialiased resizing to a size, or of the short side."""
     resized: Image.Image = functional.resize(
-        image, size, interpolation=InterpolationMode.BILINEAR, antialias=True
+        image, size, interpolation=torchvision.transforms.InterpolationMode.BILINEAR, antialias=True
     )
     return resized
 

@@ -39,12 +39,13 @@ ALLOWED = {
     "gate": {"errors", "files", "locks", "records", "machine", "measure", "runs", "report"},
     "history": {"errors", "files", "locks", "records", "machine", "measure", "report", "gate"},
     "devices": {"errors", "machine", "measure"},
-    "transforms": BOTTOM | {"records"},
+    "vision": set(),
+    "transforms": BOTTOM | {"records", "vision"},
     "dataset": BOTTOM | {"records", "transforms", "machine"},
     "demo": BOTTOM | {"dataset"},
-    "model": BOTTOM | {"records", "transforms", "dataset", "machine"},
+    "model": BOTTOM | {"records", "vision", "transforms", "dataset", "machine"},
     "train": BOTTOM
-    | {"records", "devices", "process_group", "dataset", "transforms", "model"}
+    | {"records", "devices", "process_group", "dataset", "vision", "transforms", "model"}
     | {"machine", "measure"},
     "evaluate": BOTTOM | {"records", "measure"},
     "quantize": BOTTOM
@@ -144,6 +145,13 @@ def test_the_gates_steps_keep_their_direction(path: Path) -> None:
         ]
         above = wanted - IN_GATE.keys()
         assert all(order.index(name) < order.index(here) for name in above)
+
+
+@pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_torchvision_is_imported_in_one_place(path: Path) -> None:
+    """Whoever imports it elsewhere first loads torch's compiler with it."""
+    if room(path) != "vision":
+        assert not [name for name, _ in imports(path) if name.split(".")[0] == "torchvision"]
 
 
 @pytest.mark.parametrize("path", sources("indoor"), ids=lambda p: p.relative_to(ROOT).as_posix())

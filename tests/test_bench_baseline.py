@@ -367,6 +367,7 @@ def test_two_runs_that_save_at_once_lose_neither(two: Two) -> None:
     assert told == {str(path) for path in files}
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_its_comparison_leaves_the_baseline_as_it_was(suite: Suite) -> None:
     """Neither the file nor the mark nor the choice changes; the run itself is saved as slower."""
     (baseline,) = suite.saved()
@@ -389,6 +390,7 @@ def test_a_run_that_fails_its_comparison_leaves_the_baseline_as_it_was(suite: Su
     assert [run.path.name for run in choice.runs] == [baseline.name]
 
 
+@pytest.mark.slow
 def test_another_machines_run_is_refused_before_anything_is_prepared(suite: Suite) -> None:
     """Named by its file it ends the command with exit 4, the field in one line, nothing saved."""
     (baseline,) = suite.saved()
@@ -403,6 +405,7 @@ def test_another_machines_run_is_refused_before_anything_is_prepared(suite: Suit
     assert suite.saved() == [baseline]
 
 
+@pytest.mark.slow
 def test_ratios_of_another_machine_are_printed_where_allowed(suite: Suite) -> None:
     """With --allow-other-machine the run ends well, with both speedups and no compared times."""
     (baseline,) = suite.saved()
@@ -419,6 +422,7 @@ def test_ratios_of_another_machine_are_printed_where_allowed(suite: Suite) -> No
     assert not lines_with(done.stdout, "Against 0001")
 
 
+@pytest.mark.slow
 def test_the_gates_verdict_is_the_suites(suite: Suite, tmp_path: Path) -> None:
     """After the suite the gate's table is printed and its exit status is pytest's."""
     fake = tmp_path / "fake.py"

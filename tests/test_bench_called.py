@@ -52,6 +52,7 @@ def test_workers_measure_nothing_and_the_line_says_so(suite: Suite, words: tuple
     assert suite.saved() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -82,6 +83,7 @@ def test_a_pytest_of_another_environment_is_told_in_one_line(lacking: str, targe
     assert ".venv/bin/pytest" in error
 
 
+@pytest.mark.slow
 def test_json_that_would_hold_no_figures_is_said(suite: Suite, tmp_path: Path) -> None:
     """`--benchmark-disable --benchmark-json FILE` writes no file, in words."""
     dump = tmp_path / "figures.json"
@@ -91,6 +93,7 @@ def test_json_that_would_hold_no_figures_is_said(suite: Suite, tmp_path: Path) -
     assert lines_with(done.stdout, "--benchmark-disable: nothing is timed, so nothing is saved")
 
 
+@pytest.mark.slow
 def test_a_table_stays_a_table_where_its_lines_have_no_character(suite: Suite) -> None:
     """In an ASCII terminal (LC_ALL=C) a table's lines become `?`, and the table keeps its lines."""
     done = subprocess.run(
@@ -109,6 +112,7 @@ def test_a_table_stays_a_table_where_its_lines_have_no_character(suite: Suite) -
     assert line == "?" * len(heading)
 
 
+@pytest.mark.slow
 def test_a_checkout_that_cannot_be_written_keeps_its_run(suite: Suite) -> None:
     """Where pytest cannot write its cache, as in a read-only checkout, the run is saved."""
     words = [word for word in suite.command(*NARROW, "-k", "latency") if word != "no:cacheprovider"]

@@ -247,6 +247,7 @@ def test_a_regression_is_told_in_words_and_exit_1(with_baseline: Suite) -> None:
     assert {m.run.not_a_baseline for m in measurements(second).values()} == {"regressed"}
 
 
+@pytest.mark.slow
 def test_every_compare_fail_counts(with_baseline: Suite) -> None:
     """Of two expressions the first fails and the second does not: exit 1."""
     edit(with_baseline.saved()[0], lambda entry: scaled(entry, 0.5))
@@ -302,6 +303,7 @@ def test_histograms_are_drawn_or_refused_at_once(suite: Suite, tmp_path: Path) -
         assert suite.saved() == []
 
 
+@pytest.mark.slow
 def test_the_full_matrix_shows_the_other_allocator(suite: Suite) -> None:
     """--full adds the largest cell with glibc's thresholds raised, in a fresh process, paired."""
     narrow = ("--variant", "float32,int8", "--batch", "2", "--threads", "1", *QUICK)
@@ -359,6 +361,7 @@ def test_an_interrupted_matrix_goes_on_where_it_stopped(suite: Suite) -> None:
     assert not (suite.results / ".partial").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the thresholds are glibc's")
 def test_the_allocator_is_changed_and_recorded(suite: Suite) -> None:
     """--allocator retain starts pytest again, on the same terminal and with the same arguments."""

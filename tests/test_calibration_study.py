@@ -11,7 +11,7 @@ from indoor.errors import IndoorError
 from indoor.quantize import default_config
 from indoor.records import read_record
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -379,6 +379,7 @@ def test_a_self_test_runs_gates_on_trees_of_its_own(
         assert ("NOT TO BE TRUSTED HERE: 5 of 5 slowdowns" in told.out) == (status == 3)
 
 
+@pytest.mark.slow
 def test_a_finding_stays_one_where_nobody_reads_on(
     photographs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -196,6 +196,7 @@ def test_predict_needs_the_exported_folder_alone(
     Deployed(tmp_path / "out", trust=variant == "int8-aotinductor")
 
 
+@pytest.mark.slow
 def test_a_package_for_each_batch_and_what_is_done_without_one(
     indoor_: Command, copied: Path, photos: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -272,9 +272,10 @@ def test_a_file_becomes_one_run_of_its_own(
     [
         same_folder_other_name,
         state_dict_alone,
-        blanks,
-        others_file_named_float32,
-        quotes_and_dollars,
+        *(
+            pytest.param(member, marks=pytest.mark.slow)
+            for member in (blanks, others_file_named_float32, quotes_and_dollars)
+        ),
     ],
     ids=lambda member: member.__name__,
 )

@@ -526,6 +526,7 @@ def test_a_file_that_no_list_can_name_is_noted(
     assert r"Gr\\udcf6\\udcdfe.jpg" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_data_set_in_a_folder_of_another_encoding(root: Path, encoding: str) -> None:
     """The data set's own folder may have any name; text, JSON and errors can be printed."""

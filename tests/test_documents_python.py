@@ -53,6 +53,7 @@ def test_every_function_has_its_example() -> None:
     assert examples().keys() == SAID.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -39,6 +39,7 @@ def ended(jobs: Jobs, home: Path, photographs: Path) -> dict[tuple[str, int], En
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("batches", 2), ("batches", 3), ("quick form", 2)])
 def test_the_report_is_that_of_one_process(
     ended: dict[tuple[str, int], Ended], name: str, size: int
@@ -53,6 +54,7 @@ def test_the_report_is_that_of_one_process(
     assert shared.told == alone.told
 
 
+@pytest.mark.slow
 def test_torchrun_shares_an_evaluation(
     home: Path, photographs: Path, ended: dict[tuple[str, int], Ended]
 ) -> None:

@@ -9,6 +9,7 @@ from runtime_records import many_json
 from bench.studies import fleet
 
 
+@pytest.mark.slow
 def test_the_study_measures_files_and_index(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

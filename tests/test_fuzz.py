@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 
-SECONDS = float(os.environ.get("INDOOR_FUZZ_S", "60"))
+SECONDS = float(os.environ.get("INDOOR_FUZZ_S", "24"))
 
 INTERESTING = [
     *(struct.pack("<B", n) for n in (0, 1, 0x7F, 0x80, 0xFF)),

@@ -141,6 +141,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return run_gate(job)
 
 
+@pytest.mark.slow
 def test_a_suite_for_codspeed_is_gated_unchanged(report: GateReport) -> None:
     """Its fixtures, its mark on whole tests and its options work: green, with a pair and more."""
     assert {one.name.removeprefix(f"{SUITE}/test_naps.py::") for one in report.cells} == CELLS

@@ -735,6 +735,7 @@ def run_plugin(folder: Path, *words: str, mode: str = "prepare") -> tuple[int, s
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_identical_trees_are_bit_identical(
     shared: Shared,
     no_probe: None,  # noqa: ARG001

@@ -172,6 +172,7 @@ def test_a_head_that_is_killed_while_it_prepares_proves_nothing(tmp_path: Path) 
     assert "head cannot be prepared" in report.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("peaks", "verdict", "words"),
     [

@@ -197,6 +197,7 @@ def test_what_was_asked_for_is_carried_on(
     assert {name: parsed[name] for name in following} == following
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scenes", "indoor_home"),
     [

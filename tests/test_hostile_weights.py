@@ -6,7 +6,7 @@ import pytest
 from hostile import Outcome, assert_all_refused, call
 from hostile_weights import all_cases
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

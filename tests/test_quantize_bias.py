@@ -154,6 +154,7 @@ def test_batches_are_computed_as_they_come(
         quantize(float_network, config(bias_corrected=True), batches())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repair", [{"bias_corrected": True}, {"rounding": "gptq"}])
 def test_no_more_photographs_are_kept_than_count(
     float_network: nn.Module, monkeypatch: pytest.MonkeyPatch, repair: dict[str, Any]

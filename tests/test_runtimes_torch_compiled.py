@@ -178,6 +178,7 @@ def told_of(path: Path, images: Tensor) -> tuple[Tensor, Ran]:
     return loaded(images), loaded.ran(images)
 
 
+@pytest.mark.slow
 @compiles
 @pytest.mark.parametrize("liar", ["without freezing", "without the passes of torchao"])
 def test_a_liar_is_told(liar: str, run_folder: Path, tmp_path: Path) -> None:

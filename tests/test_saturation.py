@@ -86,6 +86,7 @@ def pairwise_sums(values: Tensor, weights: Tensor) -> Tensor:
     return torch.stack(rows, dim=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.runtime
 @pytest.mark.parametrize(
     "variant", [pytest.param(v, marks=MARKS.get(v.runtime, ()), id=v.name) for v in OTHERS]

@@ -34,6 +34,7 @@ def test_a_network_of_tiny_layers_says_so(limits: tuple[Measurement, ...]) -> No
     assert "in 41 layers, 250 each" in first.words
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("avx2" not in read_machine().isa, reason="oneDNN caps x86's instructions")
 def test_an_instruction_set_capped_below_vnni_says_so() -> None:
     """A real process whose oneDNN may use SSE4.1 alone, which keeps MKL's float32 as it was."""

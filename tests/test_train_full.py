@@ -336,6 +336,7 @@ def uninterrupted(
     return job, runner.finish(job)
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes(
     runner: Runner, uninterrupted: tuple[Job, int], tmp_path: Path
 ) -> None:
@@ -351,6 +352,7 @@ def test_killed_while_it_writes(
     assert job.history() == whole.history()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(
     runner: Runner, uninterrupted: tuple[Job, int], tmp_path: Path
 ) -> None:

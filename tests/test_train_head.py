@@ -501,6 +501,7 @@ def assert_equal(job: Job, expected: Job) -> None:
     assert not (job.out / ".resume").exists()
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_of_every_write(
     runner: Runner, uninterrupted: tuple[Job, int], tmp_path: Path
 ) -> None:
@@ -546,6 +547,7 @@ def test_another_configuration_is_not_resumed(
     assert_equal(other, clean)
 
 
+@pytest.mark.slow
 def test_random_weights_resume_too(runner: Runner, photographs: Path, tmp_path: Path) -> None:
     """The brief training of a random backbone goes on after a kill, to the same bytes."""
     whole = Job(root=photographs, home=tmp_path / "whole", recipe="head", kind="none", epochs=1)

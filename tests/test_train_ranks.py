@@ -116,6 +116,7 @@ def assert_near(found: list[dict[str, float]], expected: list[dict[str, float]])
 # the figures of one process
 
 
+@pytest.mark.slow
 def test_a_head_of_two_ranks_is_that_of_one_process(homes: dict[tuple[str, int], Path]) -> None:
     """Features are computed to the same bits, so the checkpoint is the same, byte for byte."""
     alone, shared = homes["head", 0], homes["head", 2]

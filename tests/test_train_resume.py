@@ -271,6 +271,7 @@ def runner() -> Runner:
     return Runner()
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_within_an_epoch(
     runner: Runner, photographs: Path, tmp_path: Path
 ) -> None:

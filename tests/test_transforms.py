@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from indoor import transforms
 from indoor.records import Preprocessing
 from indoor.transforms import (
     DEFAULT_PREPROCESSING,
@@ -200,7 +201,7 @@ def test_a_very_long_photograph_is_not_resized_as_a_whole(
 ) -> None:
     """Its short side becomes 256 pixels, and the long one would be five million of them."""
     made: list[int] = []
-    resize = v2.functional.resize
+    resize = transforms.functional.resize
 
     def watched(image: Image.Image, wanted: list[int], **how: object) -> Image.Image:
         scale = wanted[0] / min(image.size)
@@ -208,7 +209,7 @@ def test_a_very_long_photograph_is_not_resized_as_a_whole(
         assert made[-1] < 1_000_000
         return resize(image, wanted, **how)
 
-    monkeypatch.setattr(v2.functional, "resize", watched)
+    monkeypatch.setattr(transforms.functional, "resize", watched)
     crop = replace(DEFAULT_PREPROCESSING, resize="crop")
     assert inference_transform(crop)(noise(*size)).shape == (3, 224, 224)
     assert len(made) == 1

@@ -442,6 +442,7 @@ def test_a_file_that_holds_itself_ends(tmp_path: Path) -> None:
     assert load_float(tmp_path / "x.pt").manifest.arch == "resnet18"
 
 
+@pytest.mark.slow
 def test_the_conversion_that_is_offered_works_where_the_file_was_made(tmp_path: Path) -> None:
     """Pasted into a shell beside the script's modules, it writes a state dict that is read."""
     path = tmp_path / "it's mine.pt"

@@ -3,11 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from torchvision.models import get_model_weights
-
 from indoor.model.network import ARCHS, INCEPTIONS, without_thin
 from indoor.records import Preprocessing
 from indoor.transforms import DEFAULT_PREPROCESSING
+from indoor.vision import torchvision
 
 NUM_IMAGENET_CLASSES = 1000
 
@@ -34,7 +33,7 @@ def smallest_size(arch: str) -> int:
 
 
 def _published(arch: str) -> Any:
-    return get_model_weights(without_thin(arch))["IMAGENET1K_V1"]
+    return torchvision.models.get_model_weights(without_thin(arch))["IMAGENET1K_V1"]
 
 
 IMAGENET_URLS: dict[str, str] = {arch: _published(arch).url for arch in ARCHS}

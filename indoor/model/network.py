@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
-from torchvision.models import quantization as torchvision_models
 
 from indoor.model.head import head_of
 from indoor.records import Arch
+from indoor.vision import torchvision
 
 ARCHS: tuple[str, ...] = get_args(Arch)
 """The architectures' names, as torchvision and our checkpoints have them."""
@@ -243,7 +243,7 @@ def _construct(arch: str, num_classes: int, *, draws: bool = True) -> nn.Module:
         raise ValueError(f"num_classes is {num_classes}, expected 1 or more")
     name = without_thin(arch)
     plain = {"aux_logits": False, "init_weights": draws} if name in INCEPTIONS else {}
-    constructor: Callable[..., nn.Module] = getattr(torchvision_models, name)
+    constructor: Callable[..., nn.Module] = getattr(torchvision.models.quantization, name)
     model = constructor(weights=None, quantize=False, num_classes=num_classes, **plain).eval()
     for block in model.modules():
         if getattr(block, "use_res_connect", True) is False:

@@ -25,6 +25,7 @@ from indoor.model.file_kinds import identify_kind
 from indoor.model.imagenet import NUM_IMAGENET_CLASSES
 from indoor.model.tensors import read_metadata
 from indoor.records import CheckpointManifest, to_json
+from indoor.vision import torchvision
 
 _MAX_STEM = 100
 """Bytes of a file's name that a run's name keeps: file systems allow 255 for all of it."""
@@ -179,9 +180,7 @@ def _numbered(weights: WeightsResult) -> WeightsResult:
     """Return the weights with numbers for names, or ImageNet's where there are as many outputs."""
     count = weights.num_outputs
     if count == NUM_IMAGENET_CLASSES:
-        from torchvision.models import ResNet50_Weights
-
-        names = _told_apart(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+        names = _told_apart(torchvision.models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
         clause = f"names no classes: taken to be ImageNet's {count}, in torchvision's order"
     else:
         names = tuple(f"class {index}" for index in range(count))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
-from torchvision.ops import StochasticDepth
 
 from indoor.devices import autocast_dtype
 from indoor.model import head_of
 from indoor.progress import Progress
 from indoor.ranks import ALONE, Ranks
 from indoor.train.resume_state import restore_random
+from indoor.vision import torchvision
 
 LABEL_SMOOTHING = 0.1
 """The share of each target that all classes get (Szegedy et al., arXiv 1512.00567, section 7)."""
@@ -173,7 +173,9 @@ def run_epoch(
 
 def draws(model: nn.Module) -> bool:
     """Return whether the network draws random numbers in training."""
-    return any(isinstance(one, (_DropoutNd, StochasticDepth)) for one in model.modules())
+    return any(
+        isinstance(one, (_DropoutNd, torchvision.ops.StochasticDepth)) for one in model.modules()
+    )
 
 
 def freeze_batch_norm(model: nn.Module) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from indoor.dataset import IndoorScenes, load_batches, stratified_sample
 from indoor.progress import NO_PROGRESS, Progress
@@ -19,6 +18,7 @@ from indoor.train.loader import Epochs
 from indoor.train.loop import Schedule, run_epoch, start_run
 from indoor.train.resume_state import State, capture, read_state, restore
 from indoor.train.state_writer import StateWriter
+from indoor.vision import torchvision
 
 SCRATCH_EPOCHS = 8
 SCRATCH_SIZE = 64
@@ -121,9 +121,9 @@ def zero_residuals(model: nn.Module) -> nn.Module:
     """
     result = copy.deepcopy(model)
     for block in result.modules():
-        if isinstance(block, Bottleneck):
+        if isinstance(block, torchvision.models.resnet.Bottleneck):
             nn.init.zeros_(block.bn3.weight)
-        elif isinstance(block, BasicBlock):
+        elif isinstance(block, torchvision.models.resnet.BasicBlock):
             nn.init.zeros_(block.bn2.weight)
     return result
 

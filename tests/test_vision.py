@@ -1,0 +1,56 @@
+"""torchvision comes without torch's compiler, and is torchvision all the same."""
+
+import subprocess
+import sys
+
+import pytest
+
+BOXES = (
+    "boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]]); "
+    "print(torchvision.ops.roi_align(torch.arange(16.0).reshape(1, 1, 4, 4), [boxes], 1).tolist())"
+)
+
+
+def told(code: str) -> list[str]:
+    """Return the lines that a fresh process prints."""
+    command = [sys.executable, "-W", "error::ImportWarning", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_no_command_loads_the_compiler_to_begin_with() -> None:
+    """Importing all of the commands, the networks, training and the suite leaves it out."""
+    code = (
+        "import sys, indoor.cli.parser, indoor.cli.train, indoor.cli.quantize_auto, bench.session; "
+        "print('torchvision' in sys.modules, 'torch._dynamo' in sys.modules)"
+    )
+    assert told(code) == ["True False"]
+
+
+@pytest.mark.parametrize("first", ["", "import torch._dynamo; "], ids=["alone", "compiler first"])
+def test_what_was_put_off_is_there_when_it_is_called(first: str) -> None:
+    """The one function of torchvision's that asks the compiler something gives its own result."""
+    ours = f"import torch; {first}from indoor.vision import torchvision; "
+    asks = "torch.use_deterministic_algorithms(True); "
+    (expected,) = told(f"import torch, torchvision; {asks}{BOXES}")
+    assert told(ours + asks + BOXES) == [expected]
+    real = (
+        "import sys, torch._dynamo.utils as utils; roi = sys.modules['torchvision.ops.roi_align']; "
+        "ask = utils.is_compile_supported; print([roi.is_compile_supported(d) == ask(d) "
+        "for d in ('cpu', 'meta')])"
+    )
+    assert told(ours + real) == ["[True, True]"]
+
+
+def test_another_wish_of_torchvisions_is_fulfilled() -> None:
+    """Where another release imports more of the compiler, it gets the compiler itself."""
+    code = (
+        "import sys; from indoor import vision\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "with vision._compiler_put_off():\n"
+        "    from torch._dynamo.utils import is_compile_supported, counters\n"
+        "import torch._dynamo.utils as utils\n"
+        "print(counters is utils.counters, is_compile_supported('cpu'))"
+    )
+    assert told(code) == ["True True"]
