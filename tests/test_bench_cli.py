@@ -290,6 +290,7 @@ def test_disabled_benchmarks_only_check_the_output(suite: Suite) -> None:
     assert suite.saved() == []
 
 
+@pytest.mark.slow
 def test_histograms_are_drawn_or_refused_at_once(suite: Suite, tmp_path: Path) -> None:
     """--benchmark-histogram writes a picture a group; without pygal it is refused at once."""
     done = suite.run(f"--benchmark-histogram={tmp_path / 'times'}", *NARROW, target=LATENCY)
@@ -370,6 +371,7 @@ def test_the_allocator_is_changed_and_recorded(suite: Suite) -> None:
     assert {m.allocator for m in measurements(suite.saved()[0]).values()} == {"retain"}
 
 
+@pytest.mark.slow
 def test_how_many_rounds_are_made_is_said(suite: Suite) -> None:
     """--benchmark-min-rounds stands in the line that says what is measured."""
     done = suite.run("--benchmark-min-rounds=13", *NARROW, "-k", "float32", target=LATENCY)

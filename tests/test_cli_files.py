@@ -589,6 +589,7 @@ def test_what_is_no_run_and_no_file_is_one_line(
     assert after == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
 @pytest.mark.parametrize("command", ["quantize", "evaluate", "predict", "predict --data", "train"])
 def test_a_guess_is_said_by_every_command(

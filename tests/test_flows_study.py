@@ -8,6 +8,8 @@ import pytest
 from bench.studies import flows
 from indoor.quantize import default_config, supported_engines
 
+pytestmark = pytest.mark.slow
+
 OWN = default_config().engine
 
 

@@ -83,6 +83,7 @@ def test_the_variants_know_their_place() -> None:
     assert all(v.own_process and v.static_batch for v in VARIANTS.values())
 
 
+@pytest.mark.slow
 @compiles
 def test_what_is_compiled_is_the_network(compiled: CompiledNetwork, run_folder: Path) -> None:
     """float32 but for rounding, and int8 what its checkpoint says, bit for bit in each layer."""

@@ -520,6 +520,7 @@ def test_killed_at_every_step_of_every_write(
     assert_equal(job, whole)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_at_random_moments(
     runner: Runner, uninterrupted: tuple[Job, int], tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def test_a_head_of_two_ranks_is_that_of_one_process(homes: dict[tuple[str, int],
     assert names[0] == names[1] != []
 
 
+@pytest.mark.slow
 def test_everything_of_two_ranks_is_near_that_of_one_process(
     homes: dict[tuple[str, int], Path],
 ) -> None:
@@ -345,6 +346,7 @@ def test_a_lost_rank_ends_the_training_with_a_line(lost: tuple[Path, Ended]) -> 
     assert not checkpoint(home).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_a_training_goes_on_with_other_ranks(
     train: Train,
@@ -364,6 +366,7 @@ def test_a_training_goes_on_with_other_ranks(
     assert not (home / "runs" / "x" / ".resume").exists()
 
 
+@pytest.mark.slow
 def test_ranks_go_on_within_an_epoch(train: Train, tmp_path: Path) -> None:
     """From the step that the first rank kept, to the bytes of a training that nothing disturbed."""
     options = ("--batch", 5)

@@ -28,6 +28,7 @@ def test_no_command_loads_the_compiler_to_begin_with() -> None:
     assert told(code) == ["True False"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["", "import torch._dynamo; "], ids=["alone", "compiler first"])
 def test_what_was_put_off_is_there_when_it_is_called(first: str) -> None:
     """The one function of torchvision's that asks the compiler something gives its own result."""
