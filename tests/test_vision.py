@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.torch
+
 BOXES = (
     "boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]]); "
     "print(torchvision.ops.roi_align(torch.arange(16.0).reshape(1, 1, 4, 4), [boxes], 1).tolist())"
