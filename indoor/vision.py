@@ -15,7 +15,7 @@ import torch  # noqa: F401 - the whole of it, before anything stands in for a pa
 __all__ = ["torchvision"]
 
 _COMPILER = "torch._dynamo"
-_COMPILERS = f"{_COMPILER}.utils"
+_HELPERS = f"{_COMPILER}.utils"
 
 
 @contextmanager
@@ -23,32 +23,33 @@ def _compiler_put_off() -> Iterator[None]:
     """Have who imports `is_compile_supported` meanwhile load the compiler once it is called.
 
     `torchvision.ops.roi_align` (0.29) imports that one function at its top, and with it all of
-    torch._dynamo: as much CPU time as torch itself takes, in every process.
+    torch._dynamo: as much CPU time as torch itself takes, in every process. Any other name, which
+    another torchvision may want, is the compiler's own at once.
     """
     if _COMPILER in sys.modules:
         yield
         return
+    stand_in = ModuleType(_HELPERS)
+
+    def step_aside() -> None:
+        if sys.modules.get(_HELPERS) is stand_in:
+            del sys.modules[_HELPERS]
 
     def real(name: str) -> Any:
-        if sys.modules.get(_COMPILERS) is stand_in:
-            del sys.modules[_COMPILERS]
-        return getattr(importlib.import_module(_COMPILERS), name)
-
-    def attribute(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name != "is_compile_supported":  # another torchvision's wish is fulfilled at once
-            return real(name)
-        return lambda *arguments: real(name)(*arguments)
+        step_aside()
+        return getattr(importlib.import_module(_HELPERS), name)
 
-    stand_in = ModuleType(_COMPILERS)
-    stand_in.__getattr__ = attribute  # type: ignore[method-assign]
-    sys.modules[_COMPILERS] = stand_in
+    vars(stand_in).update(
+        __getattr__=real,
+        is_compile_supported=lambda device: real("is_compile_supported")(device),
+    )
+    sys.modules[_HELPERS] = stand_in
     try:
         yield
     finally:
-        if sys.modules.get(_COMPILERS) is stand_in:
-            del sys.modules[_COMPILERS]
+        step_aside()
 
 
 with _compiler_put_off():

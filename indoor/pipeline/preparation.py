@@ -19,6 +19,7 @@ from indoor.model import (
     FoundWeights,
     WeightsResult,
     find_weights,
+    is_made_from,
     load_float,
     load_weights,
     recorded_split,
@@ -312,7 +313,7 @@ class _Job:
             self.note(f"quantizing again: {error}")
             return None
         record, origin = there.quantization, there.provenance
-        is_ours = origin is not None and origin.made_from == {"float32": float32.content_sha256}
+        is_ours = is_made_from(there, float32, path.with_name(places.FLOAT32))
         if record is None or origin is None or not is_ours:
             reason = "is not of this float32"
         elif origin.data is None or origin.data.sha256 != trained_on.sha256:
